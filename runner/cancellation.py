@@ -1,0 +1,146 @@
+"""How cancel reaches the code of a task, gently first.
+
+The watch thread polls the attempt's shared Event. When it is set: polling code sees a flag, an async task gets
+CancelledError. Code that does neither gets JobCancelled in the main thread when SIGTERM comes. Each way
+unwinds the stack once, so that `finally` blocks and context managers run; clean-up that has begun is not
+interrupted again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event as SharedEvent
+from types import FrameType
+
+POLL_S = 0.025
+"""How often the Event is read. A tight loop on `is_set()` can be killed while it holds the Event's lock, and
+then `set()` hangs in the supervisor; from 20 ms up that was never seen."""
+
+
+class JobCancelled(BaseException):
+    """Raised in a task that is being cancelled. A BaseException, so that `except Exception` does not stop it."""
+
+
+class Cancellation:
+    """The one flag of an attempt, and everybody who has to hear of it."""
+
+    def __init__(self, acknowledge: Callable[[], None]) -> None:
+        self._acknowledge = acknowledge
+        self._requested = threading.Event()
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._unwinding = False
+        self._shielded = 0
+        self._raise_later = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def requested(self) -> bool:
+        return self._requested.is_set()
+
+    @property
+    def wake_fd(self) -> int:
+        """Readable from the moment of the ask: for code that waits in select or poll."""
+        return self._wake_read
+
+    def notice(self) -> bool:
+        """Whether to stop. A caller who hears yes is unwinding from now on and is not interrupted any more."""
+        if self.requested:
+            self._unwinding = True
+        return self._unwinding
+
+    def raise_if_requested(self) -> None:
+        if self.notice():
+            raise JobCancelled("this job was cancelled")
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until the ask or the timeout, in seconds. True: asked to stop."""
+        return self._requested.wait(timeout_s)
+
+    def ask(self) -> None:
+        """Called by the watch thread, once."""
+        with self._lock:
+            if self._requested.is_set():
+                return
+            self._requested.set()
+        self._acknowledge()
+        os.write(self._wake_write, b"!")
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(self._cancel_async)
+
+    def bind_async(self, task: asyncio.Task[object]) -> None:
+        """Cancel `task` when asked. Called on its loop; a task that is bound after the ask is cancelled at once."""
+        self._task = task
+        self._loop = task.get_loop()
+        if self.requested:
+            self._cancel_async()
+
+    def unbind_async(self) -> None:
+        self._loop = self._task = None
+
+    def _cancel_async(self) -> None:
+        if self._task is not None and not self._task.done() and not self._unwinding:
+            self._unwinding = True
+            self._task.cancel("this job was cancelled")
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """A few instructions of the main thread that must not be torn, such as writing one frame."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._shielded += 1
+        try:
+            yield
+        finally:
+            self._shielded -= 1
+        if self._raise_later and not self._shielded:
+            self._raise_later = False
+            raise JobCancelled("this job was asked to terminate")
+
+    def on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
+        """The signal handler; Python runs it in the main thread."""
+        if self._unwinding:
+            return
+        task = self._task
+        if task is not None and asyncio.current_task(self._loop) is not task:
+            # The loop waits or runs somebody else's callback: an exception here would hit the wrong frame.
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._cancel_async)
+            return
+        self._unwinding = True
+        if self._shielded:
+            self._raise_later = True
+            return
+        raise JobCancelled("this job was asked to terminate")
+
+    def install(self) -> None:
+        signal.signal(signal.SIGTERM, self.on_sigterm)
+
+
+class Watch(threading.Thread):
+    """Polls the Event and the runner's channel until either asks, then asks the task."""
+
+    def __init__(self, event: SharedEvent, channel_fd: int, cancellation: Cancellation, *, asked: bool = False) -> None:
+        super().__init__(name="deadstop-watch", daemon=True)
+        self._event = event
+        self._channel_fd = channel_fd
+        self._cancellation = cancellation
+        self._asked = asked
+
+    def run(self) -> None:
+        # Nothing but an Ask follows the job's spec on the channel, so readable means asked. EOF means that the
+        # supervisor is gone: the guardian kills everything in a moment, until then unwinding is right too.
+        while not self._asked and not self._event.is_set():
+            readable, _, _ = select.select([self._channel_fd], [], [], POLL_S)
+            if readable:
+                break
+        self._cancellation.ask()

@@ -1,0 +1,111 @@
+"""What a task is given: how it learns of cancel, reports, and holds things."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, get_args
+
+from pydantic_core import to_jsonable_python
+
+from runner.cancellation import Cancellation
+from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, ResourceKind
+from runner.reporting import Reporter
+from runner.resources.files import open_atomic
+from runner.resources.terminal import Terminal
+
+_MAX_NAME = 200
+_MAX_MESSAGE = 4000
+
+
+class Context:
+    """One attempt, as its task sees it. All methods may be called from any thread.
+
+    `workspace` is the current directory of the job and goes away with it; `out` inside it is for results.
+    """
+
+    def __init__(self, job_id: str, workspace: Path, cancellation: Cancellation, reporter: Reporter) -> None:
+        self.job_id = job_id
+        self.workspace = workspace
+        self.out = workspace / "out"
+        self._cancellation = cancellation
+        self._reporter = reporter
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether to stop. Code that reads True here has the rest of the budget to clean up in peace."""
+        return self._cancellation.notice()
+
+    def raise_if_cancelled(self) -> None:
+        """Raise JobCancelled when the job is to stop."""
+        self._cancellation.raise_if_requested()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, but raise JobCancelled at once when the job is to stop."""
+        self._cancellation.wait(seconds)
+        self._cancellation.raise_if_requested()
+
+    def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Say how far the work is. Raises ValueError for numbers that are not finite."""
+        if not math.isfinite(done) or (total is not None and not math.isfinite(total)):
+            raise ValueError(f"cannot report progress {done} of {total}: not finite")
+        self._reporter.send(Progress(done, total, None if message is None else message[:_MAX_MESSAGE]))
+
+    def log(self, message: str, level: str = "info", **fields: Any) -> None:
+        """Write a structured log line into the job's events. Values that are no JSON become text.
+
+        Raises ValueError for a level that is not debug, info, warning or error.
+        """
+        if level not in ("debug", "info", "warning", "error"):
+            raise ValueError(f"cannot log at level {level!r}: use debug, info, warning or error")
+        plain = to_jsonable_python(fields, fallback=str, inf_nan_mode="null")
+        self._reporter.log(Log(level, message[:_MAX_MESSAGE], plain))  # type: ignore[arg-type]
+
+    def phase(self, phase: Phase, detail: str | None = None) -> None:
+        """Say what the task is doing now: startup, tool, llm or cleanup. Raises ValueError for anything else."""
+        if phase not in get_args(Phase):
+            raise ValueError(f"cannot enter phase {phase!r}: use one of {', '.join(get_args(Phase))}")
+        self._reporter.send(PhaseChange(phase, None if detail is None else detail[:_MAX_MESSAGE]))
+
+    @contextlib.contextmanager
+    def holding(self, kind: ResourceKind, name: str) -> Iterator[None]:
+        """Show a resource in the job while the block runs. What is never released is removed with the job."""
+        name = name[:_MAX_NAME]
+        self._reporter.send(ResourceChange("acquired", kind, name))
+        try:
+            yield
+        finally:
+            self._reporter.send(ResourceChange("released", kind, name))
+
+    @contextlib.contextmanager
+    def open_atomic(self, path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+        """Write a file that appears complete or not at all: renamed into place when the block ends well."""
+        with self.holding("file", str(path)), open_atomic(Path(path), mode) as file:
+            yield file
+
+    @contextlib.contextmanager
+    def terminal(
+        self,
+        argv: Sequence[str],
+        *,
+        pty: bool = True,
+        cwd: str | Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Iterator[Terminal]:
+        """Start a command in a terminal (or on pipes) of its own: `with ctx.terminal(["make"]) as t: t.run()`.
+
+        Raises TaskFailed when it cannot be started. At the end of the block it is asked to go, then killed.
+        """
+        with self.holding("terminal" if pty else "process", " ".join(argv)):
+            terminal: Terminal | None = None
+            try:
+                # Shielded: JobCancelled between fork and exec would unwind this stack in the child as well.
+                with self._cancellation.shielded():
+                    terminal = Terminal.start(argv, pty=pty, cwd=cwd or self.workspace, env=env)
+                terminal.connect(self._cancellation, self._reporter.output)
+                yield terminal
+            finally:
+                if terminal is not None:
+                    terminal.close()

@@ -1,0 +1,17 @@
+"""How a task says that it failed, when a plain exception would say too little."""
+
+from __future__ import annotations
+
+
+class TaskFailed(Exception):
+    """Ends the job as `failed` with exactly these fields and without a traceback.
+
+    `kind` is one of raised, exited, signalled, load, protocol.
+    """
+
+    def __init__(self, kind: str, message: str, *, exit_code: int | None = None, signal: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.exit_code = exit_code
+        self.signal = signal

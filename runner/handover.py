@@ -1,0 +1,76 @@
+"""What happens between the guardian's process and the job's code: everything inherited is put away.
+
+A job must not find the server's environment, signals, descriptors or directory; it starts as a login would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+OOM_SCORE_ADJ = 500
+"""Under memory pressure the kernel should take a job before the server that supervises it."""
+
+_KEPT_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Python ignores these in every program, and reports the error where it happens instead."""
+
+
+def reset_signals() -> None:
+    """Default dispositions and an empty mask, whatever the server was started with (nohup ignores HUP)."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError, ValueError):  # glibc keeps two for itself
+            signal.signal(number, signal.SIG_DFL)
+    for number in _KEPT_IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    # So that Ctrl-C in a terminal of the job's own, or its own kill, is the KeyboardInterrupt that Python has.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def close_inherited(keep: Iterable[int]) -> None:
+    """Close every descriptor but stdio and `keep`; stdin becomes empty, the server's stdout and stderr are left."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    kept = sorted({0, 1, 2, *keep})
+    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        os.closerange(low + 1, high)
+
+
+def enter(workspace: Path, environment: dict[str, str]) -> None:
+    """Make the workspace and move in: directory, environment, temp files, clock, limits.
+
+    The workspace is the current directory, with `.home`, `.tmp` and `.run` for HOME, TMPDIR and XDG_RUNTIME_DIR.
+    """
+    workspace.mkdir(mode=0o700)
+    for name in (".home", ".tmp", ".run"):
+        (workspace / name).mkdir(mode=0o700)
+    (workspace / "out").mkdir()
+    os.chdir(workspace)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    tempfile.tempdir = None
+    os.umask(0o022)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # not on macOS, and not where /proc is read-only
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ), encoding="ascii")
+
+
+def job_environment(passed: dict[str, str], workspace: Path, job_id: str) -> dict[str, str]:
+    """The whole environment of a job: the allow-listed variables and the workspace's own."""
+    return {
+        **passed,
+        "HOME": str(workspace / ".home"),
+        "TMPDIR": str(workspace / ".tmp"),
+        "XDG_RUNTIME_DIR": str(workspace / ".run"),
+        "PWD": str(workspace),
+        "DEADSTOP_JOB_ID": job_id,
+    }

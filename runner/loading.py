@@ -1,0 +1,100 @@
+"""Task functions: marking them, describing them as JSON Schema, calling them with checked input.
+
+The signature is the schema: every parameter after the first becomes a field of a pydantic model that is strict
+and knows no extra fields.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeVar, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from runner.errors import TaskFailed
+from runner.protocol import DescribedTask
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_MARK = "__deadstop_task__"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A function that can be run as a job."""
+
+    name: str
+    function: Callable[..., Any]
+    description: str
+    model: type[BaseModel]
+
+    def describe(self) -> DescribedTask:
+        return DescribedTask(self.name, self.description, self.model.model_json_schema())
+
+    def bind(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Check `values` and give the call's keyword arguments. Raises TaskFailed (kind load) naming the field."""
+        try:
+            # As JSON and not as Python values, so that strict mode still takes "2026-01-01" for a date.
+            checked = self.model.model_validate_json(json.dumps(values), strict=True)
+        except ValidationError as exc:
+            problem = exc.errors(include_url=False, include_input=False)[0]
+            where = ".".join(["input", *(str(part) for part in problem["loc"])])
+            raise TaskFailed("load", f"cannot call {self.name}: {where}: {problem['msg']}") from None
+        return {name: getattr(checked, name) for name in self.model.model_fields}
+
+
+@overload
+def task(function: Function) -> Function: ...
+@overload
+def task(*, json_schema_extra: dict[str, Any] | None = None) -> Callable[[Function], Function]: ...
+def task(
+    function: Function | None = None, *, json_schema_extra: dict[str, Any] | None = None
+) -> Function | Callable[[Function], Function]:
+    """Mark a function as a task: `@task def thumbnails(ctx, folder: str, width: int = 320) -> dict`.
+
+    The first parameter receives the Context; every other needs a type hint. The docstring's first paragraph is the
+    description. `json_schema_extra` adds to the schema, e.g. `{"oneOf": [...]}`. The function stays callable
+    as it is. Raises TypeError for a signature that cannot be a schema.
+    """
+
+    def mark(target: Function) -> Function:
+        setattr(target, _MARK, _make_task(target, json_schema_extra))
+        return target
+
+    return mark if function is None else mark(function)
+
+
+def _make_task(function: Callable[..., Any], json_schema_extra: dict[str, Any] | None) -> Task:
+    name = function.__name__
+    hints = get_type_hints(function, include_extras=True)
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters:
+        raise TypeError(f"cannot make {name} a task: its first parameter must take the Context")
+    fields: dict[str, Any] = {}
+    for parameter in parameters[1:]:
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise TypeError(f"cannot make {name} a task: {parameter} has no name in a JSON object")
+        if parameter.name not in hints:
+            raise TypeError(f"cannot make {name} a task: parameter {parameter.name} needs a type hint")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hints[parameter.name], default)
+    config = ConfigDict(extra="forbid", strict=True, json_schema_extra=json_schema_extra)
+    model: type[BaseModel] = create_model(name, __config__=config, **fields)
+    model.model_json_schema()  # raises here, at import, when a type has no JSON Schema
+    text = inspect.getdoc(function) or ""
+    return Task(name, function, " ".join(text.split("\n\n")[0].split()), model)
+
+
+def load(module_name: str) -> dict[str, Task]:
+    """Import a module and find its tasks. Whatever the import raises passes through."""
+    return find_tasks(importlib.import_module(module_name))
+
+
+def find_tasks(module: ModuleType) -> dict[str, Task]:
+    marked = (getattr(value, _MARK, None) for value in vars(module).values())
+    return {found.name: found for found in marked if isinstance(found, Task)}

@@ -1,0 +1,187 @@
+"""The runner: one process that waits for one job, runs its task and reports what came of it.
+
+Forked by the guardian before it has a thread or a user's import. Everything below it in the process tree is
+the job's; everything above it is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import inspect
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterable
+from multiprocessing.synchronize import Event as SharedEvent
+from pathlib import Path
+from typing import Any, NoReturn
+
+from runner.cancellation import Cancellation, JobCancelled, Watch
+from runner.context import Context
+from runner.errors import TaskFailed
+from runner.handover import close_inherited, enter, job_environment, reset_signals
+from runner.loading import Task, load
+from runner.protocol import (
+    TO_RUNNER,
+    Describe,
+    Described,
+    ErrorKind,
+    Failure,
+    ProtocolError,
+    Running,
+    Work,
+    decode,
+)
+from runner.reporting import OutputCapture, Reporter
+
+_MAX_MESSAGE = 2000
+_MAX_TRACEBACK = 8000
+_PR_SET_DUMPABLE = 4
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def run(event: SharedEvent, channel: socket.socket, acknowledge_fd: int, keep_open: Iterable[int]) -> NoReturn:
+    """The life of the process. Never returns: it has no caller to return to, only the guardian's copied stack.
+
+    `acknowledge_fd` is a pipe to the guardian; `keep_open` are descriptors that the standard library needs.
+    """
+    status = 70  # EX_SOFTWARE: a bug of ours, when nothing below says otherwise
+    try:
+        os.setsid()
+        reset_signals()
+        close_inherited([channel.fileno(), acknowledge_fd, *keep_open])
+        order, asked = _next_order(channel)
+        if order is not None:
+            cancellation = Cancellation(lambda: _acknowledge(acknowledge_fd))
+            watch = Watch(event, channel.fileno(), cancellation, asked=asked)
+            reporter = Reporter(channel, cancellation)
+            if isinstance(order, Work):
+                _run_work(order, watch, cancellation, reporter)
+            elif isinstance(order, Describe):
+                _describe(order, watch, reporter)
+        status = 0
+    finally:
+        # Not sys.exit: atexit handlers inherited from the forkserver are not this process's to run.
+        os._exit(status)
+
+
+def _next_order(channel: socket.socket) -> tuple[Any, bool]:
+    """Wait for the spec; None when the supervisor or guardian goes away first. True: an Ask came right behind it."""
+    buffer = bytearray()
+    while b"\n" not in buffer:
+        data = channel.recv(1 << 16)
+        if not data:
+            return None, False
+        buffer += data
+    line, _, rest = bytes(buffer).partition(b"\n")
+    return decode(TO_RUNNER, line), bool(rest)
+
+
+def _run_work(work: Work, watch: Watch, cancellation: Cancellation, reporter: Reporter) -> None:
+    workspace = Path(work.workspace)
+    enter(workspace, job_environment(work.environment, workspace, work.job_id))
+    _become_ordinary()
+    capture = OutputCapture(reporter)
+    capture.start()
+    cancellation.install()
+    watch.start()
+    outcome: Failure | None = None
+    value: object = None
+    try:
+        task = _find(work)
+        arguments = task.bind(work.input)
+        cancellation.raise_if_requested()
+        reporter.send(Running())
+        context = Context(work.job_id, workspace, cancellation, reporter)
+        value = _call(task, context, arguments, cancellation)
+    except BaseException as exc:
+        outcome = _explain(exc, cancellation)
+    # From here on nothing of the user's runs in this thread, so nothing needs to be interrupted.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    capture.finish()
+    _report(reporter, value, outcome)
+
+
+def _report(reporter: Reporter, value: object, outcome: Failure | None) -> None:
+    if outcome is None:
+        try:
+            reporter.result(value)
+        except (ProtocolError, ValueError) as exc:
+            outcome = Failure("protocol", f"cannot use what the task returned: {exc}"[:_MAX_MESSAGE])
+    if outcome is not None:
+        reporter.send(outcome)
+
+
+def _find(work: Work) -> Task:
+    try:
+        tasks = load(work.module)
+    except JobCancelled:
+        raise
+    except BaseException as exc:
+        raise TaskFailed("load", f"cannot import {work.module}: {type(exc).__name__}: {exc}") from exc
+    if work.task not in tasks:
+        raise TaskFailed("load", f"cannot find task {work.task!r} in {work.module}")
+    return tasks[work.task]
+
+
+def _call(task: Task, context: Context, arguments: dict[str, Any], cancellation: Cancellation) -> object:
+    if not inspect.iscoroutinefunction(task.function):
+        return task.function(context, **arguments)
+
+    async def body() -> object:
+        current = asyncio.current_task()
+        assert current is not None
+        cancellation.bind_async(current)
+        try:
+            await asyncio.sleep(0)  # an ask that came before the task existed lands here
+            return await task.function(context, **arguments)
+        finally:
+            cancellation.unbind_async()
+
+    return asyncio.run(body())
+
+
+def _explain(exc: BaseException, cancellation: Cancellation) -> Failure:
+    """What a client should read. When the job was cancelled this is dropped: the cancel wins over its effects."""
+    if isinstance(exc, TaskFailed):
+        kind: ErrorKind = exc.kind  # type: ignore[assignment]
+        return Failure(kind, exc.message[:_MAX_MESSAGE], exc.exit_code, exc.signal)
+    if isinstance(exc, JobCancelled) and not cancellation.requested:
+        return Failure("signalled", "the task was ended by SIGTERM", signal="SIGTERM")
+    if isinstance(exc, SystemExit):
+        code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        return Failure("exited", f"the task called sys.exit({exc.code!r})"[:_MAX_MESSAGE], exit_code=code)
+    text = "".join(traceback.format_exception(exc))
+    return Failure(
+        "raised",
+        f"{type(exc).__name__}: {exc}"[:_MAX_MESSAGE],
+        traceback=text if len(text) <= _MAX_TRACEBACK else "…" + text[-_MAX_TRACEBACK:],
+    )
+
+
+def _describe(order: Describe, watch: Watch, reporter: Reporter) -> None:
+    os.environ.clear()
+    os.environ.update(order.environment)
+    watch.start()
+    try:
+        tasks = [task.describe() for task in load(order.module).values()]
+        described = Described(order.module, tasks)
+    except Exception as exc:
+        described = Described(order.module, [], f"{type(exc).__name__}: {exc}"[:_MAX_MESSAGE])
+    reporter.send(described)
+    # The supervisor now stops this process by the same road as a job: that is its self-test.
+    threading.Event().wait()
+
+
+def _acknowledge(fd: int) -> None:
+    os.write(fd, b"A")
+
+
+def _become_ordinary() -> None:
+    # The guardian is not dumpable, and that was inherited; a job may look at its own /proc like any program.
+    if _libc is not None:
+        _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)

@@ -1,0 +1,246 @@
+"""The frames between supervisor, guardian and runner: one JSON object a line, never pickle.
+
+A job's frames come from code that nobody vouches for, so they are parsed against these types and refused when
+they do not fit; parsing can build nothing but the dataclasses below.
+
+    supervisor → guardian   Stop
+    guardian → supervisor   Hello, Acknowledged, Signalled, Ended
+    supervisor → runner     Work, Describe, Ask
+    runner → supervisor     Running, PhaseChange, Progress, Output, Log, ResourceChange, Result, Failure, Described
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+Json = Any
+Frame = TypeVar("Frame")
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+"""Longest line either side accepts. A request body is at most 1 MiB, and JSON may escape it to thrice that."""
+MAX_EVENT_BYTES = 32 * 1024
+"""Longest event a client gets; longer output is split before it is sent."""
+MAX_RESULT_BYTES = 1024 * 1024
+
+ErrorKind = Literal["raised", "exited", "signalled", "memory", "processes", "load", "protocol"]
+Phase = Literal["startup", "tool", "llm", "cleanup"]
+ResourceKind = Literal["terminal", "browser", "file", "directory", "process"]
+
+
+class ProtocolError(Exception):
+    """A line is no frame of the expected direction. Met by whoever reads it; the peer is at fault."""
+
+
+# --- supervisor → guardian
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Run the ladder. `t0` is on CLOCK_MONOTONIC (seconds), which all processes of a machine share."""
+
+    t0: float
+    budget_s: float
+    force: bool = False
+    vanished: bool = False
+    type: Literal["stop"] = "stop"
+
+
+# --- guardian → supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The guardian is a subreaper and its runner is forked."""
+
+    guardian_pid: int
+    runner_pid: int
+    type: Literal["hello"] = "hello"
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The runner has seen the ask, `ms` after detection."""
+
+    ms: float
+    type: Literal["acknowledged"] = "acknowledged"
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The first round of a step: who got which signal."""
+
+    signal: Literal["SIGTERM", "SIGKILL"]
+    pids: list[int]
+    ms: float
+    type: Literal["signalled"] = "signalled"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """waitpid(-1) said ECHILD: nothing of the job is left.
+
+    `runner_status` is the runner's wait status as waitpid(2) gives it. Milliseconds count from detection of the
+    cause, and are None when no cause was asked or the step was not needed. `leftovers` counts the processes
+    that a finished task had left behind.
+    """
+
+    runner_status: int | None
+    leftovers: int
+    processes_seen: int
+    acknowledged_ms: float | None
+    terminated_ms: float | None
+    killed_ms: float | None
+    gone_ms: float | None
+    type: Literal["ended"] = "ended"
+
+
+# --- supervisor → runner
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One job: which function, with what, where. `environment` is what the job gets of the server's own."""
+
+    job_id: str
+    module: str
+    task: str
+    input: dict[str, Json]
+    workspace: str
+    environment: dict[str, str]
+    type: Literal["work"] = "work"
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Import a module, say what tasks it has, then wait to be stopped."""
+
+    module: str
+    environment: dict[str, str]
+    type: Literal["describe"] = "describe"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Stop, please. The same as setting the Event, for when the Event is wedged."""
+
+    type: Literal["ask"] = "ask"
+
+
+# --- runner → supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    type: Literal["running"] = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseChange:
+    phase: Phase
+    detail: str | None = None
+    type: Literal["phase"] = "phase"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    done: float
+    total: float | None = None
+    message: str | None = None
+    type: Literal["progress"] = "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    stream: Literal["stdout", "stderr", "terminal"]
+    text: str
+    type: Literal["output"] = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    level: Literal["debug", "info", "warning", "error"]
+    message: str
+    fields: dict[str, Json] = field(default_factory=dict)
+    type: Literal["log"] = "log"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceChange:
+    action: Literal["acquired", "released", "removed"]
+    kind: ResourceKind
+    name: str
+    type: Literal["resource"] = "resource"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    result: Json
+    type: Literal["result"] = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    kind: ErrorKind
+    message: str
+    exit_code: int | None = None
+    signal: str | None = None
+    traceback: str | None = None
+    type: Literal["failure"] = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedTask:
+    name: str
+    description: str
+    input_schema: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a module offers, or in `error` why it could not be imported."""
+
+    module: str
+    tasks: list[DescribedTask]
+    error: str | None = None
+    type: Literal["described"] = "described"
+
+
+ToGuardian = Stop
+FromGuardian = Annotated[Hello | Acknowledged | Signalled | Ended, Field(discriminator="type")]
+ToRunner = Annotated[Work | Describe | Ask, Field(discriminator="type")]
+FromRunner = Annotated[
+    Running | PhaseChange | Progress | Output | Log | ResourceChange | Result | Failure | Described,
+    Field(discriminator="type"),
+]
+
+TO_GUARDIAN: TypeAdapter[Stop] = TypeAdapter(ToGuardian)
+FROM_GUARDIAN: TypeAdapter[Hello | Acknowledged | Signalled | Ended] = TypeAdapter(FromGuardian)
+TO_RUNNER: TypeAdapter[Work | Describe | Ask] = TypeAdapter(ToRunner)
+FROM_RUNNER: TypeAdapter[
+    Running | PhaseChange | Progress | Output | Log | ResourceChange | Result | Failure | Described
+] = TypeAdapter(FromRunner)
+
+
+def encode(frame: object) -> bytes:
+    """One line with its newline. Raises ProtocolError when a value is no JSON or the line is too long."""
+    try:
+        line = to_json(frame, inf_nan_mode="null") + b"\n"
+    except ValueError as exc:
+        raise ProtocolError(f"cannot encode {type(frame).__name__}: {exc}") from exc
+    if len(line) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"cannot send {type(frame).__name__}: {len(line)} bytes, limit {MAX_FRAME_BYTES}")
+    return line
+
+
+def decode(adapter: TypeAdapter[Frame], line: bytes) -> Frame:
+    """Parse one line. Raises ProtocolError naming what does not fit."""
+    try:
+        return adapter.validate_json(line)
+    except ValidationError as exc:
+        problem = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise ProtocolError(f"cannot read frame: {where}: {problem['msg']}") from None

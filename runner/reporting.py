@@ -1,0 +1,142 @@
+"""What a runner says: frames on its channel, and whatever the job's code prints."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import select
+import socket
+import sys
+import threading
+from typing import Literal
+
+from pydantic_core import to_json
+
+from runner.cancellation import Cancellation
+from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Log, Output, ProtocolError, Result, encode
+
+READ_BYTES = 64 * 1024
+MAX_TEXT_BYTES = MAX_EVENT_BYTES - 2 * 1024
+"""Room for text in an event; the rest is for its other fields."""
+DRAIN_BOUND_S = 0.5
+
+Stream = Literal["stdout", "stderr", "terminal"]
+
+
+class Reporter:
+    """Writes frames, one at a time from any thread. A full socket blocks the writer: that is the only brake on
+    a job that prints faster than the supervisor reads, and it keeps memory bounded on both sides."""
+
+    def __init__(self, channel: socket.socket, cancellation: Cancellation) -> None:
+        self._channel = channel
+        self._cancellation = cancellation
+        self._lock = threading.Lock()
+
+    def send(self, frame: object) -> None:
+        line = encode(frame)
+        # Shielded, because a frame cut in two by JobCancelled would spoil the next one as well.
+        with self._cancellation.shielded(), self._lock:
+            try:
+                self._channel.sendall(line)
+            except (BrokenPipeError, ConnectionResetError):
+                # The supervisor is gone; the guardian saw that too and ends this process in a moment.
+                return
+
+    def output(self, stream: Stream, text: str) -> None:
+        for piece in split_text(text):
+            self.send(Output(stream, piece))
+
+    def result(self, value: object) -> None:
+        """Send what the task returned. Raises ProtocolError when it is no JSON or over the limit."""
+        line = to_json(value, inf_nan_mode="null")
+        if len(line) > MAX_RESULT_BYTES:
+            raise ProtocolError(
+                f"result has {len(line)} bytes of JSON, the limit is {MAX_RESULT_BYTES}: write it to a file"
+            )
+        self.send(Result(value))
+
+    def log(self, frame: Log) -> None:
+        size = len(to_json(frame.fields, inf_nan_mode="null", fallback=str))
+        if size > MAX_TEXT_BYTES // 2:
+            frame = Log(frame.level, frame.message, {"dropped": f"fields of {size} bytes"})
+        self.send(frame)
+
+
+def split_text(text: str) -> list[str]:
+    """Cut text so that each piece, as ASCII JSON, fits into one event."""
+    # One character is at most 12 bytes of ASCII JSON (an escaped surrogate pair).
+    if len(text) * 12 <= MAX_TEXT_BYTES or _escaped_bytes(text) <= MAX_TEXT_BYTES:
+        return [text] if text else []
+    middle = len(text) // 2
+    return split_text(text[:middle]) + split_text(text[middle:])
+
+
+def _escaped_bytes(text: str) -> int:
+    plain = sum(1 for char in text if " " <= char <= "~")
+    astral = sum(1 for char in text if char > "\uffff")
+    return plain * 2 + astral * 12 + (len(text) - plain - astral) * 6
+
+
+class Decoder:
+    """UTF-8 that may be split anywhere between reads; what is no UTF-8 becomes U+FFFD."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, data: bytes, *, final: bool = False) -> str:
+        return self._decoder.decode(data, final)
+
+
+class OutputCapture(threading.Thread):
+    """Replaces file descriptors 1 and 2 by pipes and sends what arrives, so that `print`, C code and child
+    processes are all heard."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(name="deadstop-output", daemon=True)
+        self._reporter = reporter
+        self._streams: dict[int, tuple[Stream, Decoder]] = {}
+        self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
+        for number, stream in ((1, "stdout"), (2, "stderr")):
+            read, write = os.pipe2(os.O_CLOEXEC)
+            os.dup2(write, number)
+            os.close(write)
+            os.set_blocking(read, False)
+            self._streams[read] = (stream, Decoder())  # type: ignore[assignment]
+        # Not in a `with`: they live as long as the process.
+        sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+
+    def run(self) -> None:
+        watched = [*self._streams, self._stop_read]
+        while True:
+            readable, _, _ = select.select(watched, [], [])
+            for fd in self._streams:
+                if fd in readable:
+                    self._forward(fd)
+            if self._stop_read in readable:
+                break
+        for fd in self._streams:
+            # A child may still hold the other end, so EOF may never come: what is there now is all.
+            while self._forward(fd):
+                pass
+
+    def _forward(self, fd: int) -> bool:
+        stream, decoder = self._streams[fd]
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        text = decoder.feed(data, final=not data)
+        self._reporter.output(stream, text)
+        return bool(data)
+
+    def finish(self) -> None:
+        """Send what was printed so far and stop."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError) as exc:
+                # The task may have closed or replaced it; what it printed is then its own affair.
+                self._reporter.log(Log("debug", f"cannot flush {stream!r}: {exc}"))
+        os.write(self._stop_write, b"!")
+        self.join(DRAIN_BOUND_S)

@@ -1,0 +1,159 @@
+"""Settings: flags, else `DEADSTOP_*` variables, else `deadstop.toml`, else defaults. Read once, passed down."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from supervisor.errors import StartupError
+
+ENV_PREFIX = "DEADSTOP_"
+
+LATER = {
+    "TOKENS": "named tokens with scopes",
+    "RUN_AS": "running jobs as another user",
+    "STUCK_AFTER_S": "stuck rules",
+    "STUCK_NO_EVENT_S": "stuck rules",
+}
+"""Settings of the contract that this version does not have. Ignoring them would be worse than refusing."""
+
+
+class Settings(BaseSettings):
+    """Every setting of one server. Durations are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8700
+    state_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_state_path("deadstop")))
+    token: SecretStr | None = None
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    max_running: Annotated[int, Field(ge=1, le=10_000)] = 64
+    max_queued: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    cancel_budget_s: Annotated[float, Field(ge=0.5, le=60)] = 2.0
+    warm: Annotated[int, Field(ge=0, le=256)] = 2
+    containment: str = "auto"
+    tasks: Annotated[tuple[str, ...], NoDecode] = ()
+    engine: str = "local"
+    pass_env: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names of variables that jobs get besides the allow-list."""
+    vanished_after_s: Annotated[float, Field(ge=0.2, le=600)] = 1.0
+    """How long sent bytes may stay unacknowledged before a peer counts as vanished (TCP_USER_TIMEOUT)."""
+
+    @field_validator("allowed_hosts", "tasks", "pass_env", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("containment")
+    @classmethod
+    def _level_exists(cls, value: str) -> str:
+        if value not in {"auto", "subreaper"}:
+            known = value in {"cgroup", "pidns", "pgroup"}
+            raise ValueError(
+                f"level {value!r} is not available in this version; use auto or subreaper"
+                if known
+                else f"unknown level {value!r}; use auto or subreaper"
+            )
+        return value
+
+    @field_validator("engine")
+    @classmethod
+    def _engine_exists(cls, value: str) -> str:
+        if value != "local":
+            raise ValueError(f"engine {value!r} is not available in this version; use local")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _token_is_sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            text = value.get_secret_value()
+            if not text or not text.isascii() or not text.isprintable() or " " in text:
+                raise ValueError("must be printable ASCII without spaces, and not empty")
+        return value
+
+    @model_validator(mode="after")
+    def _open_door_needs_key(self) -> Settings:
+        if not is_loopback(self.host) and self.token is None:
+            raise ValueError(f"host {self.host} is reachable from outside: set DEADSTOP_TOKEN as well")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The file is merged in load_settings, below everything that pydantic-settings reads.
+        return (init_settings, env_settings)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
+    """Merge the sources. `flags` that are None were not given.
+
+    Raises StartupError naming the setting and what to do.
+    """
+    for name, what in LATER.items():
+        if os.environ.get(ENV_PREFIX + name):
+            raise StartupError(f"cannot use {ENV_PREFIX}{name}: this version has no {what}; unset it")
+    values = _read_file(config_file)
+    given = {name: value for name, value in flags.items() if value is not None}
+    in_env = {key.removeprefix(ENV_PREFIX).lower() for key in os.environ if key.startswith(ENV_PREFIX)}
+    lower = {name: value for name, value in values.items() if name not in given and name not in in_env}
+    try:
+        return Settings(**{**lower, **given})
+    except ValidationError as exc:
+        raise StartupError("; ".join(_explain(error) for error in exc.errors())) from None
+
+
+def _read_file(config_file: Path | None) -> dict[str, Any]:
+    path = config_file or Path(platformdirs.user_config_path("deadstop")) / "deadstop.toml"
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except FileNotFoundError:
+        if config_file is None:
+            return {}
+        raise StartupError(f"cannot read {path}: no such file") from None
+    except (OSError, tomllib.TOMLDecodeError) as exc:
+        raise StartupError(f"cannot read {path}: {exc}") from None
+    for name in values:
+        if name.upper() in LATER:
+            raise StartupError(f"cannot use {name} in {path}: this version has no {LATER[name.upper()]}")
+    return {name.lower(): value for name, value in values.items()}
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    if not where:
+        return f"cannot start: {message}"
+    return f"cannot use {ENV_PREFIX}{where.upper()}: {message}"

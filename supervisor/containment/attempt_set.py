@@ -1,0 +1,135 @@
+"""An attempt set {Event, guardian, runner}: made ahead, used for one job, never again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event as SharedEvent
+
+from runner.protocol import (
+    FROM_GUARDIAN,
+    MAX_FRAME_BYTES,
+    Ask,
+    Describe,
+    Hello,
+    ProtocolError,
+    Stop,
+    Work,
+    decode,
+    encode,
+)
+from supervisor.containment.handle import Handle
+from supervisor.containment.starter import StartedSet, StartFailed
+
+
+@dataclass(slots=True)
+class Line:
+    """One direction each of a socket pair, as JSON lines."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def read(self) -> bytes | None:
+        """The next whole line; None at the end, also when the peer was killed in the middle of a line.
+
+        Raises ProtocolError for a line that is longer than a frame may be.
+        """
+        try:
+            return await self.reader.readuntil(b"\n")
+        except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError):
+            return None
+        except asyncio.LimitOverrunError as exc:
+            await self._skip_line(exc.consumed)
+            raise ProtocolError(f"cannot read frame: longer than {MAX_FRAME_BYTES} bytes") from None
+
+    async def _skip_line(self, buffered: int) -> None:
+        while True:
+            try:
+                await self.reader.readexactly(buffered)
+                await self.reader.readuntil(b"\n")
+            except asyncio.LimitOverrunError as exc:
+                buffered = exc.consumed
+            except asyncio.IncompleteReadError:
+                return
+            else:
+                return
+
+    def send(self, frame: object) -> None:
+        """Queue one frame; never blocks. Nothing happens when the peer is gone."""
+        if not self.writer.is_closing():
+            self.writer.write(encode(frame))
+
+
+class AttemptSet:
+    """The supervisor's end of one set. Belongs to the event loop."""
+
+    def __init__(self, started: StartedSet, control: Line, channel: Line, guardian: Handle, runner_pid: int) -> None:
+        self.control = control
+        self.channel = channel
+        self.guardian = guardian
+        self.runner_pid = runner_pid
+        self.process = started.process
+        self._event: SharedEvent | None = started.event
+        self._on_exit: Callable[[], None] | None = None
+
+    @classmethod
+    async def meet(cls, started: StartedSet) -> AttemptSet:
+        """Wait for the guardian's Hello. Raises StartFailed when it does not come (the caller sets the bound)."""
+        control = Line(*await asyncio.open_unix_connection(sock=started.control, limit=MAX_FRAME_BYTES))
+        channel = Line(*await asyncio.open_unix_connection(sock=started.channel, limit=MAX_FRAME_BYTES))
+        try:
+            line = await control.read()
+            if line is None:
+                raise StartFailed("cannot start a guardian: it ended before it said hello")
+            hello = decode(FROM_GUARDIAN, line)
+            if not isinstance(hello, Hello):
+                raise StartFailed(f"cannot start a guardian: it said {hello.type} instead of hello")
+        except BaseException:
+            control.writer.close()
+            channel.writer.close()
+            raise
+        return cls(started, control, channel, Handle.open(hello.guardian_pid), hello.runner_pid)
+
+    def watch_exit(self, on_exit: Callable[[], None]) -> None:
+        """Call `on_exit` once, when the guardian has ended, however that came."""
+        self._on_exit = on_exit
+        loop = asyncio.get_running_loop()
+        if self.guardian.pidfd is None:
+            loop.call_soon(self._exited)
+        else:
+            loop.add_reader(self.guardian.pidfd, self._exited)
+
+    def _exited(self) -> None:
+        if self.guardian.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(self.guardian.pidfd)
+        if self._on_exit is not None:
+            callback, self._on_exit = self._on_exit, None
+            callback()
+
+    def hand_over(self, order: Work | Describe) -> None:
+        """Give the runner its one order."""
+        self.channel.send(order)
+
+    def stop(self, order: Stop) -> None:
+        """Start or raise the ladder, and ask the runner, by every channel there is. Never blocks."""
+        self.control.send(order)
+        self.channel.send(Ask())
+        if self._event is not None:
+            # Event.set() hangs for good if the runner died inside is_set(), so nothing ever waits for this thread.
+            threading.Thread(target=self._event.set, name="deadstop-ask", daemon=True).start()
+
+    def cut(self) -> None:
+        """Close the lifeline: the guardian kills what is left and ends."""
+        self.control.writer.close()
+        self.channel.writer.close()
+
+    def close(self) -> None:
+        """Give back what the set held. Call once the guardian has ended."""
+        if self.guardian.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(self.guardian.pidfd)
+        self._on_exit = None
+        self.cut()
+        self.guardian.close()
+        self._event = None  # unlinks its semaphores

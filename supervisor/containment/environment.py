@@ -1,0 +1,44 @@
+"""The environment that children get: an allow-list, never the server's own.
+
+The server's environment may hold keys, and the initial environment of every process is readable in /proc by
+processes of the same user. So the forkserver itself is exec'd with the short list.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+ALLOWED = frozenset(
+    {"PATH", "LANG", "LANGUAGE", "TZ", "SHELL", "USER", "LOGNAME", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+)
+_ALLOWED_PREFIX = "LC_"
+_FOR_PYTHON = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8"})
+"""What the forkserver's interpreter may need to find our own modules. Jobs do not get these."""
+
+
+def passed_environment(pass_env: Iterable[str] = ()) -> dict[str, str]:
+    """The server's variables that jobs get: the allow-list, and the names in `pass_env`."""
+    wanted = ALLOWED | set(pass_env)
+    return {name: value for name, value in os.environ.items() if name in wanted or name.startswith(_ALLOWED_PREFIX)}
+
+
+@contextmanager
+def only(environment: dict[str, str]) -> Iterator[None]:
+    """For the length of the block, os.environ is `environment` and what Python itself needs.
+
+    multiprocessing starts its forkserver with whatever os.environ is. Only the starter thread does this, and
+    nothing in the server reads variables once it runs.
+    """
+    saved = dict(os.environ)
+    keep = {name: value for name, value in saved.items() if name in _FOR_PYTHON}
+    try:
+        for name in saved.keys() - environment.keys() - keep.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        yield
+    finally:
+        for name in os.environ.keys() - saved.keys():
+            del os.environ[name]
+        os.environ.update(saved)

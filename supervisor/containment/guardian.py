@@ -1,0 +1,275 @@
+"""The guardian: one per job, the only reaper of its tree, never a line of the user's code.
+
+It is the `multiprocessing.Process` of an attempt. Before it has a thread it becomes a subreaper and forks the
+runner; from then on every orphan of the job comes to it, whatever session or group it moved to. It runs the
+first three steps of the ladder and ends with the proof: waitpid(-1) says ECHILD.
+
+The control socket is its lifeline: EOF means that the supervisor is dead, and then the job is killed at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from dataclasses import replace
+from multiprocessing import resource_tracker
+from multiprocessing.synchronize import Event as SharedEvent
+from typing import Any, Literal, NoReturn
+
+from runner import main as runner_main
+from runner.protocol import TO_GUARDIAN, Acknowledged, Ended, Hello, Signalled, Stop, decode, encode
+from supervisor.containment.ladder import GRACE_AFTER_TERMINATE_S, Ladder, Step
+from supervisor.containment.sweep import Sweep, reap_children
+from supervisor.posix import prctl
+from supervisor.posix.proc import children
+
+KILL_ROUND_S = 0.002
+"""Pause between two rounds of SIGKILL that found the same processes: the kernel is tearing them down."""
+TRACKER_BOUND_S = 0.1
+"""How long multiprocessing's resource tracker gets to end by itself; it needs about 20 ms."""
+SEND_BOUND_S = 1.0
+MAX_PIDS_REPORTED = 500
+
+
+def main(event: SharedEvent, control: socket.socket, channel: socket.socket) -> NoReturn:
+    """Entry point of the child process. `control` leads to the supervisor, `channel` is handed to the runner."""
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    prctl.become_subreaper()
+    prctl.set_dumpable(False)
+    prctl.set_name("deadstop-guard")
+    _close_all_but(control.fileno(), channel.fileno())
+    tracker_pid, tracker_fd = _start_private_tracker()
+    acknowledge_read, acknowledge_write = os.pipe2(os.O_CLOEXEC)
+    guardian_pid = os.getpid()
+    runner_pid = os.fork()
+    if runner_pid == 0:
+        prctl.set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != guardian_pid:
+            os._exit(0)  # the guardian died before the line above
+        prctl.set_name("deadstop-runner")
+        runner_main.run(event, channel, acknowledge_write, [tracker_fd])
+    channel.close()
+    os.close(acknowledge_write)
+    Guardian(control, acknowledge_read, runner_pid, tracker_pid, tracker_fd).run()
+    os._exit(0)
+
+
+def _close_all_but(*keep: int) -> None:
+    # Among others the forkserver's alive pipe and the server's resource tracker, which must not wait for us.
+    kept = sorted({0, 1, 2, *keep})
+    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        os.closerange(low + 1, high)
+
+
+def _start_private_tracker() -> tuple[int, int]:
+    """A resource tracker of the job's own, so that what the job leaves in /dev/shm is unlinked when it ends."""
+    tracker: Any = resource_tracker._resource_tracker
+    tracker._fd = tracker._pid = None
+    # It complains on stderr about what a job leaked; that is no concern of the server's log.
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    tracker.ensure_running()
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    os.close(null)
+    return tracker._pid, tracker._fd
+
+
+class Guardian:
+    """The loop: wait for orders, for the runner's acknowledgement and for children to end."""
+
+    def __init__(
+        self, control: socket.socket, acknowledge_fd: int, runner_pid: int, tracker_pid: int, tracker_fd: int
+    ) -> None:
+        self._control = control
+        self._control.settimeout(SEND_BOUND_S)
+        self._acknowledge_fd = acknowledge_fd
+        self._runner_pid = runner_pid
+        self._tracker_pid: int | None = tracker_pid
+        self._tracker_fd = tracker_fd
+        self._sweep = Sweep(os.getpid(), leave_out=frozenset({tracker_pid}))
+        self._ladder: Ladder | None = None
+        self._reached = Step.ASK
+        self._runner_status: int | None = None
+        self._runner_gone_at: float | None = None
+        self._leftovers = 0
+        self._leftovers_kill_at: float | None = None
+        self._ms: dict[str, float] = {}
+        self._acknowledged_early = False
+        self._lifeline = True
+        self._orders = b""
+        self._child_read, self._child_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Until the tree is empty. Reports the end, unless there is nobody left to hear it."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only wakes the poll below
+        signal.set_wakeup_fd(self._child_write, warn_on_full_buffer=False)
+        self._poller = select.poll()
+        for fd in (self._control.fileno(), self._acknowledge_fd, self._child_read):
+            self._poller.register(fd, select.POLLIN)
+        self._tell(Hello(os.getpid(), self._runner_pid))
+        while not self._is_empty():
+            self._act()
+            self._wait(self._timeout_ms())
+        self._wait(0)  # a polite runner has acknowledged and ended before this process ran again
+        self._end_tracker()
+        # The proof itself: there is no child, not even a zombie. A child here would be a bug, so it is swept again.
+        while not _has_no_child():
+            self._sweep.kill()
+            time.sleep(KILL_ROUND_S)
+        self._mark("gone")
+        self._tell(
+            Ended(
+                runner_status=self._runner_status,
+                leftovers=self._leftovers,
+                processes_seen=len(self._sweep.seen),
+                acknowledged_ms=self._ms.get("acknowledged"),
+                terminated_ms=self._ms.get("terminated"),
+                killed_ms=self._ms.get("killed"),
+                gone_ms=self._ms.get("gone"),
+            )
+        )
+
+    def _is_empty(self) -> bool:
+        for pid, status in reap_children().items():
+            if pid == self._runner_pid:
+                self._runner_ended(status)
+            elif pid == self._tracker_pid:
+                self._tracker_pid = None  # the job killed it; what it tracked is lost, containment is not
+        return self._runner_gone_at is not None and set(children(os.getpid())) <= {self._tracker_pid}
+
+    def _runner_ended(self, status: int) -> None:
+        now = time.monotonic()
+        self._runner_status = status
+        self._runner_gone_at = now
+        if self._ladder is not None:
+            self._ladder = replace(self._ladder, runner_gone_at=now)
+            return
+        leftovers = self._sweep.terminate()
+        self._leftovers = len(leftovers)
+        self._leftovers_kill_at = now + GRACE_AFTER_TERMINATE_S
+
+    def _wait(self, timeout_ms: float | None) -> None:
+        for fd, _ in self._poller.poll(timeout_ms):
+            if fd == self._child_read:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(fd, 4096)
+            elif fd == self._acknowledge_fd:
+                self._poller.unregister(fd)
+                if os.read(fd, 1):
+                    self._acknowledged()
+            else:
+                self._read_orders()
+
+    def _timeout_ms(self) -> float | None:
+        if self._reached >= Step.KILL or not self._lifeline:
+            return KILL_ROUND_S * 1000
+        dues = [self._leftovers_kill_at]
+        now = time.monotonic()
+        if self._ladder is not None:
+            dues.append(self._ladder.next_due(now))
+            if self._reached >= Step.TERMINATE:
+                dues.append(now + 0.02)  # look for newcomers
+        due = min((due for due in dues if due is not None), default=None)
+        return None if due is None else max(0.0, (due - now) * 1000)
+
+    def _read_orders(self) -> None:
+        data = self._control.recv(1 << 16)
+        if not data:
+            self._lifeline = False
+            self._poller.unregister(self._control.fileno())
+            return
+        *lines, self._orders = (self._orders + data).split(b"\n")
+        for line in lines:
+            self._stop(decode(TO_GUARDIAN, line))
+
+    def _stop(self, order: Stop) -> None:
+        before = self._ladder
+        self._ladder = Ladder(
+            t0=order.t0 if before is None else before.t0,
+            budget_s=order.budget_s if before is None else min(before.budget_s, order.budget_s),
+            force=order.force or (before is not None and before.force),
+            vanished=order.vanished or (before is not None and before.vanished),
+            acknowledged=before is not None and before.acknowledged,
+            runner_gone_at=self._runner_gone_at,
+            rss_bytes=self._sweep.rss_bytes(),
+        )
+        if self._acknowledged_early:
+            self._acknowledged()
+
+    def _acknowledged(self) -> None:
+        if self._ladder is None:
+            # The runner read the Event before this process read its order.
+            self._acknowledged_early = True
+            return
+        self._mark("acknowledged")
+        self._ladder = replace(self._ladder, acknowledged=True)
+        self._tell(Acknowledged(self._ms["acknowledged"]))
+
+    def _act(self) -> None:
+        """Do what the time asks for: rounds of SIGTERM, then rounds of SIGKILL."""
+        now = time.monotonic()
+        if not self._lifeline or (self._leftovers_kill_at is not None and now >= self._leftovers_kill_at):
+            self._sweep.kill()
+            self._reached = Step.KILL
+        if self._ladder is None:
+            return
+        step = max(self._reached, min(self._ladder.step(now), Step.KILL))
+        if step is Step.TERMINATE:
+            self._report("SIGTERM", "terminated", self._sweep.terminate())
+            # Sampled again here: a tree may have grown since the cause was detected.
+            self._ladder = replace(self._ladder, rss_bytes=self._sweep.rss_bytes())
+        elif step is Step.KILL:
+            self._report("SIGKILL", "killed", self._sweep.kill())
+        self._reached = step
+
+    def _report(self, name: Literal["SIGTERM", "SIGKILL"], mark: str, pids: list[int]) -> None:
+        if pids and mark not in self._ms:
+            self._mark(mark)
+            self._tell(Signalled(name, pids[:MAX_PIDS_REPORTED], self._ms[mark]))
+
+    def _mark(self, name: str) -> None:
+        if self._ladder is not None:
+            self._ms.setdefault(name, round((time.monotonic() - self._ladder.t0) * 1000, 1))
+
+    def _tell(self, frame: object) -> None:
+        if not self._lifeline:
+            return
+        try:
+            self._control.sendall(encode(frame))
+        except (BrokenPipeError, ConnectionResetError, TimeoutError):
+            self._lifeline = False
+
+    def _end_tracker(self) -> None:
+        """Close the tracker's pipe, whose last writer we are now, and wait for it to clean up and end."""
+        os.close(self._tracker_fd)
+        if self._tracker_pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._tracker_pid, signal.SIGCONT)
+        deadline = time.monotonic() + TRACKER_BOUND_S
+        while self._tracker_pid not in reap_children():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                os.kill(self._tracker_pid, signal.SIGKILL)
+                os.waitpid(self._tracker_pid, 0)
+                return
+            # SIGCHLD wakes this; its byte may have been read already, hence the short bound.
+            select.select([self._child_read], [], [], min(left_s, 0.005))
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._child_read, 4096)
+
+
+def _has_no_child() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False

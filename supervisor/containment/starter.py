@@ -1,0 +1,168 @@
+"""Starting attempt sets: one thread, one at a time, each start bounded.
+
+`Process.start()` blocks for ever when the forkserver is stopped, so it never runs on the event loop, and past
+its bound the forkserver is killed, which makes the call fail; the next one finds a new forkserver.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import multiprocessing.util  # its exit handler must be registered before ours, so that ours runs first
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Event as SharedEvent
+
+from supervisor.containment import environment, guardian
+from supervisor.posix.pidfd import ignore_missing
+
+START_BOUND_S = 2.0
+RETIRE_BOUND_S = 0.1
+PRELOAD = ["supervisor.containment.guardian", "runner.tasks.shell", "runner.tasks.demo"]
+
+
+class StartFailed(Exception):
+    """A process could not be started within the bound. Met by the pool, which tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedSet:
+    """{Event, guardian, runner}, not yet heard of. The Event was made first: a cause can always be told."""
+
+    event: SharedEvent
+    process: ForkServerProcess
+    control: socket.socket
+    channel: socket.socket
+
+
+_lifelines: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+@atexit.register
+def _cut_lifelines() -> None:
+    # multiprocessing joins its children at exit, and a guardian ends when its control socket does: cut them first,
+    # or the interpreter waits for processes that wait for it.
+    for lifeline in list(_lifelines):
+        try:
+            lifeline.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            continue  # closed before
+
+
+class Starter:
+    """Owns the thread, and with it every call into multiprocessing."""
+
+    def __init__(self, child_environment: dict[str, str], start_bound_s: float = START_BOUND_S) -> None:
+        self._environment = child_environment
+        self._start_bound_s = start_bound_s
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOAD)
+        self._retired: list[ForkServerProcess] = []
+        self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="deadstop-starter", daemon=True)
+        self._thread.start()
+
+    def start_set(self) -> Future[StartedSet]:
+        """Ask for one set. The future fails with StartFailed."""
+        future: Future[StartedSet] = Future()
+
+        def work() -> None:
+            try:
+                started = self._start()
+            except Exception as exc:
+                future.set_exception(StartFailed(f"cannot start a process: {type(exc).__name__}: {exc}"))
+            else:
+                future.set_result(started)
+
+        self._requests.put(work)
+        return future
+
+    def retire(self, process: ForkServerProcess) -> None:
+        """Forget a process that has ended, so that multiprocessing does not keep it until exit."""
+
+        def work() -> None:
+            self._retired.append(process)
+            for retired in list(self._retired):
+                # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again.
+                retired.join(timeout=RETIRE_BOUND_S)
+                if retired.exitcode is not None:
+                    retired.close()
+                    self._retired.remove(retired)
+
+        self._requests.put(work)
+
+    def close(self) -> None:
+        """End the thread and the forkserver. Call when every guardian has ended. Bounded."""
+        self._requests.put(_end_forkserver)
+        self._requests.put(None)
+        self._thread.join(timeout=self._start_bound_s + 0.5)
+
+    def _serve(self) -> None:
+        while (work := self._requests.get()) is not None:
+            work()
+
+    def _start(self) -> StartedSet:
+        with environment.only(self._environment), _masked_main():
+            event = self._context.Event()
+            control, guardian_control = socket.socketpair()
+            channel, runner_channel = socket.socketpair()
+            _lifelines.add(control)
+            process = self._context.Process(
+                target=guardian.main, args=(event, guardian_control, runner_channel), daemon=False
+            )
+            watchdog = threading.Timer(self._start_bound_s, _kill_forkserver)
+            watchdog.daemon = True
+            watchdog.start()
+            try:
+                process.start()
+            except BaseException:
+                control.close()
+                channel.close()
+                raise
+            finally:
+                watchdog.cancel()
+                guardian_control.close()
+                runner_channel.close()
+        return StartedSet(event, process, control, channel)
+
+
+@contextmanager
+def _masked_main() -> Iterator[None]:
+    # Children would re-import the program that hosts us as `__mp_main__`, with all it imports and does.
+    real = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = real
+
+
+def forkserver_pid() -> int | None:
+    """The forkserver's pid, None before the first start."""
+    pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return pid
+
+
+def _kill_forkserver() -> None:
+    pid = forkserver_pid()
+    if pid is not None:
+        # multiprocessing itself reaps it, at the next start: until then the pid cannot be anybody else's.
+        ignore_missing(os.kill, pid, signal.SIGKILL)
+
+
+def _end_forkserver() -> None:
+    if forkserver_pid() is not None:
+        _kill_forkserver()
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]

@@ -1,0 +1,72 @@
+"""Signalling a whole tree and reaping it, again and again until it is empty.
+
+A snapshot of a tree is never enough: while it is read, its processes fork. So SIGTERM goes to newcomers on every
+round, and SIGKILL rounds end only when there is nothing left to kill. Killing without stopping first wins
+against fork storms more often than stopping first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+
+from supervisor.posix.pidfd import ignore_missing
+from supervisor.posix.proc import HAS_CHILDREN_FILES, descendants, read_stat
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The tree below one process (`root`, never signalled itself), without `leave_out`."""
+
+    root: int
+    leave_out: frozenset[int] = frozenset()
+    use_children_files: bool = HAS_CHILDREN_FILES
+    seen: set[int] = field(default_factory=set)
+    _terminated: set[int] = field(default_factory=set)
+
+    def pids(self) -> list[int]:
+        """Everything that is there now, zombies included."""
+        found = descendants(self.root, leave_out=self.leave_out, use_children_files=self.use_children_files)
+        self.seen.update(found)
+        return found
+
+    def terminate(self) -> list[int]:
+        """SIGTERM, then SIGCONT so that stopped ones receive it, to all that have not had it yet. Who they were.
+
+        The leader of a terminal's session gets SIGHUP besides, as if the terminal had been closed.
+        """
+        fresh = [pid for pid in self.pids() if pid not in self._terminated]
+        for pid in fresh:
+            self._terminated.add(pid)
+            stat = read_stat(pid)
+            ignore_missing(os.kill, pid, signal.SIGTERM)
+            if stat is not None and stat.terminal and stat.sid == pid:
+                ignore_missing(os.kill, pid, signal.SIGHUP)
+            ignore_missing(os.kill, pid, signal.SIGCONT)
+        return fresh
+
+    def kill(self) -> list[int]:
+        """One round of SIGKILL over all that is there now. Who they were."""
+        found = self.pids()
+        for pid in found:
+            ignore_missing(os.kill, pid, signal.SIGKILL)
+        return found
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the tree; shared pages count for each process that maps them."""
+        stats = (read_stat(pid) for pid in self.pids())
+        return sum(stat.rss_bytes for stat in stats if stat is not None)
+
+
+def reap_children() -> dict[int, int]:
+    """Collect every child that has ended: pid → wait status. Only for a process that owns all its children."""
+    reaped: dict[int, int] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return reaped
+        if pid == 0:
+            return reaped
+        reaped[pid] = status

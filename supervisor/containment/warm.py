@@ -1,0 +1,141 @@
+"""The pool of sets that are ready before anybody needs them.
+
+A set takes some 40 ms to start and nothing to hand over. Used once: a new one is started for each that is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import structlog
+
+from supervisor.containment.attempt_set import AttemptSet
+from supervisor.containment.backstop import reap
+from supervisor.containment.starter import START_BOUND_S, Starter, StartFailed
+
+RETRY_S = 0.25
+"""Pause after a failed start, so that a machine out of processes is not asked in a tight loop."""
+MAX_STARTING = 8
+
+log = structlog.get_logger()
+
+
+class WarmPool:
+    """Keeps `size` sets ready and starts more for those who wait. Belongs to the event loop."""
+
+    def __init__(self, starter: Starter, size: int) -> None:
+        self._starter = starter
+        self._size = size
+        self._ready: deque[AttemptSet] = deque()
+        self._waiting: deque[asyncio.Future[AttemptSet]] = deque()
+        self._starting = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self.guardian_pids: set[int] = set()
+        """Every guardian that was met and not yet put away, idle or not."""
+        self.last_error: str | None = None
+        """Why the last start failed; None when it did not."""
+
+    @property
+    def ready(self) -> int:
+        return len(self._ready)
+
+    def request(self) -> asyncio.Future[AttemptSet]:
+        """The next set, in the order of asking. Cancel the future to give the place up."""
+        future: asyncio.Future[AttemptSet] = asyncio.get_running_loop().create_future()
+        if self._ready:
+            future.set_result(self._ready.popleft())
+        else:
+            self._waiting.append(future)
+        self.fill()
+        return future
+
+    def give_back(self, unused: AttemptSet) -> None:
+        """A set that was never handed a job."""
+        if not unused.guardian.ended:
+            self._deliver(unused)
+
+    def fill(self) -> None:
+        """Start what is missing."""
+        self._waiting = deque(future for future in self._waiting if not future.done())
+        missing = self._size + len(self._waiting) - len(self._ready) - self._starting
+        for _ in range(min(missing, MAX_STARTING - self._starting)):
+            if self._closed:
+                return
+            self._starting += 1
+            task = asyncio.get_running_loop().create_task(self._start_one())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _start_one(self) -> None:
+        try:
+            started = await asyncio.wrap_future(self._starter.start_set())
+            try:
+                async with asyncio.timeout(START_BOUND_S):
+                    ready = await AttemptSet.meet(started)
+            except TimeoutError:
+                raise StartFailed(f"cannot start a guardian: no hello within {START_BOUND_S} s") from None
+        except StartFailed as exc:
+            self.last_error = str(exc)
+            log.warning("start_failed", error=str(exc))
+            await asyncio.sleep(RETRY_S)
+        else:
+            self.last_error = None
+            self.guardian_pids.add(ready.guardian.pid)
+            ready.watch_exit(lambda: self._lost(ready))
+            self._deliver(ready)
+        finally:
+            self._starting -= 1
+        self.fill()
+
+    def _deliver(self, ready: AttemptSet) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(ready)
+                return
+        if self._closed:
+            self._lost(ready)
+        else:
+            self._ready.append(ready)
+
+    def _lost(self, idle: AttemptSet) -> None:
+        # Somebody killed an idle guardian, or the pool is closing. Its runner dies with it.
+        if idle in self._ready:
+            self._ready.remove(idle)
+        self.retire(idle)
+        if not self._closed:
+            self.fill()
+
+    def retire(self, used: AttemptSet) -> None:
+        """Put away a set whose guardian has ended or is about to."""
+        used.close()
+        reap(used.guardian.pid)  # it is our child only if the forkserver died before it
+        self.guardian_pids.discard(used.guardian.pid)
+        self._starter.retire(used.process)
+
+    async def close(self) -> None:
+        """End the idle sets and wait for them, bounded."""
+        self._closed = True
+        for future in self._waiting:
+            future.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        idle = [*self._ready]
+        self._ready.clear()
+        ended = []
+        for ready in idle:
+            done = asyncio.Event()
+            ready.watch_exit(done.set)
+            ready.cut()
+            ended.append(done.wait())
+        if ended:
+            try:
+                async with asyncio.timeout(START_BOUND_S):
+                    await asyncio.gather(*ended)
+            except TimeoutError:
+                for ready in idle:
+                    ready.guardian.kill()
+        for ready in idle:
+            self.retire(ready)

@@ -1,0 +1,194 @@
+"""One execution of a job: a set is bound to it, its frames become facts, and it ends with a proof.
+
+Ways to the end: the guardian's report (ECHILD); or, when the guardian is dead, stopped or late, the supervisor's
+own rounds of SIGKILL, after which the adopted orphans are reaped. Either way everything that the job had written to
+its channel is read before the end is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import structlog
+
+from runner import protocol
+from supervisor.containment.attempt_set import AttemptSet
+from supervisor.containment.backstop import Backstop
+from supervisor.containment.ladder import Ladder
+from supervisor.core.facts import Acknowledged, Fact, Gone, Signalled, Unproven
+from supervisor.core.model import Cause, JobError, Proof
+
+DRAIN_BOUND_S = 0.2
+"""How long the rest of a dead job's frames may take to read."""
+FRAMES_PER_TURN = 32
+"""After so many frames of one job the event loop sees to the others."""
+ROUND_S = 0.005
+SLOW_ROUND_S = 0.1
+"""Pause between rounds of SIGKILL before and after the verdict."""
+
+log = structlog.get_logger()
+
+
+class Attempt:
+    """Belongs to the job's owner task, which awaits `run`. `stop` may be called at any time from the loop."""
+
+    def __init__(
+        self,
+        job_id: str,
+        bound: AttemptSet,
+        backstop: Backstop,
+        *,
+        on_fact: Callable[[Fact], None],
+        on_frame: Callable[[object], None],
+    ) -> None:
+        self._bound = bound
+        self._backstop = backstop
+        self._on_fact = on_fact
+        self._on_frame = on_frame
+        self._ladder: Ladder | None = None
+        self._guardian_gone = asyncio.Event()
+        self._report: asyncio.Future[protocol.Ended | None] = asyncio.get_running_loop().create_future()
+        self._stopped = asyncio.Event()
+        self._log = log.bind(job_id=job_id)
+        bound.watch_exit(self._guardian_gone.set)
+
+    @property
+    def runner_pid(self) -> int:
+        return self._bound.runner_pid
+
+    @property
+    def guardian_pid(self) -> int:
+        return self._bound.guardian.pid
+
+    def stop(self, cause: Cause, budget_s: float) -> None:
+        """Start the ladder, or raise it. Never blocks."""
+        before = self._ladder
+        t0 = cause.detected if before is None else before.t0
+        self._ladder = Ladder(
+            t0=t0,
+            budget_s=budget_s if before is None else min(before.budget_s, budget_s),
+            force=cause.force or (before is not None and before.force),
+            vanished=cause.vanished,
+        )
+        self._bound.stop(protocol.Stop(t0=t0, budget_s=budget_s, force=cause.force, vanished=cause.vanished))
+        self._stopped.set()
+
+    async def run(self, work: protocol.Work | protocol.Describe) -> Gone:
+        """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
+        self._bound.hand_over(work)
+        async with asyncio.TaskGroup() as readers:
+            frames = readers.create_task(self._read_frames())
+            reports = readers.create_task(self._read_reports())
+            report = await self._end()
+            # Everything that could write is dead, so EOF is near, whatever is still to be read.
+            await asyncio.wait([frames], timeout=DRAIN_BOUND_S)
+            frames.cancel()
+            reports.cancel()
+        if report is not None:
+            return self._gone_by_report(report)
+        return self._gone_by_backstop()
+
+    async def _end(self) -> protocol.Ended | None:
+        """Wait for the guardian's report; None when the backstop had to do it."""
+        while not self._report.done() and (left_s := self._until_backstop_s()) > 0:
+            self._stopped.clear()
+            stopped = asyncio.ensure_future(self._stopped.wait())
+            timeout = None if left_s == math.inf else left_s
+            await asyncio.wait((self._report, stopped), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+        report = self._report.result() if self._report.done() else None
+        if report is None:
+            await self._sweep()
+        return report
+
+    def _until_backstop_s(self) -> float:
+        return math.inf if self._ladder is None else self._ladder.backstop_at - time.monotonic()
+
+    async def _sweep(self) -> None:
+        """Rounds of SIGKILL until nothing is left, past the verdict too: what is not proven is not given up."""
+        self._log.warning("backstop", guardian_ended=self._bound.guardian.ended)
+        told = False
+        while not self._backstop.round(self._bound.guardian):
+            late = self._ladder is not None and time.monotonic() >= self._ladder.verdict_at
+            if late and not told:
+                survivors = self._backstop.survivors(self._bound.guardian)
+                self._log.error("cancel_unproven", survivors=[survivor.pid for survivor in survivors])
+                self._on_fact(Unproven(survivors))
+                told = True
+            await asyncio.sleep(SLOW_ROUND_S if late else ROUND_S)
+
+    async def _read_frames(self) -> None:
+        count = 0
+        while True:
+            try:
+                line = await self._bound.channel.read()
+                if line is None:
+                    return
+                frame = protocol.decode(protocol.FROM_RUNNER, line)
+            except protocol.ProtocolError as exc:
+                # The job wrote this, not our runner: say so in its own events, and go on with the next line.
+                frame = protocol.Log("warning", "a frame of this job was refused", {"reason": str(exc)})
+            self._on_frame(frame)
+            count += 1
+            if count % FRAMES_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _read_reports(self) -> None:
+        while (line := await self._bound.control.read()) is not None:
+            frame = protocol.decode(protocol.FROM_GUARDIAN, line)
+            match frame:
+                case protocol.Acknowledged(ms):
+                    self._on_fact(Acknowledged(ms))
+                case protocol.Signalled(name, pids, ms):
+                    self._on_fact(Signalled(name, tuple(pids), ms))
+                case protocol.Ended():
+                    if not self._report.done():
+                        self._report.set_result(frame)
+                    return
+                case protocol.Hello():
+                    continue
+        # EOF without a report: it was killed. Its exit is certain before the sweep begins.
+        await self._guardian_gone.wait()
+        if not self._report.done():
+            self._report.set_result(None)
+
+    def _gone_by_report(self, report: protocol.Ended) -> Gone:
+        return Gone(
+            proof=Proof.ECHILD,
+            error=_explain_status(report.runner_status),
+            leftovers=report.leftovers,
+            processes_seen=report.processes_seen,
+            acknowledged_ms=report.acknowledged_ms,
+            terminated_ms=report.terminated_ms,
+            killed_ms=report.killed_ms,
+            gone_ms=report.gone_ms,
+        )
+
+    def _gone_by_backstop(self) -> Gone:
+        killed_ms = None
+        if self._ladder is not None:
+            killed_ms = round((time.monotonic() - self._ladder.t0) * 1000, 1)
+        return Gone(
+            proof=Proof.ADOPTED_REAPED,
+            error=JobError("guardian", "the process that guards this job was ended from outside; the job was killed"),
+            processes_seen=len(self._backstop.seen),
+            killed_ms=killed_ms,
+            gone_ms=killed_ms,
+        )
+
+
+def _explain_status(status: int | None) -> JobError:
+    """What a runner's end means that came without a report."""
+    if status is None:
+        return JobError("guardian", "the job's process ended unseen")
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        name = signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
+        return JobError("signalled", f"the job's process was ended by {name}", signal=name)
+    code = os.waitstatus_to_exitcode(status)
+    return JobError("exited", f"the job's process ended with exit code {code} and no result", exit_code=code)

@@ -1,0 +1,66 @@
+"""What a runner's frames mean for its job: an event, a fact for the machine, or both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from runner import protocol
+from runner.protocol import MAX_EVENT_BYTES
+from runner.reporting import split_text
+from supervisor.core.facts import Began, Emit, Fact, Reported
+from supervisor.core.model import Job, JobError, Resource
+
+MAX_RESOURCES = 1000
+_MAX_PATH = 1000
+
+
+def interpret(frame: object, runner_pid: int) -> tuple[list[Emit], Fact | None]:
+    """The events that a frame becomes, and what it says about the job's life."""
+    match frame:
+        case protocol.Running():
+            return [], Began(runner_pid)
+        case protocol.Result(result):
+            return [], Reported(result=result)
+        case protocol.Failure(kind, message, exit_code, signal, traceback):
+            return [], Reported(error=JobError(kind, message, exit_code, signal, traceback))
+        case protocol.PhaseChange(phase, detail):
+            return [Emit("job.phase", {"phase": phase, "detail": _cut(detail)})], None
+        case protocol.Progress(done, total, message):
+            return [Emit("job.progress", {"done": done, "total": total, "message": _cut(message)})], None
+        case protocol.Output(stream, text):
+            # The runner splits already, but a job may write frames of its own.
+            return [Emit("job.output", {"stream": stream, "text": piece}) for piece in split_text(text)], None
+        case protocol.Log(level, message, fields):
+            if len(repr(fields)) > MAX_EVENT_BYTES // 4:
+                fields = {"dropped": "fields too large"}
+            return [Emit("job.log", {"level": level, "message": _cut(message), "fields": fields})], None
+        case protocol.ResourceChange(action, kind, name):
+            return [Emit("job.resource", {"action": action, "kind": kind, "name": _cut(name)})], None
+        case protocol.Described():
+            return [], None  # no job's business
+        case _:
+            raise TypeError(f"cannot interpret {type(frame).__name__}")
+
+
+def follow(job: Job, frame: object) -> Job:
+    """The job with the phase and resources that a frame changed."""
+    match frame:
+        case protocol.PhaseChange(phase, _):
+            return replace(job, phase=phase)
+        case protocol.ResourceChange("acquired", kind, name) if len(job.resources) < MAX_RESOURCES:
+            held = Resource(kind, name[:_MAX_PATH], datetime.now(UTC))
+            return replace(job, resources=(*job.resources, held))
+        case protocol.ResourceChange(_, kind, name):
+            kept = list(job.resources)
+            for held in kept:
+                if (held.kind, held.name) == (kind, name[:_MAX_PATH]):
+                    kept.remove(held)
+                    break
+            return replace(job, resources=tuple(kept))
+        case _:
+            return job
+
+
+def _cut(text: str | None) -> str | None:
+    return None if text is None else text[:_MAX_PATH]

@@ -1,0 +1,167 @@
+"""The nouns of the core: a job, why it is stopped, how, and with which proof.
+
+Where a job is (`State`), why it is stopped (`Reason`) and how that was done (`Method`) are three types.
+Everything here is immutable; `machine.py` makes the next value from the last one. Field names are those
+that clients see, so that one name follows a fact from the guardian to the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from supervisor.containment.handle import Survivor
+
+Json = Any
+"""A JSON value: dict, list, str, int, float, bool or None."""
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL_STATES
+
+
+TERMINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIMED_OUT, State.LOST})
+
+
+class Reason(StrEnum):
+    """Why a job is stopped early."""
+
+    API = "api"
+    CLIENT_DISCONNECTED = "client_disconnected"
+    TIMEOUT = "timeout"
+    SHUTDOWN = "shutdown"
+    STUCK = "stuck"
+
+
+class Method(StrEnum):
+    """The strongest step of the ladder that the job needed."""
+
+    NEVER_STARTED = "never_started"
+    COOPERATIVE = "cooperative"
+    SIGTERM = "sigterm"
+    SIGKILL = "sigkill"
+
+
+class Proof(StrEnum):
+    """What shows that nothing of the job is left."""
+
+    NEVER_STARTED = "never_started"
+    ECHILD = "echild"
+    CGROUP_EMPTY = "cgroup_empty"
+    PIDNS_GONE = "pidns_gone"
+    ADOPTED_REAPED = "adopted_reaped"
+    PROCESS_TABLE = "process_table"
+    NONE = "none"
+
+
+class OnDisconnect(StrEnum):
+    CANCEL = "cancel"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One reason to stop, as it was detected.
+
+    `detected` is on the monotonic clock (seconds) and is the ladder's t0. `budget_s` None means the server's
+    default. `vanished` says that the peer disappeared without a FIN and was therefore noticed late: the ladder
+    then starts at *terminate*.
+    """
+
+    reason: Reason
+    detected: float
+    requested_at: datetime
+    detail: str | None = None
+    force: bool = False
+    budget_s: float | None = None
+    vanished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """The record of one stop. Milliseconds count from detection; None means "did not happen (yet)"."""
+
+    reason: Reason
+    detail: str | None
+    requested_at: datetime
+    force: bool
+    budget_s: float
+    acknowledged_ms: float | None = None
+    terminated_ms: float | None = None
+    killed_ms: float | None = None
+    gone_ms: float | None = None
+    method: Method | None = None
+    proof: Proof = Proof.NONE
+    processes_seen: int = 0
+    survivors: tuple[Survivor, ...] = ()
+    workspace_removed: bool = False
+    within_budget: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed. `kind` is one of raised, exited, signalled, memory, processes, load, protocol,
+    guardian, store."""
+
+    kind: str
+    message: str
+    exit_code: int | None = None
+    signal: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something a task holds now: `kind` is terminal, browser, file, directory or process."""
+
+    kind: str
+    name: str
+    acquired_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a client asked for, already checked against the API's schema but not against the task's."""
+
+    task: str
+    input: dict[str, Json]
+    id: str | None = None
+    timeout_s: float | None = None
+    on_disconnect: OnDisconnect = OnDisconnect.CANCEL
+    labels: dict[str, str] = field(default_factory=dict)
+    containment: str | None = None
+    reconnect_grace_s: float = 0.0
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request with an id, at one moment. `phase` is what the task is doing, None before it runs."""
+
+    id: str
+    request: JobRequest
+    created_at: datetime
+    containment: str
+    state: State = State.QUEUED
+    phase: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    result: Json = None
+    error: JobError | None = None
+    cancellation: Cancellation | None = None
+    leftovers: int = 0
+    resources: tuple[Resource, ...] = ()

@@ -1,0 +1,171 @@
+"""The one task that sees a job through, from its place in the queue to its terminal event.
+
+Everything that changes the job goes through `apply`, on the event loop, one fact at a time. Cancel is a fact like any
+other: it is never lost, because the job has its record before it has a process, and never early or late, because
+binding a set to the job and looking for a cause are one step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from runner import protocol
+from supervisor.containment.attempt_set import AttemptSet
+from supervisor.containment.backstop import Backstop
+from supervisor.containment.warm import WarmPool
+from supervisor.core import frames, machine
+from supervisor.core.admission import Place
+from supervisor.core.attempt import Attempt
+from supervisor.core.facts import (
+    Bound,
+    CancelRequested,
+    Effect,
+    Emit,
+    Fact,
+    Finish,
+    StartRefused,
+    StartTimeout,
+    StopAttempt,
+)
+from supervisor.core.model import Cause, JobError, Reason, State
+from supervisor.core.registry import Record
+from supervisor.core.workspaces import Workspaces
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What owners share."""
+
+    pool: WarmPool
+    workspaces: Workspaces
+    new_backstop: Callable[[], Backstop]
+    environment: dict[str, str]
+    cancel_budget_s: float
+    on_end: Callable[[Record], None]
+
+
+class Owner:
+    """Owns one record. `run` is its task; `cancel` may be called from anywhere on the loop, from birth."""
+
+    def __init__(self, record: Record, module: str, services: Services) -> None:
+        self.record = record
+        self._module = module
+        self._services = services
+        self._attempt: Attempt | None = None
+        self._timeout: asyncio.TimerHandle | None = None
+        self._log = log.bind(job_id=record.job.id)
+
+    def cancel(self, cause: Cause) -> None:
+        """The only way to stop a job. Returns at once; what comes of it is in the record."""
+        self._log.info("cancel", reason=str(cause.reason), force=cause.force, state=str(self.record.job.state))
+        budget_s = self._services.cancel_budget_s if cause.budget_s is None else cause.budget_s
+        self.apply(CancelRequested(cause, min(budget_s, self._services.cancel_budget_s)))
+        self.record.stop_wanted.set()
+
+    def apply(self, fact: Fact) -> None:
+        """Take one fact and do what follows from it."""
+        self.record.life, effects = machine.step(self.record.life, fact, datetime.now(UTC))
+        for effect in effects:
+            self._do(effect)
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Emit(type_, fields):
+                self.record.log.append(type_, fields)
+            case StopAttempt(cause, budget_s):
+                if self._attempt is not None:
+                    self._attempt.stop(cause, budget_s)
+            case StartTimeout(seconds):
+                self._timeout = asyncio.get_running_loop().call_later(seconds, self._timed_out)
+            case Finish():
+                self._finish()
+
+    def _timed_out(self) -> None:
+        self.cancel(
+            Cause(Reason.TIMEOUT, time.monotonic(), datetime.now(UTC), f"ran {self.record.job.request.timeout_s} s")
+        )
+
+    def _finish(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+        self.record.log.close()
+        self.record.finished.set()
+        self._log.info("job_ended", state=str(self.record.job.state))
+        self._services.on_end(self.record)
+
+    async def run(self, place: Place) -> None:
+        """See the job through. Gives the place back when nothing of the job is left."""
+        with place:
+            if not await self._unless_stopped(place.admitted.wait()):
+                return
+            bound = await self._get_set()
+            if bound is not None:
+                await self._execute(bound)
+
+    async def _unless_stopped(self, waiting: Awaitable[object]) -> bool:
+        """Wait for something, but not past a cause. True: it came, and nobody wants to stop."""
+        task = asyncio.ensure_future(waiting)
+        stop = asyncio.ensure_future(self.record.stop_wanted.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            if not task.done():
+                task.cancel()
+        return self.record.job.state is State.QUEUED
+
+    async def _get_set(self) -> AttemptSet | None:
+        place = self._services.pool.request()
+        wanted = await self._unless_stopped(place)
+        if place.cancelled():
+            if wanted:
+                self.apply(StartRefused(JobError("guardian", "the server stopped before the job could start")))
+            return None
+        bound = place.result()
+        if not wanted:
+            self._services.pool.give_back(bound)
+            return None
+        return bound
+
+    async def _execute(self, bound: AttemptSet) -> None:
+        request = self.record.job.request
+        # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
+        self._attempt = Attempt(
+            self.record.job.id, bound, self._services.new_backstop(), on_fact=self.apply, on_frame=self._frame
+        )
+        self.record.guardian_pid = self._attempt.guardian_pid
+        self.apply(Bound())
+        work = protocol.Work(
+            job_id=self.record.job.id,
+            module=self._module,
+            task=request.task,
+            input=request.input,
+            workspace=str(self._services.workspaces.path(self.record.job.id)),
+            environment=self._services.environment,
+        )
+        gone = await self._attempt.run(work)
+        self.record.guardian_pid = None
+        self._services.pool.retire(bound)
+        for held in self.record.job.resources:
+            self.record.log.append("job.resource", {"action": "removed", "kind": held.kind, "name": held.name})
+        removed = self._services.workspaces.discard(self.record.job.id)
+        self.apply(replace(gone, workspace_removed=removed))
+
+    def _frame(self, frame: object) -> None:
+        assert self._attempt is not None
+        emits, fact = frames.interpret(frame, self._attempt.runner_pid)
+        job = frames.follow(self.record.job, frame)
+        if job is not self.record.job and self.record.reported is None:
+            self.record.life = replace(self.record.life, job=job)
+        for emit in emits:
+            self.record.log.append(emit.type, emit.fields)
+        if fact is not None:
+            self.apply(fact)

@@ -1,0 +1,90 @@
+"""Describing tasks and testing oneself are one act: start a set, have it import a module, kill it, see the proof.
+
+Each module of tasks is described once. After that the first one is started and killed again whenever no job has
+ended with a proof for a while, so that "ready" means that jobs really start and stop now, not that they once did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import structlog
+
+from runner import protocol
+from supervisor.core.attempt import Attempt
+from supervisor.core.catalog import Catalog
+from supervisor.core.facts import Fact
+from supervisor.core.model import Cause, Reason
+from supervisor.core.owner import Services
+
+DESCRIBE_BOUND_S = 15.0
+"""How long a task module may take to import."""
+EVERY_S = 30.0
+LATELY_S = 3 * EVERY_S
+
+log = structlog.get_logger()
+
+
+class SelfTest:
+    """Belongs to the supervisor's task group. `ok` is for readiness."""
+
+    def __init__(self, services: Services, catalog: Catalog) -> None:
+        self._services = services
+        self._catalog = catalog
+        self._proven_at: float | None = None
+        self._gone_ms = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return self._proven_at is not None and time.monotonic() - self._proven_at < LATELY_S
+
+    @property
+    def detail(self) -> str:
+        if self._proven_at is None:
+            return "no set was started and killed yet"
+        age_s = time.monotonic() - self._proven_at
+        return f"started and killed {age_s:.0f} s ago, gone after {self._gone_ms:.0f} ms"
+
+    async def run(self) -> None:
+        """Describe every module, then test from time to time. Never returns."""
+        async with asyncio.TaskGroup() as group:
+            for module in self._catalog.modules:
+                group.create_task(self._describe(module))
+        for module, why in self._catalog.errors.items():
+            log.error("task_module_broken", module=module, error=why)
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self._describe(self._catalog.modules[0])
+
+    async def _describe(self, module: str) -> None:
+        described: asyncio.Future[protocol.Described] = asyncio.get_running_loop().create_future()
+
+        def on_frame(frame: object) -> None:
+            if isinstance(frame, protocol.Described) and frame.module == module and not described.done():
+                described.set_result(frame)
+
+        bound = await self._services.pool.request()
+        attempt = Attempt(
+            f"describe {module}", bound, self._services.new_backstop(), on_fact=_ignore, on_frame=on_frame
+        )
+        run = asyncio.ensure_future(attempt.run(protocol.Describe(module, self._services.environment)))
+        try:
+            await asyncio.wait((described, run), timeout=DESCRIBE_BOUND_S, return_when=asyncio.FIRST_COMPLETED)
+            if not described.done():
+                why = "its import ended the process" if run.done() else f"its import took over {DESCRIBE_BOUND_S} s"
+                self._catalog.give_up(module, why)
+        finally:
+            asked = time.monotonic()
+            attempt.stop(Cause(Reason.API, asked, datetime.now(UTC), force=True), self._services.cancel_budget_s)
+            await asyncio.shield(run)
+            self._services.pool.retire(bound)
+        self._proven_at = time.monotonic()
+        self._gone_ms = (self._proven_at - asked) * 1000
+        if described.done():
+            self._catalog.add(described.result())
+
+
+def _ignore(_fact: Fact) -> None:
+    """A self-test has no job that could be told."""

@@ -1,0 +1,250 @@
+"""The core's face to the API: submit, look, cancel, and the life of it all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+import structlog
+
+from supervisor.config import Settings
+from supervisor.containment.backstop import Backstop
+from supervisor.containment.environment import passed_environment
+from supervisor.containment.starter import Starter
+from supervisor.containment.status import SUBREAPER, ContainmentStatus
+from supervisor.containment.warm import WarmPool
+from supervisor.core import processes
+from supervisor.core.admission import Admission
+from supervisor.core.catalog import Catalog, TaskDescription
+from supervisor.core.feed import Feed
+from supervisor.core.model import Cause, Job, JobRequest, Reason, State
+from supervisor.core.owner import Owner, Services
+from supervisor.core.processes import ProcessRow
+from supervisor.core.registry import Record, Registry
+from supervisor.core.selftest import SelfTest
+from supervisor.core.workspaces import Workspaces
+from supervisor.errors import InvalidRequest, NotFound, NotReady, StartupError
+from supervisor.posix import prctl
+
+SHUTDOWN_MARGIN_S = 0.5
+"""How much longer than a budget a shutdown waits for the ends of jobs."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold. Without a `required` one the server takes no jobs; others only degrade it."""
+
+    ok: bool
+    detail: str
+    required: bool = True
+
+
+class Supervisor:
+    """All jobs of one server. Use as an async context manager; every other method belongs to the event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.accepting = False
+        self.containment: ContainmentStatus = SUBREAPER
+        self.feed = Feed()
+        self._registry = Registry()
+        self._admission = Admission(settings.max_running, settings.max_queued)
+        self._catalog = Catalog(settings.tasks)
+        self._workspaces = Workspaces(settings.state_dir)
+        self._owners: dict[str, Owner] = {}
+        self._graces: dict[str, asyncio.TimerHandle] = {}
+        self._environment = passed_environment(settings.pass_env)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Begin: warm sets, the description of tasks and the self-test go on in the background.
+
+        Raises StartupError when STATE_DIR cannot be used.
+        """
+        try:
+            self._workspaces.open()
+        except OSError as exc:
+            raise StartupError(f"cannot use state folder {self.settings.state_dir}: {exc.strerror}") from exc
+        self._stack.callback(self._workspaces.close)
+        prctl.become_subreaper()
+        prctl.set_dumpable(False)
+        if self.settings.tasks and os.getcwd() not in sys.path:  # noqa: PTH109
+            # Task modules live where the server was started; last, so that they shadow nothing of ours.
+            sys.path.append(os.getcwd())  # noqa: PTH109
+        starter = Starter(self._environment)
+        self._stack.callback(starter.close)
+        self._pool = WarmPool(starter, self.settings.warm)
+        self._stack.push_async_callback(self._pool.close)
+        self._services = Services(
+            pool=self._pool,
+            workspaces=self._workspaces,
+            new_backstop=lambda: Backstop(self._pool.guardian_pids.__contains__),
+            environment=self._environment,
+            cancel_budget_s=self.settings.cancel_budget_s,
+            on_end=self._ended,
+        )
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._selftest = SelfTest(self._services, self._catalog)
+        self._selftest_task = self._tasks.create_task(self._selftest.run())
+        self._pool.fill()
+        self.accepting = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.shutdown(force=True)
+        await self._stack.aclose()
+
+    # --- jobs
+
+    def submit(self, request: JobRequest, *, token: str) -> tuple[Record, bool]:
+        """Take a job, or find the one that this request was already made for. True: it is new.
+
+        Never blocks; the job starts on a later turn of the loop. Raises InvalidRequest, Conflict, QueueFull, NotReady.
+        """
+        known = self._registry.find_same(request, token)
+        if known is not None:
+            return known, False
+        if not self.accepting:
+            raise NotReady("cannot take the job: the server is shutting down", 5)
+        if request.containment not in (None, "auto", self.containment.level):
+            raise InvalidRequest.at(
+                "containment", f"this server runs jobs at level {self.containment.level}; leave it out or say auto"
+            )
+        module = self._catalog.check(request.task, request.input)
+        job = Job(
+            id=request.id or secrets.token_hex(8),
+            request=request,
+            created_at=datetime.now(UTC),
+            containment=self.containment.level,
+        )
+        early = self._registry.take_early_cancel(job.id, token)
+        place = None if early is not None else self._admission.enter()
+        record = Record(job, self.feed.publish)
+        self._registry.add(record, token)
+        owner = Owner(record, module, self._services)
+        record.log.append("job.queued", {"task": request.task, "labels": request.labels})
+        if early is not None:
+            owner.cancel(early)
+        elif place is not None:
+            self._owners[job.id] = owner
+            self._tasks.create_task(owner.run(place), name=f"job {job.id}")
+        return record, True
+
+    def record(self, job_id: str) -> Record:
+        """Raises NotFound."""
+        return self._registry.get(job_id)
+
+    def records(self) -> Iterator[Record]:
+        """Newest first."""
+        return iter(self._registry)
+
+    def cancel(self, job_id: str, cause: Cause, *, token: str) -> Record | None:
+        """Stop a job. Returns at once. None: the id is not known (yet), and the cancel is kept for it."""
+        owner = self._owners.get(job_id)
+        if owner is not None:
+            owner.cancel(cause)
+            return owner.record
+        try:
+            return self._registry.get(job_id)
+        except NotFound:
+            self._registry.keep_early_cancel(job_id, cause, token)
+            return None
+
+    def forget(self, job_id: str) -> None:
+        """Raises NotFound, and Conflict while the job is not finished."""
+        self._registry.remove(job_id)
+
+    async def processes(self, job_id: str) -> list[ProcessRow]:
+        """The job's processes now; empty when it has none. Raises NotFound."""
+        guardian_pid = self._registry.get(job_id).guardian_pid
+        return [] if guardian_pid is None else await asyncio.to_thread(processes.table, guardian_pid)
+
+    # --- streams that hold a job's life
+
+    def attach(self, record: Record) -> None:
+        """Such a stream joins."""
+        record.streams += 1
+        grace = self._graces.pop(record.job.id, None)
+        if grace is not None:
+            grace.cancel()
+
+    def detach(self, record: Record, *, vanished: bool = False) -> None:
+        """Such a stream leaves. With the last one the job is cancelled, unless it has ended."""
+        record.streams -= 1
+        owner = self._owners.get(record.job.id)
+        if record.streams > 0 or owner is None:
+            return
+        cause = Cause(Reason.CLIENT_DISCONNECTED, time.monotonic(), datetime.now(UTC), vanished=vanished)
+        grace_s = record.job.request.reconnect_grace_s
+        if grace_s <= 0:
+            owner.cancel(cause)
+        else:
+            loop = asyncio.get_running_loop()
+            self._graces[record.job.id] = loop.call_later(grace_s, self._grace_over, owner)
+
+    def _grace_over(self, owner: Owner) -> None:
+        self._graces.pop(owner.record.job.id, None)
+        owner.cancel(Cause(Reason.CLIENT_DISCONNECTED, time.monotonic(), datetime.now(UTC)))
+
+    def _ended(self, record: Record) -> None:
+        self._owners.pop(record.job.id, None)
+        grace = self._graces.pop(record.job.id, None)
+        if grace is not None:
+            grace.cancel()
+        self._registry.trim()
+
+    # --- the server itself
+
+    def tasks(self) -> list[TaskDescription]:
+        """Raises NotReady while task modules are being described."""
+        return self._catalog.tasks()
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs are in each state."""
+        counts = dict.fromkeys(State, 0)
+        for record in self._registry:
+            counts[record.job.state] += 1
+        return counts
+
+    def checks(self) -> dict[str, Check]:
+        """What must hold for the server to take jobs, and what should."""
+        folder = self.settings.state_dir
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        broken = "; ".join(f"{module}: {why}" for module, why in self._catalog.errors.items())
+        pending = ", ".join(sorted(self._catalog.pending))
+        last_error = self._pool.last_error
+        return {
+            "accepting": Check(self.accepting, "takes jobs" if self.accepting else "shutting down"),
+            "store": Check(writable, f"{folder} is {'writable' if writable else 'not writable'}"),
+            "starts": Check(last_error is None, last_error or f"{self._pool.ready} sets ready"),
+            "selftest": Check(self._selftest.ok, self._selftest.detail),
+            "tasks": Check(
+                not broken and not pending, broken or (f"describing {pending}" if pending else "described"), False
+            ),
+        }
+
+    async def shutdown(self, *, force: bool = False) -> None:
+        """Take no more jobs, stop those there are, and wait for their ends, bounded. Again with force: kill."""
+        self.accepting = False
+        self._selftest_task.cancel()
+        owners = list(self._owners.values())
+        for owner in owners:
+            owner.cancel(Cause(Reason.SHUTDOWN, time.monotonic(), datetime.now(UTC), force=force))
+        if owners:
+            bound_s = self.settings.cancel_budget_s + SHUTDOWN_MARGIN_S
+            ends = [asyncio.ensure_future(owner.record.finished.wait()) for owner in owners]
+            _, late = await asyncio.wait(ends, timeout=bound_s)
+            for end in late:
+                end.cancel()
+            if late:
+                log.error("shutdown_unproven", jobs=[o.record.job.id for o in owners if not o.record.finished.is_set()])

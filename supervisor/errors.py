@@ -1,0 +1,68 @@
+"""Everything that can go wrong for a reason a person can act on.
+
+    DeadstopError
+    ├── InvalidRequest     the request's fields are wrong; names each field and what to do
+    ├── NotFound           no such job (or route)
+    ├── Conflict           the id or key is taken, or the job is not in a state that allows this
+    ├── QueueFull          admission refused; try again after `retry_after_s`
+    ├── NotReady           the server cannot take this *yet* (task being described) or *any more* (shutting down)
+    └── StartupError       `serve` cannot start: bad setting, port in use, state folder locked
+
+Anything else that is raised is a bug and is logged with its traceback.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class DeadstopError(Exception):
+    """Base of the errors whose message is meant for a person: one line, "cannot X: reason", and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with a request. `field` is a dotted path such as `input.width`, "" for the whole body."""
+
+    field: str
+    message: str
+
+
+class InvalidRequest(DeadstopError):
+    """Met by a client whose body, query or path is wrong (HTTP 422)."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors))
+
+    @classmethod
+    def at(cls, field: str, message: str) -> InvalidRequest:
+        return cls([FieldError(field, message)])
+
+
+class NotFound(DeadstopError):
+    """Met by a client that names a job this server does not know (HTTP 404)."""
+
+
+class Conflict(DeadstopError):
+    """Met by a client whose id or key belongs to another request, or who forgets an unfinished job (HTTP 409)."""
+
+
+class QueueFull(DeadstopError):
+    """Met by a client when MAX_QUEUED jobs already wait (HTTP 429). `retry_after_s` is a hint in seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class NotReady(DeadstopError):
+    """Met by a client before a task module is described, or during shutdown (HTTP 503)."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class StartupError(DeadstopError):
+    """Met by the person who starts the server, before it serves. The command prints it on one line and exits."""

@@ -1,0 +1,48 @@
+"""pidfds: a file descriptor that names one process for good and becomes readable when it has ended.
+
+Unlike a pid it is never reused, and unlike `Process.sentinel` nobody can keep it from firing by inheriting a
+pipe. See pidfd_open(2).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+
+HAS_PIDFD = sys.platform == "linux" and hasattr(os, "pidfd_open")
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A pidfd, or None when the process is already gone and reaped. OSError where the kernel has none."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether every thread of the process has ended (it may still wait to be reaped)."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+def send_signal(pidfd: int, number: signal.Signals) -> bool:
+    """Signal exactly that process. False when it is gone."""
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def ignore_missing(send: Callable[[int, int], None], pid: int, number: int) -> bool:
+    """Call `send` (os.kill or os.killpg); False when there is nobody to receive it."""
+    try:
+        send(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
