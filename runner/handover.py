@@ -34,11 +34,11 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def close_inherited(keep: Iterable[int]) -> None:
-    """Close every descriptor but stdio and `keep`; stdin becomes empty, the server's stdout and stderr are left."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
+def close_inherited(output_fds: tuple[int, int], keep: Iterable[int]) -> None:
+    """Close every descriptor but stdio and `keep`. stdin becomes empty; `output_fds` become stdout and stderr."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, number in ((null, 0), (output_fds[0], 1), (output_fds[1], 2)):
+        os.dup2(source, number)
     kept = sorted({0, 1, 2, *keep})
     for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
         os.closerange(low + 1, high)

@@ -36,7 +36,7 @@ from runner.protocol import (
     Work,
     decode,
 )
-from runner.reporting import OutputCapture, Reporter
+from runner.reporting import Reporter, flush_standard_streams, open_standard_streams
 
 _MAX_MESSAGE = 2000
 _MAX_TRACEBACK = 8000
@@ -44,16 +44,23 @@ _PR_SET_DUMPABLE = 4
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def run(event: SharedEvent, channel: socket.socket, acknowledge_fd: int, keep_open: Iterable[int]) -> NoReturn:
+def run(
+    event: SharedEvent,
+    channel: socket.socket,
+    output_fds: tuple[int, int],
+    acknowledge_fd: int,
+    keep_open: Iterable[int],
+) -> NoReturn:
     """The life of the process. Never returns: it has no caller to return to, only the guardian's copied stack.
 
-    `acknowledge_fd` is a pipe to the guardian; `keep_open` are descriptors that the standard library needs.
+    `output_fds` become stdout and stderr; `acknowledge_fd` is a pipe to the guardian; `keep_open` are descriptors that
+    the standard library needs.
     """
     status = 70  # EX_SOFTWARE: a bug of ours, when nothing below says otherwise
     try:
         os.setsid()
         reset_signals()
-        close_inherited([channel.fileno(), acknowledge_fd, *keep_open])
+        close_inherited(output_fds, [channel.fileno(), acknowledge_fd, *keep_open])
         order, asked = _next_order(channel)
         if order is not None:
             cancellation = Cancellation(lambda: _acknowledge(acknowledge_fd))
@@ -85,8 +92,7 @@ def _run_work(work: Work, watch: Watch, cancellation: Cancellation, reporter: Re
     workspace = Path(work.workspace)
     enter(workspace, job_environment(work.environment, workspace, work.job_id))
     _become_ordinary()
-    capture = OutputCapture(reporter)
-    capture.start()
+    open_standard_streams()
     cancellation.install()
     watch.start()
     outcome: Failure | None = None
@@ -102,7 +108,7 @@ def _run_work(work: Work, watch: Watch, cancellation: Cancellation, reporter: Re
         outcome = _explain(exc, cancellation)
     # From here on nothing of the user's runs in this thread, so nothing needs to be interrupted.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    capture.finish()
+    flush_standard_streams(reporter)
     _report(reporter, value, outcome)
 
 

@@ -1,10 +1,8 @@
-"""What a runner says: frames on its channel, and whatever the job's code prints."""
+"""What a runner says: frames on its channel, and what is printed."""
 
 from __future__ import annotations
 
 import codecs
-import os
-import select
 import socket
 import sys
 import threading
@@ -18,7 +16,6 @@ from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Log, Output, Prot
 READ_BYTES = 64 * 1024
 MAX_TEXT_BYTES = MAX_EVENT_BYTES - 2 * 1024
 """Room for text in an event; the rest is for its other fields."""
-DRAIN_BOUND_S = 0.5
 
 Stream = Literal["stdout", "stderr", "terminal"]
 
@@ -87,56 +84,22 @@ class Decoder:
         return self._decoder.decode(data, final)
 
 
-class OutputCapture(threading.Thread):
-    """Replaces file descriptors 1 and 2 by pipes and sends what arrives, so that `print`, C code and child
-    processes are all heard."""
+def open_standard_streams() -> None:
+    """Make `print` write line by line, in UTF-8, to descriptors 1 and 2, which lead to the supervisor.
 
-    def __init__(self, reporter: Reporter) -> None:
-        super().__init__(name="deadstop-output", daemon=True)
-        self._reporter = reporter
-        self._streams: dict[int, tuple[Stream, Decoder]] = {}
-        self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
-        for number, stream in ((1, "stdout"), (2, "stderr")):
-            read, write = os.pipe2(os.O_CLOEXEC)
-            os.dup2(write, number)
-            os.close(write)
-            os.set_blocking(read, False)
-            self._streams[read] = (stream, Decoder())  # type: ignore[assignment]
-        # Not in a `with`: they live as long as the process.
-        sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    The supervisor reads them itself: what a job has printed is heard even if the job is killed, or its interpreter
+    is busy in C, the next moment.
+    """
+    # Not in a `with`: they live as long as the process.
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
 
-    def run(self) -> None:
-        watched = [*self._streams, self._stop_read]
-        while True:
-            readable, _, _ = select.select(watched, [], [])
-            for fd in self._streams:
-                if fd in readable:
-                    self._forward(fd)
-            if self._stop_read in readable:
-                break
-        for fd in self._streams:
-            # A child may still hold the other end, so EOF may never come: what is there now is all.
-            while self._forward(fd):
-                pass
 
-    def _forward(self, fd: int) -> bool:
-        stream, decoder = self._streams[fd]
+def flush_standard_streams(reporter: Reporter) -> None:
+    """Write out what `print` still holds."""
+    for stream in (sys.stdout, sys.stderr):
         try:
-            data = os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            return False
-        text = decoder.feed(data, final=not data)
-        self._reporter.output(stream, text)
-        return bool(data)
-
-    def finish(self) -> None:
-        """Send what was printed so far and stop."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, ValueError) as exc:
-                # The task may have closed or replaced it; what it printed is then its own affair.
-                self._reporter.log(Log("debug", f"cannot flush {stream!r}: {exc}"))
-        os.write(self._stop_write, b"!")
-        self.join(DRAIN_BOUND_S)
+            stream.flush()
+        except (OSError, ValueError) as exc:
+            # The task may have closed or replaced it; what it printed is then its own affair.
+            reporter.log(Log("debug", f"cannot flush {stream!r}: {exc}"))

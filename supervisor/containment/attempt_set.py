@@ -6,7 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event as SharedEvent
+from typing import Literal
 
 from runner.protocol import (
     FROM_GUARDIAN,
@@ -20,6 +22,7 @@ from runner.protocol import (
     decode,
     encode,
 )
+from runner.reporting import READ_BYTES
 from supervisor.containment.handle import Handle
 from supervisor.containment.starter import StartedSet, StartFailed
 
@@ -62,14 +65,31 @@ class Line:
             self.writer.write(encode(frame))
 
 
+@dataclass(slots=True)
+class Output:
+    """The reading end of the job's stdout or stderr, as it is in Python code and in children that inherit it."""
+
+    stream: Literal["stdout", "stderr"]
+    reader: asyncio.StreamReader
+    transport: asyncio.ReadTransport
+
+    @classmethod
+    async def connect(cls, stream: Literal["stdout", "stderr"], pipe: Connection) -> Output:
+        reader = asyncio.StreamReader(limit=READ_BYTES)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        return cls(stream, reader, transport)
+
+
 class AttemptSet:
     """The supervisor's end of one set. Belongs to the event loop."""
 
-    def __init__(self, started: StartedSet, control: Line, channel: Line, guardian: Handle, runner_pid: int) -> None:
+    def __init__(self, started: StartedSet, control: Line, channel: Line, outputs: tuple[Output, Output]) -> None:
         self.control = control
         self.channel = channel
-        self.guardian = guardian
-        self.runner_pid = runner_pid
+        self.outputs = outputs
+        self.guardian: Handle
+        self.runner_pid: int
         self.process = started.process
         self._event: SharedEvent | None = started.event
         self._on_exit: Callable[[], None] | None = None
@@ -79,6 +99,9 @@ class AttemptSet:
         """Wait for the guardian's Hello. Raises StartFailed when it does not come (the caller sets the bound)."""
         control = Line(*await asyncio.open_unix_connection(sock=started.control, limit=MAX_FRAME_BYTES))
         channel = Line(*await asyncio.open_unix_connection(sock=started.channel, limit=MAX_FRAME_BYTES))
+        stdout = await Output.connect("stdout", started.stdout)
+        stderr = await Output.connect("stderr", started.stderr)
+        made = cls(started, control, channel, (stdout, stderr))
         try:
             line = await control.read()
             if line is None:
@@ -87,10 +110,11 @@ class AttemptSet:
             if not isinstance(hello, Hello):
                 raise StartFailed(f"cannot start a guardian: it said {hello.type} instead of hello")
         except BaseException:
-            control.writer.close()
-            channel.writer.close()
+            made.cut()
             raise
-        return cls(started, control, channel, Handle.open(hello.guardian_pid), hello.runner_pid)
+        made.guardian = Handle.open(hello.guardian_pid)
+        made.runner_pid = hello.runner_pid
+        return made
 
     def watch_exit(self, on_exit: Callable[[], None]) -> None:
         """Call `on_exit` once, when the guardian has ended, however that came."""
@@ -124,6 +148,8 @@ class AttemptSet:
         """Close the lifeline: the guardian kills what is left and ends."""
         self.control.writer.close()
         self.channel.writer.close()
+        for output in self.outputs:
+            output.transport.close()
 
     def close(self) -> None:
         """Give back what the set held. Call once the guardian has ended."""

@@ -17,6 +17,7 @@ import socket
 import time
 from dataclasses import replace
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event as SharedEvent
 from typing import Any, Literal, NoReturn
 
@@ -35,8 +36,10 @@ SEND_BOUND_S = 1.0
 MAX_PIDS_REPORTED = 500
 
 
-def main(event: SharedEvent, control: socket.socket, channel: socket.socket) -> NoReturn:
-    """Entry point of the child process. `control` leads to the supervisor, `channel` is handed to the runner."""
+def main(
+    event: SharedEvent, control: socket.socket, channel: socket.socket, stdout: Connection, stderr: Connection
+) -> NoReturn:
+    """Entry point of the child process. `control` leads to the supervisor, the rest is the runner's."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
@@ -44,7 +47,7 @@ def main(event: SharedEvent, control: socket.socket, channel: socket.socket) -> 
     prctl.become_subreaper()
     prctl.set_dumpable(False)
     prctl.set_name("deadstop-guard")
-    _close_all_but(control.fileno(), channel.fileno())
+    _close_all_but(control.fileno(), channel.fileno(), stdout.fileno(), stderr.fileno())
     tracker_pid, tracker_fd = _start_private_tracker()
     acknowledge_read, acknowledge_write = os.pipe2(os.O_CLOEXEC)
     guardian_pid = os.getpid()
@@ -54,8 +57,9 @@ def main(event: SharedEvent, control: socket.socket, channel: socket.socket) -> 
         if os.getppid() != guardian_pid:
             os._exit(0)  # the guardian died before the line above
         prctl.set_name("deadstop-runner")
-        runner_main.run(event, channel, acknowledge_write, [tracker_fd])
-    channel.close()
+        runner_main.run(event, channel, (stdout.fileno(), stderr.fileno()), acknowledge_write, [tracker_fd])
+    for end in (channel, stdout, stderr):
+        end.close()
     os.close(acknowledge_write)
     Guardian(control, acknowledge_read, runner_pid, tracker_pid, tracker_fd).run()
     os._exit(0)

@@ -22,6 +22,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Event as SharedEvent
 
@@ -45,6 +46,8 @@ class StartedSet:
     process: ForkServerProcess
     control: socket.socket
     channel: socket.socket
+    stdout: Connection
+    stderr: Connection
 
 
 _lifelines: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -118,24 +121,25 @@ class Starter:
             event = self._context.Event()
             control, guardian_control = socket.socketpair()
             channel, runner_channel = socket.socketpair()
+            stdout, runner_stdout = self._context.Pipe(duplex=False)
+            stderr, runner_stderr = self._context.Pipe(duplex=False)
             _lifelines.add(control)
-            process = self._context.Process(
-                target=guardian.main, args=(event, guardian_control, runner_channel), daemon=False
-            )
+            theirs = (guardian_control, runner_channel, runner_stdout, runner_stderr)
+            process = self._context.Process(target=guardian.main, args=(event, *theirs), daemon=False)
             watchdog = threading.Timer(self._start_bound_s, _kill_forkserver)
             watchdog.daemon = True
             watchdog.start()
             try:
                 process.start()
             except BaseException:
-                control.close()
-                channel.close()
+                for ours in (control, channel, stdout, stderr):
+                    ours.close()
                 raise
             finally:
                 watchdog.cancel()
-                guardian_control.close()
-                runner_channel.close()
-        return StartedSet(event, process, control, channel)
+                for end in theirs:
+                    end.close()
+        return StartedSet(event, process, control, channel, stdout, stderr)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from collections.abc import Callable
 import structlog
 
 from runner import protocol
-from supervisor.containment.attempt_set import AttemptSet
+from runner.reporting import READ_BYTES, Decoder, split_text
+from supervisor.containment.attempt_set import AttemptSet, Output
 from supervisor.containment.backstop import Backstop
 from supervisor.containment.ladder import Ladder
 from supervisor.core.facts import Acknowledged, Fact, Gone, Signalled, Unproven
@@ -82,13 +83,14 @@ class Attempt:
         """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
         self._bound.hand_over(work)
         async with asyncio.TaskGroup() as readers:
-            frames = readers.create_task(self._read_frames())
             reports = readers.create_task(self._read_reports())
+            words = [readers.create_task(self._read_frames())]
+            words += [readers.create_task(self._read_output(output)) for output in self._bound.outputs]
             report = await self._end()
             # Everything that could write is dead, so EOF is near, whatever is still to be read.
-            await asyncio.wait([frames], timeout=DRAIN_BOUND_S)
-            frames.cancel()
-            reports.cancel()
+            await asyncio.wait(words, timeout=DRAIN_BOUND_S)
+            for reader in (reports, *words):
+                reader.cancel()
         if report is not None:
             return self._gone_by_report(report)
         return self._gone_by_backstop()
@@ -137,6 +139,15 @@ class Attempt:
             count += 1
             if count % FRAMES_PER_TURN == 0:
                 await asyncio.sleep(0)
+
+    async def _read_output(self, output: Output) -> None:
+        decoder = Decoder()
+        while data := await output.reader.read(READ_BYTES):
+            for piece in split_text(decoder.feed(data)):
+                self._on_frame(protocol.Output(output.stream, piece))
+            await asyncio.sleep(0)
+        for piece in split_text(decoder.feed(b"", final=True)):
+            self._on_frame(protocol.Output(output.stream, piece))
 
     async def _read_reports(self) -> None:
         while (line := await self._bound.control.read()) is not None:
