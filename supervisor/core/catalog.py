@@ -111,7 +111,7 @@ def _explain(error: ValidationError) -> list[FieldError]:
             return [FieldError(f"{where}.{name}", f"is not a field of this task{hint}") for name in extra]
         case "type":
             return [FieldError(where, f"must be {_types(expected)}, not {_short(instance)}")]
-        case "anyOf" | "oneOf" if error.context:
+        case "anyOf" | "oneOf":
             return _explain_choice(error, where)
         case "enum":
             return [FieldError(where, f"must be one of {', '.join(map(_short, expected))}")]
@@ -138,8 +138,8 @@ def _explain_choice(error: ValidationError, where: str) -> list[FieldError]:
     if all(isinstance(name, str) for name in wanted) and all(sub.validator == "type" for sub in error.context):
         return [FieldError(where, f"must be {_types(wanted)}, not {_short(error.instance)}")]
     # Otherwise the alternative that got furthest says it best.
-    deepest = [sub for sub in error.context if sub.validator != "type"] or list(error.context)
-    return [explained for sub in deepest[:1] for explained in _explain(sub)]
+    furthest = max(error.context or [], key=lambda sub: (len(sub.absolute_path), sub.validator != "type"), default=None)
+    return [FieldError(where, error.message)] if furthest is None else _explain(furthest)
 
 
 def _types(value: str | list[str]) -> str:

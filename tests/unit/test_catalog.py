@@ -1,0 +1,110 @@
+"""Inputs are refused in terms of their fields, before anything starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner import Context, task
+from runner.loading import find_tasks
+from runner.protocol import Described
+from runner.tasks import demo, shell
+from supervisor.core.catalog import Catalog
+from supervisor.errors import InvalidRequest, NotReady
+
+
+@task
+def thumbnails(ctx: Context, folder: str, width: int = 320, tags: list[str] | None = None) -> dict[str, Any]:
+    """Make thumbnails.
+
+    More words that are not the description.
+    """
+    return {}
+
+
+def described(module: Any) -> Described:
+    return Described(module.__name__, [found.describe() for found in find_tasks(module).values()])
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    made = Catalog((__name__,))
+    made.add(described(shell))
+    made.add(described(demo))
+    made.add(Described(__name__, [thumbnails.__deadstop_task__.describe()]))  # type: ignore[attr-defined]
+    return made
+
+
+def refused(catalog: Catalog, name: str, values: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(InvalidRequest) as caught:
+        catalog.check(name, values)
+    return {error.field: error.message for error in caught.value.errors}
+
+
+def test_the_signature_is_the_schema(catalog: Catalog) -> None:
+    described = {found.name: found for found in catalog.tasks()}
+    assert list(described) == ["demo", "shell", "thumbnails"]
+    assert described["thumbnails"].description == "Make thumbnails."
+    assert described["thumbnails"].input_schema["required"] == ["folder"]
+    assert described["thumbnails"].input_schema["additionalProperties"] is False
+
+
+def test_good_input_finds_its_module(catalog: Catalog) -> None:
+    assert catalog.check("thumbnails", {"folder": "a", "width": 5, "tags": ["x"]}) == __name__
+    assert catalog.check("shell", {"command": "true"}) == "runner.tasks.shell"
+    assert catalog.check("shell", {"argv": ["true"], "terminal": False}) == "runner.tasks.shell"
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "says"),
+    [
+        ({}, "input.folder", "is required"),
+        ({"folder": "a", "width": "3"}, "input.width", 'must be integer, not "3"'),
+        ({"folder": "a", "width": True}, "input.width", "must be integer, not true"),
+        ({"folder": "a", "width": 1.5}, "input.width", "must be integer, not 1.5"),
+        ({"folder": "a", "height": 3}, "input.height", "is not a field of this task"),
+        ({"folder": 3}, "input.folder", "must be string, not 3"),
+        ({"folder": "a", "tags": ["x", 3]}, "input.tags.1", "must be string, not 3"),
+        ({"folder": "a", "tags": "x"}, "input.tags", 'must be array or null, not "x"'),
+    ],
+)
+def test_bad_input_names_the_field(catalog: Catalog, values: dict[str, Any], field: str, says: str) -> None:
+    assert says in refused(catalog, "thumbnails", values)[field]
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "says"),
+    [
+        ({}, "input.command", "exactly one of command, argv"),
+        ({"command": "a", "argv": ["b"]}, "input.command", "exactly one of command, argv"),
+        ({"command": ""}, "input.command", "non-empty"),
+        ({"argv": []}, "input.argv", ""),
+        ({"command": "a\0b"}, "input.command", ""),
+        ({"command": "a", "cwd": "relative"}, "input.cwd", ""),
+        ({"command": 3}, "input.command", "must be string"),
+    ],
+)
+def test_bad_shell_input_names_the_field(catalog: Catalog, values: dict[str, Any], field: str, says: str) -> None:
+    assert says in refused(catalog, "shell", values)[field]
+
+
+def test_an_unknown_task_is_named_with_those_there_are(catalog: Catalog) -> None:
+    assert "demo, shell, thumbnails" in refused(catalog, "thumbnail", {})["task"]
+
+
+def test_a_task_that_may_still_come_is_not_unknown() -> None:
+    catalog = Catalog(("mine",))
+    catalog.add(described(shell))
+    assert catalog.check("shell", {"command": "true"}) == "runner.tasks.shell"
+    with pytest.raises(NotReady):
+        catalog.check("mine", {})
+    catalog.add(described(demo))
+    catalog.give_up("mine", "its import took too long")
+    assert "no task 'mine'" in refused(catalog, "mine", {})["task"]
+    assert catalog.errors == {"mine": "its import took too long"}
+
+
+def test_two_modules_cannot_own_one_name(catalog: Catalog) -> None:
+    catalog.add(Described("other", [found.describe() for found in find_tasks(demo).values()]))
+    assert "already defined in runner.tasks.demo" in catalog.errors["other"]

@@ -1,0 +1,77 @@
+"""Imports run one way: the folder listing is the architecture, and this holds it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ORDER = ["supervisor.posix", "supervisor.containment", "supervisor.core", "supervisor.api", "supervisor.cli"]
+FOR_ALL = {"supervisor", "supervisor.config", "supervisor.errors", "supervisor.logs"}
+FORBIDDEN_IN_CHILDREN = {"starlette", "uvicorn", "sse_starlette", "structlog"}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path, *, nested: bool) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = ast.walk(tree) if nested else iter(tree.body)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return found
+
+
+def layer(name: str) -> int | None:
+    return next((ORDER.index(package) for package in ORDER if name == package or name.startswith(package + ".")), None)
+
+
+def test_the_runner_imports_nothing_of_the_supervisor() -> None:
+    for path in modules("runner"):
+        guilty = {name for name in imports(path, nested=True) if name.split(".")[0] == "supervisor"}
+        assert not guilty, f"{path}: {guilty}"
+
+
+def test_the_supervisor_knows_of_the_runner_only_how_to_talk_to_it() -> None:
+    allowed = ("runner.protocol", "runner.reporting", "runner.main")
+    for path in modules("supervisor"):
+        used = {name for name in imports(path, nested=True) if name.split(".")[0] == "runner" and name != "runner"}
+        assert all(name.startswith(allowed) for name in used), f"{path}: {used}"
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_each_layer_imports_only_lower_ones(package: str) -> None:
+    mine = ORDER.index(package)
+    for path in modules(package.replace(".", "/")):
+        for name in imports(path, nested=True):
+            theirs = layer(name)
+            if theirs is not None:
+                assert theirs <= mine, f"{path} imports {name}"
+            elif name.split(".")[0] == "supervisor":
+                known = (ROOT / name.replace(".", "/")).exists() or (ROOT / (name.replace(".", "/") + ".py")).exists()
+                module = name if known else name.rpartition(".")[0]
+                assert module in FOR_ALL, f"{path} imports {name}"
+
+
+def test_what_is_forked_with_jobs_is_light() -> None:
+    for path in [*modules("runner"), *modules("supervisor/posix"), ROOT / "supervisor/containment/guardian.py"]:
+        heavy = {name for name in imports(path, nested=False) if name.split(".")[0] in FORBIDDEN_IN_CHILDREN}
+        assert not heavy, f"{path}: {heavy}"
+
+
+def test_no_file_grew_past_one_concept() -> None:
+    long = {
+        str(path): n
+        for p in ("runner", "supervisor")
+        for path in modules(p)
+        if (n := len(path.read_text().splitlines())) > 300
+    }
+    assert not long
