@@ -156,8 +156,7 @@ class Guardian:
         if self._ladder is not None:
             self._ladder = replace(self._ladder, runner_gone_at=now)
             return
-        leftovers = self._sweep.terminate()
-        self._leftovers = len(leftovers)
+        self._leftovers = len(self._sweep.terminate())
         self._leftovers_kill_at = now + GRACE_AFTER_TERMINATE_S
 
     def _wait(self, timeout_ms: float | None) -> None:
@@ -185,7 +184,10 @@ class Guardian:
         return None if due is None else max(0.0, (due - now) * 1000)
 
     def _read_orders(self) -> None:
-        data = self._control.recv(1 << 16)
+        try:
+            data = self._control.recv(1 << 16)
+        except ConnectionResetError:
+            data = b""  # the supervisor died with words of ours unread
         if not data:
             self._lifeline = False
             self._poller.unregister(self._control.fileno())
@@ -231,7 +233,10 @@ class Guardian:
             # Sampled again here: a tree may have grown since the cause was detected.
             self._ladder = replace(self._ladder, rss_bytes=self._sweep.rss_bytes())
         elif step is Step.KILL:
-            self._report("SIGKILL", "killed", self._sweep.kill())
+            pids = self._sweep.kill()
+            if self._reached < Step.KILL and self._runner_pid in pids:
+                self._leftovers = len(pids) - 1  # of a task that is done, if that is what is swept here
+            self._report("SIGKILL", "killed", pids)
         self._reached = step
 
     def _report(self, name: Literal["SIGTERM", "SIGKILL"], mark: str, pids: list[int]) -> None:

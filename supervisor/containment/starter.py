@@ -49,6 +49,11 @@ class StartedSet:
     stdout: Connection
     stderr: Connection
 
+    def discard(self) -> None:
+        """Nobody wants it any more: its guardian sees the end of the lifeline and goes."""
+        for end in (self.control, self.channel, self.stdout, self.stderr):
+            end.close()
+
 
 _lifelines: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
@@ -82,6 +87,8 @@ class Starter:
         future: Future[StartedSet] = Future()
 
         def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 started = self._start()
             except Exception as exc:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from concurrent.futures import Future
 
 import structlog
 
 from supervisor.containment.attempt_set import AttemptSet
 from supervisor.containment.backstop import reap
-from supervisor.containment.starter import START_BOUND_S, Starter, StartFailed
+from supervisor.containment.starter import START_BOUND_S, StartedSet, Starter, StartFailed
 
 RETRY_S = 0.25
 """Pause after a failed start, so that a machine out of processes is not asked in a tight loop."""
@@ -70,12 +71,7 @@ class WarmPool:
 
     async def _start_one(self) -> None:
         try:
-            started = await asyncio.wrap_future(self._starter.start_set())
-            try:
-                async with asyncio.timeout(START_BOUND_S):
-                    ready = await AttemptSet.meet(started)
-            except TimeoutError:
-                raise StartFailed(f"cannot start a guardian: no hello within {START_BOUND_S} s") from None
+            ready = await self._start_and_meet()
         except StartFailed as exc:
             self.last_error = str(exc)
             log.warning("start_failed", error=str(exc))
@@ -88,6 +84,28 @@ class WarmPool:
         finally:
             self._starting -= 1
         self.fill()
+
+    async def _start_and_meet(self) -> AttemptSet:
+        future = self._starter.start_set()
+        try:
+            started = await asyncio.shield(asyncio.wrap_future(future))
+        except asyncio.CancelledError:
+            future.add_done_callback(self._discard_late)  # the thread may be in the middle of it
+            raise
+        try:
+            async with asyncio.timeout(START_BOUND_S):
+                return await AttemptSet.meet(started)
+        except TimeoutError:
+            self._starter.retire(started.process)
+            raise StartFailed(f"cannot start a guardian: no hello within {START_BOUND_S} s") from None
+        except BaseException:
+            self._starter.retire(started.process)
+            raise
+
+    def _discard_late(self, future: Future[StartedSet]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            future.result().discard()
+            self._starter.retire(future.result().process)
 
     def _deliver(self, ready: AttemptSet) -> None:
         while self._waiting:

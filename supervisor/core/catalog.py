@@ -135,7 +135,9 @@ def _explain_choice(error: ValidationError, where: str) -> list[FieldError]:
                 )
             ]
     wanted = [choice.get("type") for choice in expected]
-    if all(isinstance(name, str) for name in wanted) and all(sub.validator == "type" for sub in error.context):
+    if all(isinstance(name, str) for name in wanted) and all(
+        sub.validator == "type" and not sub.relative_path for sub in error.context or []
+    ):
         return [FieldError(where, f"must be {_types(wanted)}, not {_short(error.instance)}")]
     # Otherwise the alternative that got furthest says it best.
     furthest = max(error.context or [], key=lambda sub: (len(sub.absolute_path), sub.validator != "type"), default=None)

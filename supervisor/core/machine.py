@@ -122,7 +122,8 @@ def _alive(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
             return replace(life, job=replace(job, state=State.RUNNING, started_at=now)), effects
         case Reported() if life.reported is None:
             # Its tree is being swept from now on; the word of the task is final.
-            return replace(life, reported=fact, job=replace(job, phase="cleanup")), []
+            swept = replace(life, reported=fact, job=replace(job, phase="cleanup"))
+            return swept, [Emit("job.phase", {"phase": "cleanup", "detail": "ending what the task left behind"})]
         case CancelRequested(cause, budget_s) if life.reported is None:
             record = _record(cause, budget_s)
             after = replace(life, job=replace(job, state=State.CANCELLING, cancellation=record))
@@ -188,7 +189,7 @@ def _proven(job: Job, record: Cancellation, gone: Gone) -> Job:
         workspace_removed=gone.workspace_removed,
         within_budget=gone.gone_ms is not None and gone.gone_ms <= record.budget_s * 1000,
     )
-    return replace(job, cancellation=known, leftovers=gone.leftovers)
+    return replace(job, cancellation=known)
 
 
 def _method(terminated_ms: float | None, killed_ms: float | None) -> Method:

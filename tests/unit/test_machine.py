@@ -59,7 +59,7 @@ def types(effects: list[Effect]) -> list[str]:
 def test_success_waits_for_the_sweep() -> None:
     job, effects = play(Bound(), Began(7), Reported(result={"a": 1}))
     assert (job.state, job.phase, job.result) == (State.RUNNING, "cleanup", None)
-    assert types(effects) == ["job.starting", "job.running"]
+    assert types(effects) == ["job.starting", "job.running", "job.phase"]
     job, effects = play(Bound(), Began(7), Reported(result={"a": 1}), replace(GONE, leftovers=2))
     assert (job.state, job.result, job.leftovers, job.phase) == (State.SUCCEEDED, {"a": 1}, 2, None)
     assert types(effects)[-2:] == ["job.succeeded", "Finish"]
@@ -108,9 +108,9 @@ def test_a_cancel_after_the_result_changes_nothing_but_force_skips_the_grace() -
     before = (Bound(), Began(7), Reported(result=1))
     job, effects = play(*before, cancel())
     assert (job.state, job.cancellation) == (State.RUNNING, None)
-    assert types(effects) == ["job.starting", "job.running"]
+    assert types(effects) == ["job.starting", "job.running", "job.phase"]
     job, effects = play(*before, cancel(force=True), GONE)
-    assert isinstance(effects[2], StopAttempt)
+    assert isinstance(effects[3], StopAttempt)
     assert (job.state, job.cancellation, job.result) == (State.SUCCEEDED, None, 1)
 
 

@@ -1,0 +1,121 @@
+"""When the guardian itself is killed, stopped or cannot be started, the supervisor's own means must do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from supervisor.containment.starter import forkserver_pid
+from supervisor.core.model import Method, Proof, State
+from supervisor.core.registry import Record
+from supervisor.posix.proc import descendants, read_stat
+from tests.support.core import cancel, ended, running, says, scenario, submit, until
+
+TREE = "setsid sleep 60 & setsid sh -c 'sleep 60 & sleep 60' & (setsid sleep 60 &) ; echo READY; wait"
+
+
+def a_tree(record: Record) -> set[tuple[int, int]]:
+    """(pid, start time) of the guardian and all below it."""
+    assert record.guardian_pid is not None
+    stats = [read_stat(pid) for pid in (record.guardian_pid, *descendants(record.guardian_pid))]
+    return {(stat.pid, stat.start_ticks) for stat in stats if stat is not None}
+
+
+def alive(tree: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    stats = [read_stat(pid) for pid, _ in tree]
+    return {(s.pid, s.start_ticks) for s in stats if s is not None and s.state != "Z"} & tree
+
+
+def test_a_killed_guardian_fails_its_job_and_leaves_nothing(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            record = submit(supervisor, "shell", command=TREE)
+            await says(record, "READY")
+            tree = a_tree(record)
+            assert len(tree) >= 6
+            os.kill(record.guardian_pid or 0, signal.SIGKILL)
+            await ended(record, 3)
+            assert alive(tree) == set()
+            assert record.job.state is State.FAILED
+            assert record.job.error is not None
+            assert record.job.error.kind == "guardian"
+            assert not supervisor._workspaces.path(record.job.id).exists()
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_cancel_is_proven_without_the_guardian(tmp_path: Path, sent: signal.Signals) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            record = submit(supervisor, "shell", command=TREE)
+            await says(record, "READY")
+            tree = a_tree(record)
+            cancel(supervisor, record)
+            os.kill(record.guardian_pid or 0, sent)
+            await ended(record, 3)
+            assert alive(tree) == set()
+            assert record.job.state is State.CANCELLED
+            assert record.job.cancellation is not None
+            assert record.job.cancellation.proof in (Proof.ADOPTED_REAPED, Proof.ECHILD)
+            if sent is signal.SIGSTOP:
+                assert record.job.cancellation.proof is Proof.ADOPTED_REAPED
+                assert record.job.cancellation.method is Method.SIGKILL
+            assert record.job.cancellation.within_budget is True
+
+    scenario(body)
+
+
+def test_a_stopped_forkserver_is_replaced_and_cancel_does_not_wait_for_it(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, warm=0) as supervisor:
+            stopped = forkserver_pid()
+            assert stopped is not None
+            os.kill(stopped, signal.SIGSTOP)
+            first, second = (submit(supervisor, "shell", command="echo done") for _ in range(2))
+            cancel(supervisor, first)
+            await ended(first, 0.5)
+            assert first.job.cancellation is not None
+            assert first.job.cancellation.proof is Proof.NEVER_STARTED
+            await ended(second, 10)
+            assert second.job.state is State.SUCCEEDED
+            assert forkserver_pid() != stopped
+
+    scenario(body)
+
+
+def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            record = submit(supervisor, "shell", command=TREE)
+            await says(record, "READY")
+            tree = a_tree(record)
+            os.kill(forkserver_pid() or 0, signal.SIGKILL)
+            again = submit(supervisor, "shell", command="echo done")
+            await ended(again)
+            assert again.job.state is State.SUCCEEDED
+            assert alive(tree) == tree
+            cancel(supervisor, record)
+            await ended(record, 3)
+            assert record.job.cancellation is not None
+            assert record.job.cancellation.proof is Proof.ECHILD
+            assert alive(tree) == set()
+
+    scenario(body)
+
+
+def test_an_idle_guardian_that_dies_is_replaced(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, warm=1) as supervisor:
+            pool = supervisor._pool
+            await until(lambda: pool.ready == 1)
+            (idle,) = pool.guardian_pids
+            os.kill(idle, signal.SIGKILL)
+            await until(lambda: pool.ready == 1 and idle not in pool.guardian_pids)
+            record = await ended(submit(supervisor, "shell", command="true"))
+            assert record.job.state is State.SUCCEEDED
+
+    scenario(body)

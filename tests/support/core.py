@@ -1,0 +1,87 @@
+"""The core in the test's own process, without HTTP: for what must be steered to the instruction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from supervisor.config import load_settings
+from supervisor.core.model import Cause, Job, JobRequest, Reason
+from supervisor.core.registry import Record
+from supervisor.core.supervisor import Supervisor
+
+TOKEN = "t"
+READY_BOUND_S = 20.0
+
+
+@asynccontextmanager
+async def running(state_dir: Path, **settings: Any) -> AsyncIterator[Supervisor]:
+    """A supervisor whose tasks are described and whose self-test has passed."""
+    async with Supervisor(load_settings(state_dir=state_dir, **settings)) as supervisor:
+        await until(lambda: all(check.ok for check in supervisor.checks().values()))
+        yield supervisor
+
+
+def submit(supervisor: Supervisor, task: str, **values: Any) -> Record:
+    request = {name: values.pop(name) for name in ("id", "timeout_s", "labels") if name in values}
+    return supervisor.submit(JobRequest(task, values, **request), token=TOKEN)[0]
+
+
+def cancel(supervisor: Supervisor, record: Record, *, force: bool = False, budget_s: float | None = None) -> None:
+    cause = Cause(Reason.API, time.monotonic(), datetime.now(UTC), force=force, budget_s=budget_s)
+    supervisor.cancel(record.job.id, cause, token=TOKEN)
+
+
+async def ended(record: Record, bound_s: float = 10.0) -> Record:
+    await asyncio.wait_for(record.finished.wait(), bound_s)
+    return record
+
+
+async def reaches(record: Record, condition: Callable[[Job], bool]) -> None:
+    """Wait until the job is as wanted, by following its events."""
+    seen = 0
+    async with asyncio.timeout(READY_BOUND_S):
+        while not condition(record.job):
+            assert await record.log.wait_beyond(seen), f"ended as {record.job}"
+            seen = record.log.last_id
+
+
+async def says(record: Record, text: str) -> None:
+    """Wait until the job has written `text`."""
+    seen = 0
+    async with asyncio.timeout(READY_BOUND_S):
+        while text not in output(record):
+            assert await record.log.wait_beyond(seen), f"ended without saying {text!r}: {record.job}"
+            seen = record.log.last_id
+
+
+def output(record: Record) -> str:
+    import json
+
+    lines = [json.loads(item.data) for item in record.log.read(0, limit=100_000) if hasattr(item, "data")]
+    return "".join(line["text"] for line in lines if line["type"] == "job.output")
+
+
+def types(record: Record) -> list[str]:
+    return [item.type for item in record.log.read(0, limit=100_000) if hasattr(item, "type")]
+
+
+async def until(condition: Callable[[], bool], bound_s: float = READY_BOUND_S) -> None:
+    """For what has no event of its own. Looks every few milliseconds, bounded."""
+    async with asyncio.timeout(bound_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def scenario(body: Callable[[], Awaitable[None]]) -> None:
+    """Run one async test body."""
+
+    async def main() -> None:
+        await body()
+
+    asyncio.run(main())

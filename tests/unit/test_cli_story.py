@@ -1,0 +1,177 @@
+"""Events in, one picture out; and the words that tell it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from supervisor.cli import exit_codes, words
+from supervisor.cli.events import Event, parse_event
+from supervisor.cli.exit_codes import ExitCode
+from supervisor.cli.story import Story
+from tests.support.fake_server import cancellation
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def told(*events: tuple[str, dict[str, Any]]) -> Story:
+    story = Story("j1", "shell", clock=Clock())
+    for number, (type_, data) in enumerate(events, 1):
+        story.add(Event(type_, number, data))
+    return story
+
+
+RUNNING: list[tuple[str, dict[str, Any]]] = [
+    ("job.queued", {}),
+    ("job.starting", {}),
+    ("job.running", {"pid": 7}),
+]
+
+
+def test_it_knows_where_the_job_is() -> None:
+    assert told().state == "submitting"
+    assert told(*RUNNING[:1]).state == "queued"
+    story = told(*RUNNING, ("job.phase", {"phase": "tool"}))
+    assert (story.state, story.pid, story.phase) == ("running", 7, "tool")
+
+
+def test_time_counts_from_running() -> None:
+    clock = Clock()
+    story = Story("j1", "shell", clock=clock)
+    clock.now += 5
+    story.add(Event("job.running", 1, {"pid": 7}))
+    clock.now += 2
+    assert story.elapsed_s == 2
+
+
+def test_held_resources_come_and_go() -> None:
+    acquired = {"action": "acquired", "kind": "terminal", "name": "/dev/pts/3"}
+    story = told(*RUNNING, ("job.resource", acquired))
+    assert story.held == [("terminal", "/dev/pts/3")]
+    story.add(Event("job.resource", 5, acquired | {"action": "released"}))
+    story.add(Event("job.resource", 6, acquired | {"action": "removed"}))
+    assert story.held == []
+
+
+def test_the_ladder_has_a_rung_for_each_step_with_its_milliseconds() -> None:
+    story = told(
+        *RUNNING,
+        ("cancel.requested", {"reason": "api", "budget_s": 2.0}),
+        ("cancel.signalled", {"signal": "SIGTERM", "pids": [1, 2], "ms": 251.0}),
+        ("cancel.signalled", {"signal": "SIGKILL", "pids": [2], "ms": 1200.0}),
+        ("cancel.signalled", {"signal": "SIGKILL", "pids": [2, 3], "ms": 1203.0}),
+    )
+    assert story.state == "cancelling"
+    assert story.stop is not None
+    rungs = [(step.name, step.at_ms, len(step.pids)) for step in story.stop.steps]
+    assert rungs == [("asked", 0.0, 0), ("SIGTERM", 251.0, 2), ("SIGKILL", 1200.0, 2)]
+
+
+def test_milliseconds_come_from_the_times_of_events_that_do_not_say_them() -> None:
+    story = told(
+        ("cancel.requested", {"reason": "api", "budget_s": 2.0, "at": "2026-01-01T00:00:00.100Z"}),
+        ("cancel.acknowledged", {"at": "2026-01-01T00:00:00.112Z"}),
+    )
+    assert story.stop is not None
+    assert [round(step.at_ms) for step in story.stop.steps] == [0, 12]
+
+
+def test_the_record_of_the_verdict_corrects_the_ladder() -> None:
+    story = told(
+        ("cancel.requested", {"reason": "api", "budget_s": 2.0}),
+        ("cancel.signalled", {"signal": "SIGKILL", "pids": [2], "ms": 1300.0}),
+        ("cancel.verified", cancellation(acknowledged_ms=9.0, killed_ms=1203.0, gone_ms=1212.0)),
+    )
+    assert story.stop is not None
+    assert story.stop.verified
+    assert [(step.name, step.at_ms) for step in story.stop.steps] == [
+        ("asked", 0.0),
+        ("acknowledged", 9.0),
+        ("SIGKILL", 1203.0),
+        ("gone", 1212.0),
+    ]
+
+
+def test_survivors_are_kept_until_the_proof() -> None:
+    story = told(
+        ("cancel.requested", {"reason": "api", "budget_s": 2.0}),
+        ("cancel.unproven", {"survivors": [{"pid": 9, "name": "dd", "status": "disk-sleep"}]}),
+    )
+    assert story.stop is not None
+    assert words.survivors(story.stop.survivors) == "1 survivor: 9 dd (disk-sleep)"
+    story.add(Event("cancel.verified", 3, cancellation()))
+    assert story.stop.survivors == []
+
+
+def test_an_unknown_event_changes_nothing() -> None:
+    story = told(*RUNNING, ("job.future", {"x": 1}), ("other.thing", {}))
+    assert story.state == "running"
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "code"),
+    [
+        ("job.succeeded", {"result": None}, ExitCode.OK),
+        ("job.failed", {"error": {"kind": "raised", "message": "no"}}, ExitCode.FAILED),
+        ("job.cancelled", {"cancellation": cancellation()}, ExitCode.CANCELLED),
+        ("job.timed_out", {"cancellation": cancellation()}, ExitCode.TIMED_OUT),
+        ("job.cancelled", {"cancellation": cancellation(proof="none")}, ExitCode.UNPROVEN),
+        ("job.cancelled", {}, ExitCode.UNPROVEN),
+        ("job.lost", {}, ExitCode.UNPROVEN),
+    ],
+)
+def test_exit_codes(type_: str, data: dict[str, Any], code: ExitCode) -> None:
+    story = told((type_, data))
+    assert exit_codes.for_end(story.state, story.proof) is code
+
+
+@pytest.mark.parametrize(
+    ("state", "job", "line"),
+    [
+        ("succeeded", {"result": {"exit_code": 0}}, "succeeded"),
+        ("succeeded", {"result": {"n": 3, "ä": None}}, 'succeeded: {"n": 3, "ä": null}'),
+        ("failed", {"error": {"kind": "raised", "message": "two\nlines \x1b[31m"}}, "failed: two lines [31m"),
+        (
+            "cancelled",
+            {"cancellation": cancellation()},
+            "cancelled (on request): everything gone after 48 ms of 2,000; "
+            "proof echild, cooperative, 3 processes seen, workspace removed",
+        ),
+        (
+            "cancelled",
+            {"cancellation": cancellation(proof="never_started", reason="client_disconnected")},
+            "cancelled (client disconnected): never started, nothing to stop",
+        ),
+        ("lost", {}, "lost: its server ended before it did"),
+    ],
+)
+def test_how_an_end_is_told(state: str, job: dict[str, Any], line: str) -> None:
+    assert words.end(state, job) == line
+
+
+def test_durations_and_counts() -> None:
+    told_as = [words.duration(s) for s in (0.0, 0.421, 12.34, 185, 7380, 400_000)]
+    assert told_as == ["0.00 s", "0.42 s", "12.3 s", "3 min 05 s", "2 h 03 min", "4 d 15 h"]
+    assert [words.milliseconds(ms) for ms in (0, 0.94, 48.2, 1203.4)] == ["0 ms", "0.9 ms", "48 ms", "1,203 ms"]
+    assert [words.count(n, "process") for n in (1, 3)] == ["1 process", "3 processes"]
+    assert words.progress({"done": 3, "total": 10, "message": "resizing"}) == "3/10 resizing"
+    assert words.progress({"done": 2.5, "total": None}) == "2.5"
+
+
+def test_events_outside_the_numbering_have_no_number() -> None:
+    # SSE carries the last id over to frames without one, so the frame's own data decides.
+    gap = parse_event("stream.gap", '{"type": "stream.gap", "from": 2, "to": 9}', "1")
+    event = parse_event("job.queued", '{"id": 1, "type": "job.queued"}', "1")
+    assert gap is not None
+    assert event is not None
+    assert (gap.id, event.id) == (None, 1)
+    assert parse_event("heartbeat", "{}", "") is None
+    with pytest.raises(ValueError, match="not a JSON object"):
+        parse_event("job.queued", "[]", "1")
