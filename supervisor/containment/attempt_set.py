@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Event as SharedEvent
 from typing import Literal
 
 from runner.protocol import (
@@ -33,6 +33,12 @@ class Line:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+
+    @classmethod
+    async def connect(cls, sock: socket.socket, opened: list[asyncio.BaseTransport]) -> Line:
+        reader, writer = await asyncio.open_unix_connection(sock=sock, limit=MAX_FRAME_BYTES)
+        opened.append(writer.transport)
+        return cls(reader, writer)
 
     async def read(self) -> bytes | None:
         """The next whole line; None at the end, also when the peer was killed in the middle of a line.
@@ -74,35 +80,39 @@ class Output:
     transport: asyncio.ReadTransport
 
     @classmethod
-    async def connect(cls, stream: Literal["stdout", "stderr"], pipe: Connection) -> Output:
+    async def connect(
+        cls, stream: Literal["stdout", "stderr"], pipe: Connection, opened: list[asyncio.BaseTransport]
+    ) -> Output:
         reader = asyncio.StreamReader(limit=READ_BYTES)
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        opened.append(transport)
         return cls(stream, reader, transport)
 
 
 class AttemptSet:
     """The supervisor's end of one set. Belongs to the event loop."""
 
-    def __init__(self, started: StartedSet, control: Line, channel: Line, outputs: tuple[Output, Output]) -> None:
+    def __init__(
+        self, started: StartedSet, control: Line, channel: Line, outputs: tuple[Output, Output], hello: Hello
+    ) -> None:
         self.control = control
         self.channel = channel
         self.outputs = outputs
-        self.guardian: Handle
-        self.runner_pid: int
-        self.process = started.process
-        self._event: SharedEvent | None = started.event
+        self.guardian = Handle.open(hello.guardian_pid)
+        self.runner_pid = hello.runner_pid
+        self.started = started
         self._on_exit: Callable[[], None] | None = None
 
     @classmethod
     async def meet(cls, started: StartedSet) -> AttemptSet:
         """Wait for the guardian's Hello. Raises StartFailed when it does not come (the caller sets the bound)."""
-        control = Line(*await asyncio.open_unix_connection(sock=started.control, limit=MAX_FRAME_BYTES))
-        channel = Line(*await asyncio.open_unix_connection(sock=started.channel, limit=MAX_FRAME_BYTES))
-        stdout = await Output.connect("stdout", started.stdout)
-        stderr = await Output.connect("stderr", started.stderr)
-        made = cls(started, control, channel, (stdout, stderr))
+        opened: list[asyncio.BaseTransport] = []
         try:
+            control = await Line.connect(started.control, opened)
+            channel = await Line.connect(started.channel, opened)
+            stdout = await Output.connect("stdout", started.stdout, opened)
+            stderr = await Output.connect("stderr", started.stderr, opened)
             line = await control.read()
             if line is None:
                 raise StartFailed("cannot start a guardian: it ended before it said hello")
@@ -110,11 +120,11 @@ class AttemptSet:
             if not isinstance(hello, Hello):
                 raise StartFailed(f"cannot start a guardian: it said {hello.type} instead of hello")
         except BaseException:
-            made.cut()
+            for transport in opened:
+                transport.close()
+            started.discard()
             raise
-        made.guardian = Handle.open(hello.guardian_pid)
-        made.runner_pid = hello.runner_pid
-        return made
+        return cls(started, control, channel, (stdout, stderr), hello)
 
     def watch_exit(self, on_exit: Callable[[], None]) -> None:
         """Call `on_exit` once, when the guardian has ended, however that came."""
@@ -140,14 +150,14 @@ class AttemptSet:
         """Start or raise the ladder, and ask the runner, by every channel there is. Never blocks."""
         self.control.send(order)
         self.channel.send(Ask())
-        if self._event is not None:
-            # Event.set() hangs for good if the runner died inside is_set(), so nothing ever waits for this thread.
-            threading.Thread(target=self._event.set, name="deadstop-ask", daemon=True).start()
+        # Event.set() hangs for good if the runner died inside is_set(), so nothing ever waits for this thread.
+        threading.Thread(target=self.started.event.set, name="deadstop-ask", daemon=True).start()
 
     def cut(self) -> None:
         """Close the lifeline: the guardian kills what is left and ends."""
-        self.control.writer.close()
-        self.channel.writer.close()
+        # Aborted, not closed: what a dead peer will not read any more must not keep them open.
+        self.control.writer.transport.abort()
+        self.channel.writer.transport.abort()
         for output in self.outputs:
             output.transport.close()
 
@@ -158,4 +168,3 @@ class AttemptSet:
         self._on_exit = None
         self.cut()
         self.guardian.close()
-        self._event = None  # unlinks its semaphores

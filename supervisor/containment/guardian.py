@@ -155,6 +155,7 @@ class Guardian:
         self._runner_gone_at = now
         if self._ladder is not None:
             self._ladder = replace(self._ladder, runner_gone_at=now)
+            self._leftovers = max(self._leftovers, len(self._sweep.pids()))
             return
         self._leftovers = len(self._sweep.terminate())
         self._leftovers_kill_at = now + GRACE_AFTER_TERMINATE_S

@@ -31,6 +31,7 @@ from supervisor.posix.pidfd import ignore_missing
 
 START_BOUND_S = 2.0
 RETIRE_BOUND_S = 0.1
+CLOSE_BOUND_S = 0.5
 PRELOAD = ["supervisor.containment.guardian", "runner.tasks.shell", "runner.tasks.demo"]
 
 
@@ -77,7 +78,7 @@ class Starter:
         self._start_bound_s = start_bound_s
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
-        self._retired: list[ForkServerProcess] = []
+        self._retired: list[StartedSet] = []
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="deadstop-starter", daemon=True)
         self._thread.start()
@@ -89,35 +90,52 @@ class Starter:
         def work() -> None:
             if not future.set_running_or_notify_cancel():
                 return
+            started: StartedSet | None = None
+            failure = ""
             try:
                 started = self._start()
             except Exception as exc:
-                future.set_exception(StartFailed(f"cannot start a process: {type(exc).__name__}: {exc}"))
-            else:
+                failure = f"cannot start a process: {type(exc).__name__}: {exc}"
+            if started is not None:
                 future.set_result(started)
+            else:
+                # Made here, without a context: a traceback would keep multiprocessing's pipes open.
+                future.set_exception(StartFailed(failure))
 
         self._requests.put(work)
         return future
 
-    def retire(self, process: ForkServerProcess) -> None:
-        """Forget a process that has ended, so that multiprocessing does not keep it until exit."""
+    def retire(self, started: StartedSet) -> None:
+        """Forget a process that has ended or soon will, so that multiprocessing does not keep it until exit.
+
+        Its Event is kept until then: a child that is only just starting still has to find it.
+        """
 
         def work() -> None:
-            self._retired.append(process)
-            for retired in list(self._retired):
-                # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again.
-                retired.join(timeout=RETIRE_BOUND_S)
-                if retired.exitcode is not None:
-                    retired.close()
-                    self._retired.remove(retired)
+            self._retired.append(started)
+            self._collect(RETIRE_BOUND_S)
 
         self._requests.put(work)
 
+    def _collect(self, bound_s: float) -> None:
+        for started in list(self._retired):
+            # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again.
+            started.process.join(timeout=bound_s)
+            if started.process.exitcode is not None:
+                started.process.close()
+                self._retired.remove(started)
+
     def close(self) -> None:
         """End the thread and the forkserver. Call when every guardian has ended. Bounded."""
-        self._requests.put(_end_forkserver)
         self._requests.put(None)
         self._thread.join(timeout=self._start_bound_s + 0.5)
+        # A start that was under way may have asked for more since.
+        while not self._requests.empty():
+            work = self._requests.get()
+            if work is not None:
+                work()
+        self._collect(CLOSE_BOUND_S)
+        _end_forkserver()
 
     def _serve(self) -> None:
         while (work := self._requests.get()) is not None:

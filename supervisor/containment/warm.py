@@ -52,9 +52,21 @@ class WarmPool:
         self.fill()
         return future
 
+    async def take(self) -> AttemptSet:
+        """The next set. One that arrives together with a cancellation goes back."""
+        future = self.request()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.give_back(future.result())
+            raise
+
     def give_back(self, unused: AttemptSet) -> None:
         """A set that was never handed a job."""
-        if not unused.guardian.ended:
+        if unused.guardian.ended:
+            self.retire(unused)
+        else:
             self._deliver(unused)
 
     def fill(self) -> None:
@@ -96,16 +108,16 @@ class WarmPool:
             async with asyncio.timeout(START_BOUND_S):
                 return await AttemptSet.meet(started)
         except TimeoutError:
-            self._starter.retire(started.process)
+            self._starter.retire(started)
             raise StartFailed(f"cannot start a guardian: no hello within {START_BOUND_S} s") from None
         except BaseException:
-            self._starter.retire(started.process)
+            self._starter.retire(started)
             raise
 
     def _discard_late(self, future: Future[StartedSet]) -> None:
         if not future.cancelled() and future.exception() is None:
             future.result().discard()
-            self._starter.retire(future.result().process)
+            self._starter.retire(future.result())
 
     def _deliver(self, ready: AttemptSet) -> None:
         while self._waiting:
@@ -131,15 +143,17 @@ class WarmPool:
         used.close()
         reap(used.guardian.pid)  # it is our child only if the forkserver died before it
         self.guardian_pids.discard(used.guardian.pid)
-        self._starter.retire(used.process)
+        self._starter.retire(used.started)
 
     async def close(self) -> None:
         """End the idle sets and wait for them, bounded."""
         self._closed = True
         for future in self._waiting:
             future.cancel()
-        for task in list(self._tasks):
+        starting = list(self._tasks)
+        for task in starting:
             task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         idle = [*self._ready]
         self._ready.clear()
         ended = []

@@ -95,6 +95,11 @@ class Attempt:
             return self._gone_by_report(report)
         return self._gone_by_backstop()
 
+    async def abandon(self) -> Gone:
+        """Kill it by our own means, because `run` failed of a bug."""
+        await self._sweep()
+        return self._gone_by_backstop()
+
     async def _end(self) -> protocol.Ended | None:
         """Wait for the guardian's report; None when the backstop had to do it."""
         while not self._report.done() and (left_s := self._until_backstop_s()) > 0:

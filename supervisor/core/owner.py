@@ -104,11 +104,15 @@ class Owner:
     async def run(self, place: Place) -> None:
         """See the job through. Gives the place back when nothing of the job is left."""
         with place:
-            if not await self._unless_stopped(place.admitted.wait()):
-                return
-            bound = await self._get_set()
-            if bound is not None:
-                await self._execute(bound)
+            try:
+                if await self._unless_stopped(place.admitted.wait()):
+                    bound = await self._get_set()
+                    if bound is not None:
+                        await self._execute(bound)
+            except Exception:
+                # A bug of ours must not take the server down, nor leave the job's processes or its state behind.
+                self._log.exception("owner_failed")
+                await self._abandon()
 
     async def _unless_stopped(self, waiting: Awaitable[object]) -> bool:
         """Wait for something, but not past a cause. True: it came, and nobody wants to stop."""
@@ -137,12 +141,6 @@ class Owner:
 
     async def _execute(self, bound: AttemptSet) -> None:
         request = self.record.job.request
-        # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
-        self._attempt = Attempt(
-            self.record.job.id, bound, self._services.new_backstop(), on_fact=self.apply, on_frame=self._frame
-        )
-        self.record.guardian_pid = self._attempt.guardian_pid
-        self.apply(Bound())
         work = protocol.Work(
             job_id=self.record.job.id,
             module=self._module,
@@ -151,11 +149,28 @@ class Owner:
             workspace=str(self._services.workspaces.path(self.record.job.id)),
             environment=self._services.environment,
         )
+        # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
+        self._attempt = Attempt(
+            self.record.job.id, bound, self._services.new_backstop(), on_fact=self.apply, on_frame=self._frame
+        )
+        self.record.guardian_pid = self._attempt.guardian_pid
+        self.apply(Bound())
         gone = await self._attempt.run(work)
         self.record.guardian_pid = None
         self._services.pool.retire(bound)
         for held in self.record.job.resources:
             self.record.log.append("job.resource", {"action": "removed", "kind": held.kind, "name": held.name})
+        removed = self._services.workspaces.discard(self.record.job.id)
+        self.apply(replace(gone, workspace_removed=removed))
+
+    async def _abandon(self) -> None:
+        if self.record.job.state.terminal:
+            return
+        if self._attempt is None:
+            self.apply(StartRefused(JobError("guardian", "the server could not start this job; its log says why")))
+            return
+        gone = await self._attempt.abandon()
+        self.record.guardian_pid = None
         removed = self._services.workspaces.discard(self.record.job.id)
         self.apply(replace(gone, workspace_removed=removed))
 

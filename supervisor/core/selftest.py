@@ -65,7 +65,7 @@ class SelfTest:
             if isinstance(frame, protocol.Described) and frame.module == module and not described.done():
                 described.set_result(frame)
 
-        bound = await self._services.pool.request()
+        bound = await self._services.pool.take()
         attempt = Attempt(
             f"describe {module}", bound, self._services.new_backstop(), on_fact=_ignore, on_frame=on_frame
         )

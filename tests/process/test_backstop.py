@@ -102,7 +102,7 @@ def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path) -> None:
             await ended(record, 3)
             assert record.job.cancellation is not None
             assert record.job.cancellation.proof is Proof.ECHILD
-            assert alive(tree) == set()
+            await until(lambda: alive(tree) == set(), 0.2)  # the guardian itself ends right after its report
 
     scenario(body)
 

@@ -1,0 +1,134 @@
+"""What a job writes arrives whole, in order, and within bounds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from supervisor.core.event_log import MAX_BYTES, MAX_EVENTS, Gap
+from supervisor.core.model import State
+from tests.support.core import cancel, ended, output, running, says, scenario, submit, types, until
+
+PYTHON = sys.executable
+
+TASKS = '''
+import os, sys, ctypes, subprocess
+from runner import Context, task
+
+@task
+def last_words(ctx: Context) -> None:
+    """Write to both streams by every means, then die without cleaning up."""
+    print("by print"); print("to stderr", file=sys.stderr)
+    os.write(1, b"by os.write\\n"); subprocess.run(["echo", "by a child"])
+    os._exit(7)
+
+@task
+def forged(ctx: Context, line: str, times: int = 1) -> dict:
+    """Write onto the runner's own channel."""
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"):
+                data = line.encode() * times + b"\\n"
+                while data:
+                    data = data[os.write(int(fd), data):]
+        except OSError:
+            pass
+    return {"alive": True}
+'''
+
+
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    (tmp_path / "output_tasks.py").write_text(TASKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    return ("output_tasks",)
+
+
+def test_utf8_is_never_cut_in_two(tmp_path: Path) -> None:
+    text = "aä漢😀" * 9_000  # longer than any single read
+
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            for terminal in (True, False):
+                command = f'{PYTHON} -c \'print("aä漢😀" * 9_000, end="")\''
+                record = await ended(submit(supervisor, "shell", command=command, terminal=terminal))
+                assert output(record) == text
+                assert all(
+                    len(item.data) <= 32 * 1024 for item in record.log.read(0, 1000) if not isinstance(item, Gap)
+                )
+
+    scenario(body)
+
+
+def test_yes_is_bounded_and_cancelled_in_time(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            record = submit(supervisor, "shell", command="yes")
+            await until(lambda: record.log.last_id > 2_000)
+            kept = record.log.read(0, 100_000)
+            assert isinstance(kept[0], Gap)
+            assert record.log.size_bytes <= MAX_BYTES
+            assert len(kept) <= MAX_EVENTS + 1
+            cancel(supervisor, record)
+            await ended(record, 3)
+            assert record.job.state is State.CANCELLED
+            assert types(record)[-2:] == ["cancel.verified", "job.cancelled"]
+
+    scenario(body)
+
+
+def test_the_last_words_of_a_process_that_just_dies_are_heard(tmp_path: Path, tasks: tuple[str, ...]) -> None:
+    async def body() -> None:
+        async with running(tmp_path / "state", tasks=tasks) as supervisor:
+            record = await ended(submit(supervisor, "last_words"))
+            assert record.job.error is not None
+            assert (record.job.error.kind, record.job.error.exit_code) == ("exited", 7)
+            for words in ("by print", "to stderr", "by os.write", "by a child"):
+                assert words in output(record)
+
+    scenario(body)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "not json",
+        '{"type":"output"}',
+        '{"type":"hello","guardian_pid":1,"runner_pid":1}',
+        "[" * 5000,
+        "\x00",
+        "x" * 1000,
+    ],
+    ids=["text", "fields missing", "somebody else's frame", "nested", "nul", "too long"],
+)
+def test_frames_that_a_job_forges_are_refused_and_nothing_breaks(
+    tmp_path: Path, tasks: tuple[str, ...], line: str
+) -> None:
+    async def body() -> None:
+        async with running(tmp_path / "state", tasks=tasks) as supervisor:
+            record = await ended(submit(supervisor, "forged", line=line, times=6000 if len(line) == 1000 else 1))
+            assert record.job.state is State.SUCCEEDED, record.job
+            refused = [
+                json.loads(item.data) for item in record.log.read(0, 1000) if getattr(item, "type", "") == "job.log"
+            ]
+            assert refused[0]["message"] == "a frame of this job was refused"
+
+    scenario(body)
+
+
+def test_a_trap_runs_and_its_output_is_heard(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            command = "trap 'rm lock; echo UNLOCKED; exit 0' TERM; touch lock; echo READY; while :; do sleep 0.1; done"
+            record = submit(supervisor, "shell", command=command)
+            await says(record, "READY")
+            cancel(supervisor, record)
+            await ended(record, 2)
+            assert "UNLOCKED" in output(record).split("READY")[-1]
+            assert record.job.cancellation is not None
+            assert record.job.cancellation.method == "cooperative"
+
+    scenario(body)
