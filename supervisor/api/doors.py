@@ -1,0 +1,193 @@
+"""What every request passes before a handler sees it, in a fixed order.
+
+Host (421), token (401), Origin on unsafe methods (403), content type (415), size (413). Pure ASGI: middleware that
+wraps requests in tasks of its own would hide a client's leaving from the streams behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from supervisor.api.auth import Auth
+from supervisor.api.hosts import AllowedHosts, same_origin
+from supervisor.api.pages import Pages
+from supervisor.api.problems import Kind, Problem
+
+MAX_BODY_BYTES = 1024 * 1024
+BODY_BOUND_S = 10.0
+"""How long a body may take to arrive."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+PROBES = frozenset({"/livez", "/readyz"})
+"""Free of Host and token: load balancers and kubelets have neither."""
+WITHOUT_TOKEN = PROBES | {"/session"}
+PAGES = frozenset({"/", "/docs"})
+"""Where a browser without a session gets the sign-in page instead of a problem document."""
+
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class _ClientLeft(Exception):
+    """The connection ended while the body was still coming."""
+
+
+class Doors:
+    """The outermost layer of the application."""
+
+    def __init__(
+        self, app: ASGIApp, *, auth: Auth, hosts: AllowedHosts, pages: Pages, body_bound_s: float = BODY_BOUND_S
+    ) -> None:
+        self._app = app
+        self._auth = auth
+        self._hosts = hosts
+        self._pages = pages
+        self._body_bound_s = body_bound_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            # There are no websockets here, and the lifespan is not the server's: it owns its own.
+            await self._app(scope, receive, send)
+            return
+        send = _with_security_headers(send)
+        headers = Headers(raw=scope["headers"])
+        try:
+            self._check_host(scope, headers)
+            self._check_token(scope, headers)
+            if scope["method"] not in SAFE_METHODS:
+                check_origin(headers)
+                async with asyncio.timeout(self._body_bound_s):
+                    receive = _replay(await _read_body(headers, receive), receive)
+        except Problem as problem:
+            await self._refuse(problem, scope, headers, receive, send)
+        except TimeoutError:
+            late = Problem(Kind.REQUEST_TIMEOUT, f"the body did not arrive within {self._body_bound_s:g} s")
+            await self._refuse(late, scope, headers, receive, send)
+        except _ClientLeft:
+            return
+        else:
+            await self._app(scope, receive, send)
+
+    def _check_host(self, scope: Scope, headers: Headers) -> None:
+        if scope["path"] in PROBES:
+            return
+        given = headers.getlist("host")
+        if len(given) != 1 or not self._hosts.allows(given[0]):
+            name = given[0][:100] if given else "nobody"
+            raise Problem(
+                Kind.WRONG_HOST, f"this server does not answer for {name}; add the name to DEADSTOP_ALLOWED_HOSTS"
+            )
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        if scope["path"] in WITHOUT_TOKEN:
+            return
+        given = [value for name, value in headers.raw if name == b"authorization"]
+        if given and self._auth.header_fits(given):
+            scope["deadstop.caller"] = self._auth.caller
+            return
+        cookies = [value for name, value in headers.raw if name == b"cookie"]
+        if not given and self._auth.session_fits(cookies):
+            scope["deadstop.caller"] = self._auth.caller
+            return
+        detail = (
+            "the token is wrong; the right one is in the file `token` in the server's STATE_DIR"
+            if given
+            else "send `Authorization: Bearer TOKEN`; the token is in the file `token` in the server's STATE_DIR"
+        )
+        raise Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="deadstop"'})
+
+    async def _refuse(self, problem: Problem, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        if problem.kind is Kind.UNAUTHORIZED and scope["path"] in PAGES and "text/html" in headers.get("accept", ""):
+            response = self._pages.sign_in()
+        else:
+            response = problem.response()
+        if problem.kind is Kind.REQUEST_TIMEOUT or "expect" in headers:
+            # The rest of the body never comes, or may never come: what follows could not be told from it.
+            response.headers["Connection"] = "close"
+        await response(scope, receive, send)
+
+
+def check_origin(headers: Headers) -> None:
+    """Raises Problem (403) when a page of another origin is behind the request. No Origin: it is no page."""
+    origins = headers.getlist("origin")
+    if not origins:
+        if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+            raise Problem(Kind.FORBIDDEN_ORIGIN, "a page of another site must not change anything here")
+        return
+    if len(origins) > 1 or not same_origin(origins[0], headers.get("host", "")):
+        raise Problem(Kind.FORBIDDEN_ORIGIN, f"a page of {origins[0][:100]} must not change anything here")
+
+
+async def _read_body(headers: Headers, receive: Receive) -> bytes:
+    """The whole body, checked for its type as soon as there is any of it, and for its size before it is read.
+
+    Raises Problem (415, 413, 422 for a senseless length) and _ClientLeft.
+    """
+    announced = _content_length(headers)
+    if announced:
+        _check_content_type(headers)
+        if announced > MAX_BODY_BYTES:
+            raise _too_large()
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _ClientLeft
+        chunk = message.get("body", b"")
+        if chunk and not body:
+            _check_content_type(headers)
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large()
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+def _content_length(headers: Headers) -> int:
+    value = headers.get("content-length", "0")
+    # The HTTP parser has refused what is no number.
+    return int(value) if value.isdigit() else 0
+
+
+def _check_content_type(headers: Headers) -> None:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" or headers.get("content-encoding", "identity").lower() != "identity":
+        said = headers.get("content-encoding") or media_type or "nothing"
+        raise Problem(
+            Kind.UNSUPPORTED_MEDIA_TYPE, f"the body is declared as {said[:100]}; send Content-Type: application/json"
+        )
+
+
+def _too_large() -> Problem:
+    return Problem(Kind.TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes (1 MiB)")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body once, and then whatever else happens: the disconnect."""
+    pending: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def replay() -> Message:
+        message = next(pending, None)
+        return await receive() if message is None else message
+
+    return replay
+
+
+def _with_security_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            if not any(name == b"cache-control" for name, _ in headers):
+                headers.append((b"cache-control", b"no-store"))
+            message = {**message, "headers": [*headers, *_SECURITY_HEADERS]}
+        await send(message)
+
+    return send_with_headers

@@ -1,0 +1,27 @@
+"""The events that streams carry, for the API's page."""
+
+from __future__ import annotations
+
+EVENT_TYPES: tuple[tuple[str, str, str], ...] = (
+    ("job.queued", "task, labels", "Always the first."),
+    ("job.starting", "", "Its processes are being started."),
+    ("job.running", "pid", "The task runs."),
+    ("job.phase", "phase, detail?", "What it is doing: startup, tool, llm or cleanup."),
+    ("job.progress", "done, total?, message?", "How far it has come."),
+    ("job.output", "stream, text", "What it printed, to stdout, stderr or its terminal."),
+    ("job.log", "level, message, fields", "What it logged."),
+    ("job.resource", "action, kind, name", "A terminal, browser, file, directory or process was acquired or given up."),
+    ("cancel.requested", "reason, budget_s", "Somebody or something wants it stopped."),
+    ("cancel.acknowledged", "", "The task knows, and unwinds."),
+    ("cancel.signalled", "signal, pids", "The ladder went on."),
+    ("cancel.unproven", "survivors", "The budget is over and something is left. The sweep goes on."),
+    ("cancel.verified", "the cancellation", "Nothing is left, and this is the proof."),
+    ("job.succeeded", "result", "Always the last: one of these."),
+    ("job.failed", "error", ""),
+    ("job.cancelled", "cancellation", ""),
+    ("job.timed_out", "cancellation", ""),
+    ("job.lost", "", "Its server died."),
+    ("stream.gap", "from, to", "Not numbered: these events are no longer kept."),
+    ("stream.closing", "", "Not numbered: the server ends the stream before the job is over."),
+)
+"""Type, fields beside id, job_id, type and at, and what it says."""

@@ -1,0 +1,77 @@
+"""Handlers of event streams."""
+
+from __future__ import annotations
+
+import json
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from supervisor.api import queries
+from supervisor.api.doors import check_origin
+from supervisor.api.jobs import asked_job
+from supervisor.api.responses import JsonResponse
+from supervisor.api.service import caller_of, peer_of, service_of
+from supervisor.api.sse import EventStream, Hold, all_events, job_events
+from supervisor.core.event_log import EventLog, Gap
+from supervisor.core.model import OnDisconnect
+from supervisor.core.registry import Record
+
+
+async def execute_stream(request: Request) -> Response:
+    """Create a job and stream it. Nothing is awaited between the submit and the response."""
+    asked = await asked_job(request)
+    record, _ = service_of(request).supervisor.submit(asked, token=caller_of(request))
+    return _stream(request, record, 0, holds=record.job.request.on_disconnect is OnDisconnect.CANCEL)
+
+
+async def of_job(request: Request) -> Response:
+    record = service_of(request).supervisor.record(queries.job_id(request))
+    after = queries.resume_after(request)
+    holds = queries.holds_life(request)
+    # A number that was never given out (of another job that had this id, say) tells nothing: go on from now.
+    after = min(after, record.log.last_id)
+    if not queries.flag(request, "follow", default=not _prefers_json(request)):
+        return JsonResponse(_events_json(record.log, after))
+    if record.log.closed and after >= record.log.last_id:
+        return Response(status_code=204)
+    if holds:
+        # The only GET that can change something, by leaving: a page of another site must not be able to.
+        check_origin(request.headers)
+    return _stream(request, record, after, holds=holds)
+
+
+async def of_all(request: Request) -> Response:
+    service = service_of(request)
+    return EventStream(all_events(service.supervisor.feed, service.gate))
+
+
+def _stream(request: Request, record: Record, after: int, *, holds: bool) -> Response:
+    service = service_of(request)
+    chunks = job_events(record.log, after, service.gate)
+    if not holds or request.method == "HEAD":
+        return EventStream(chunks)
+    hold = Hold(service.supervisor, record, peer_of(request))
+    try:
+        return EventStream(chunks, hold=hold)
+    except BaseException:
+        hold.release()
+        raise
+
+
+def _prefers_json(request: Request) -> bool:
+    accept = request.headers.get("accept", "")
+    return "application/json" in accept and "text/event-stream" not in accept
+
+
+def _events_json(log: EventLog, after: int) -> bytes:
+    lines: list[str] = []
+    while items := log.read(after):
+        for item in items:
+            if isinstance(item, Gap):
+                lines.append(json.dumps({"type": "stream.gap", "from": item.first, "to": item.last}))
+                after = item.last
+            else:
+                lines.append(item.data)
+                after = item.id
+    return f'{{"events":[{",".join(lines)}],"last_event_id":{after}}}'.encode("ascii")

@@ -1,0 +1,37 @@
+"""Handlers for those who watch the server."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+import supervisor
+from supervisor.api import queries
+from supervisor.api.responses import JsonResponse
+from supervisor.api.schemas.answers import health_json, readiness_json
+from supervisor.api.service import service_of
+
+RETRY_AFTER_S = 1
+
+
+async def livez(_request: Request) -> Response:
+    """The event loop answers. That the answer comes at all is the information."""
+    return JsonResponse(readiness_json(ready=True, checks=None))
+
+
+async def readyz(request: Request) -> Response:
+    """Whether jobs are taken now. Free of the token, so without `?verbose` it tells nothing else."""
+    checks = service_of(request).supervisor.checks()
+    ready = all(check.ok for check in checks.values() if check.required)
+    verbose = queries.flag(request, "verbose", default=False)
+    return JsonResponse(
+        readiness_json(ready=ready, checks=checks if verbose else None),
+        200 if ready else 503,
+        None if ready else {"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+async def health(request: Request) -> Response:
+    """Always 200: the words are in the body. Those who want a status code ask /readyz."""
+    core = service_of(request).supervisor
+    return JsonResponse(health_json(supervisor.__version__, core.containment, core.checks(), core.counts()))

@@ -1,0 +1,73 @@
+"""For which names this server answers, and which pages may change things in it.
+
+A page on the internet can let its own name resolve to 127.0.0.1 and then talk to us as "its" server: the Host header
+gives it away. And any page can post to any address: its Origin gives it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from supervisor.config import is_loopback
+
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class AllowedHosts:
+    """`names` may hold `*.example.com`, or `*` for any. Ports are ignored; loopback names always pass."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(_plain(name) for name in names)
+        self._suffixes = tuple(name[1:] for name in self._names if name.startswith("*."))
+        self._any = "*" in self._names
+
+    def allows(self, header: str) -> bool:
+        name = host_name(header)
+        if name is None:
+            return False
+        if self._any or is_loopback(name) or name.endswith(".localhost"):
+            return True
+        return name in self._names or bool(self._suffixes and name.endswith(self._suffixes))
+
+
+def host_name(header: str) -> str | None:
+    """The name or address in a Host header, lower case, without port and brackets. None: there is none in it."""
+    header = header.strip()
+    if header.startswith("["):
+        address, bracket, rest = header[1:].partition("]")
+        good = bracket and (not rest or (rest[0] == ":" and _is_port(rest[1:])))
+        return _plain(address) if good and address else None
+    name, colon, port = header.partition(":")
+    if not name or (colon and not _is_port(port)):
+        return None
+    return _plain(name)
+
+
+def same_origin(origin: str, host: str) -> bool:
+    """Whether a page of `origin` was served under the Host header `host`: only its pages may change things.
+
+    The scheme is not compared: behind a proxy that speaks TLS ours is not the one that the browser sees.
+    """
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return False
+    default = _DEFAULT_PORTS.get(parts.scheme)
+    if default is None or parts.hostname is None or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        return False
+    return (_plain(parts.hostname), str(port or default)) == (host_name(host), _port(host) or default)
+
+
+def _port(header: str) -> str:
+    rest = header.rpartition("]")[2]
+    return rest.partition(":")[2].strip()
+
+
+def _is_port(text: str) -> bool:
+    return not text or (text.isascii() and text.isdigit() and len(text) <= 5)
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip("[]").rstrip(".").lower()

@@ -1,0 +1,145 @@
+"""A request body, from bytes to a JSON object that nothing further down stumbles over.
+
+Python's parser takes more than JSON has (NaN, repeated names) and fails in its own ways on hostile input (depth,
+endless digits). All of that is an `InvalidRequest` with a sentence, and so is what could not be passed on: NUL, which
+no command line or file name can hold, and halves of surrogate pairs, which no UTF-8 can.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn, TypeAlias
+
+from supervisor.errors import InvalidRequest
+
+MAX_DEPTH = 64
+"""Nesting allowed in a body. What parses at the interpreter's own limit would fail later, where it is compared,
+validated or written again."""
+
+_Path: TypeAlias = "tuple[_Path, str] | None"
+"""Where a value is, as a chain of names from the inside out: cheap to make for values that turn out to be fine."""
+
+_NUL_OR_HALF_PAIR = re.compile(r"\\u(0000|[dD][89a-fA-F])")
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`. Raises InvalidRequest."""
+    if not body.strip():
+        raise InvalidRequest.at("", "the body is empty; send a JSON object")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise InvalidRequest.at("", f"the body is not UTF-8: byte {exc.start} is not") from None
+    value = _parse(text)
+    if not isinstance(value, dict):
+        raise InvalidRequest.at("", f"the body must be a JSON object, not {_json_type(value)}")
+    if text.count("{") + text.count("[") > MAX_DEPTH or _NUL_OR_HALF_PAIR.search(text):
+        _walk(value)
+    return value
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_object_without_repeats,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            parse_int=_bounded_int,
+        )
+    except json.JSONDecodeError as exc:
+        raise InvalidRequest.at(
+            "", f"the body is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}"
+        ) from None
+    except RecursionError:
+        raise _too_deep("") from None
+
+
+def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise InvalidRequest.at(_printable(name), "appears twice in the same object")
+            seen.add(name)
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidRequest.at("", f"the body is not JSON: {name} is no JSON number")
+
+
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise InvalidRequest.at("", f"the number {digits[:40]} is too large")
+    return number
+
+
+def _bounded_int(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        # Python refuses to convert thousands of digits, because that takes quadratic time.
+        raise InvalidRequest.at("", f"a number of {len(digits)} digits is too long") from None
+
+
+def _walk(root: dict[str, Any]) -> None:
+    """Look at every value, without recursion. Raises InvalidRequest naming the path."""
+    stack: list[tuple[_Path, Any, int]] = [(None, root, 1)]
+    while stack:
+        path, value, depth = stack.pop()
+        if isinstance(value, str):
+            _check_text(path, value)
+        elif isinstance(value, dict | list):
+            if depth > MAX_DEPTH:
+                raise _too_deep(_dotted(path))
+            named = value.items() if isinstance(value, dict) else ((str(i), item) for i, item in enumerate(value))
+            for name, item in named:
+                here = (path, name)
+                _check_text(here, name)
+                stack.append((here, item, depth + 1))
+
+
+def _check_text(path: _Path, text: str) -> None:
+    if text.isascii() and "\0" not in text:
+        return
+    if "\0" in text:
+        raise InvalidRequest.at(_dotted(path), "must not contain NUL (\\u0000)")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise InvalidRequest.at(_dotted(path), f"half of a surrogate pair at character {exc.start}") from None
+
+
+def _dotted(path: _Path) -> str:
+    names: list[str] = []
+    while path is not None:
+        path, name = path
+        names.append(_printable(name))
+    return ".".join(reversed(names))[:200]
+
+
+def _too_deep(path: str) -> InvalidRequest:
+    return InvalidRequest.at(path, f"is nested deeper than {MAX_DEPTH} levels")
+
+
+def _printable(name: str) -> str:
+    """A name as it can stand in a message: short, and without what a terminal or UTF-8 would choke on."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name[:80])
+
+
+def _json_type(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case list():
+            return "an array"
+        case str():
+            return "a string"
+        case _:
+            return "a number"

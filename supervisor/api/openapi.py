@@ -1,0 +1,116 @@
+"""The OpenAPI document, made from the operations and the schemas. Nothing in it is written twice."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+import supervisor
+from supervisor.api.operations import OPERATIONS, SSE, Answer, Operation
+from supervisor.api.problems import MEDIA_TYPE, SHAPES, Kind
+from supervisor.api.schemas import bodies
+from supervisor.api.schemas.answers import ProblemJson
+
+REF = "#/components/schemas/{model}"
+Mode = Literal["validation", "serialization"]
+
+
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1."""
+    references, schemas = _schemas()
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, references)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Deadstop",
+            "version": supervisor.__version__,
+            "summary": "The job server where cancel means stopped.",
+            "description": "Every job runs in a process tree of its own. When it is cancelled, times out or its "
+            "client hangs up, everything it started is gone within the budget, and the answer carries the proof.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _schemas() -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
+    """Type → how to refer to it, and the definitions that are referred to."""
+    models = {model: None for o in OPERATIONS for model in (o.body, *(a.model for a in o.answers)) if model}
+    inputs: list[tuple[Any, Mode, TypeAdapter[Any]]] = [
+        (model, "validation", TypeAdapter(model)) for model in (*models, ProblemJson)
+    ]
+    references, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF)
+    return {model: reference for (model, _), reference in references.items()}, definitions["$defs"]
+
+
+def _operation(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": _operation_id(operation),
+        "tags": [operation.group],
+        "summary": operation.summary,
+        "description": operation.about,
+        "parameters": _parameters(operation),
+        "responses": {str(answer.status): _answer(answer, references) for answer in operation.answers}
+        | {str(SHAPES[kind].status): _problem(kind, references) for kind in _problems(operation)},
+    }
+    if operation.body is not None:
+        content = {"application/json": {"schema": references[operation.body]}}
+        described["requestBody"] = {"required": operation.body_required, "content": content}
+    if operation.open:
+        described["security"] = []
+    return described
+
+
+def _operation_id(operation: Operation) -> str:
+    words = [word.strip("{}").replace(".", "_") for word in operation.path.split("/") if word]
+    return "_".join([operation.method.lower(), *words])
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = []
+    if "{id}" in operation.path:
+        schema = {"type": "string", "pattern": bodies.JOB_ID_PATTERN}
+        parameters.append({"name": "id", "in": "path", "required": True, "schema": schema})
+    parameters.extend(
+        {
+            "name": parameter.name,
+            "in": parameter.where,
+            "required": False,
+            "schema": parameter.schema,
+            "description": parameter.about,
+        }
+        for parameter in operation.parameters
+    )
+    return parameters
+
+
+def _problems(operation: Operation) -> list[Kind]:
+    """Those that the operation names, and those of the doors that it stands behind."""
+    kinds = set(operation.problems)
+    if not operation.path.endswith(("/livez", "/readyz")):
+        kinds.add(Kind.WRONG_HOST)
+    if not operation.open:
+        kinds.add(Kind.UNAUTHORIZED)
+    if operation.method not in {"GET", "HEAD"}:
+        kinds |= {Kind.FORBIDDEN_ORIGIN, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.TOO_LARGE}
+    return sorted(kinds, key=lambda kind: SHAPES[kind].status)
+
+
+def _answer(answer: Answer, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": answer.about}
+    if answer.media_type == SSE:
+        described["content"] = {SSE: {"schema": {"type": "string"}}}
+    elif answer.model is not None:
+        described["content"] = {answer.media_type: {"schema": references[answer.model]}}
+    return described
+
+
+def _problem(kind: Kind, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    return {"description": SHAPES[kind].meaning, "content": {MEDIA_TYPE: {"schema": references[ProblemJson]}}}

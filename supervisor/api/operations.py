@@ -1,0 +1,268 @@
+"""What each route is for, in words: the source of /openapi.json and /docs. A test compares it with the route table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from supervisor.api.problems import Kind
+from supervisor.api.queries import DEFAULT_LIMIT, MAX_LIMIT, MAX_WAIT_S
+from supervisor.api.schemas import answers, bodies
+
+SSE = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter or header. `schema` is JSON Schema."""
+
+    name: str
+    schema: dict[str, Any]
+    about: str
+    where: str = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One status and what comes with it: a type of `answers`, or a media type that JSON Schema does not describe."""
+
+    status: int
+    about: str
+    model: Any = None
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    path: str
+    group: str
+    summary: str
+    about: str
+    answers: tuple[Answer, ...]
+    body: Any = None
+    body_required: bool = True
+    parameters: tuple[Parameter, ...] = ()
+    problems: tuple[Kind, ...] = ()
+    open: bool = False
+    example: str = ""
+
+
+_INTEGER = {"type": "integer", "minimum": 0}
+_BOOLEAN = {"type": "boolean"}
+_TEXT = {"type": "string"}
+_ON_DISCONNECT = {"enum": ["cancel", "continue"], "default": "continue"}
+_CREATE_PROBLEMS = (Kind.INVALID, Kind.CONFLICT, Kind.QUEUE_FULL, Kind.NOT_READY)
+_KEY = Parameter(
+    "Idempotency-Key", _TEXT, "The same key with the same body attaches to the job that it made.", where="header"
+)
+
+OPERATIONS = (
+    Operation(
+        "POST",
+        "/execute/stream",
+        "Run",
+        "Run a task and stream its events",
+        "Creates a job and answers with its events, from the first to the last. When the last such stream of a job "
+        'leaves, the job is cancelled, unless it was created with `on_disconnect: "continue"`. The same `id` with the '
+        "same body attaches to the existing job, from event 1.",
+        (Answer(200, "The job's events, ending with its terminal event.", media_type=SSE),),
+        body=bodies.CreateBody,
+        parameters=(_KEY,),
+        problems=_CREATE_PROBLEMS,
+        example='curl -N $URL/execute/stream -H "$AUTH" --json '
+        '\'{"task": "shell", "input": {"command": "ping -c 3 127.0.0.1"}}\'',
+    ),
+    Operation(
+        "POST",
+        "/jobs",
+        "Run",
+        "Create a job that runs on its own",
+        "Answers at once. Nobody has to stay connected: `on_disconnect` applies to streams of `/execute/stream` only.",
+        (
+            Answer(202, "The new job; `Location` names it.", answers.JobJson),
+            Answer(200, "The job that this id or key already made.", answers.JobJson),
+        ),
+        body=bodies.CreateBody,
+        parameters=(_KEY,),
+        problems=_CREATE_PROBLEMS,
+        example='curl $URL/jobs -H "$AUTH" --json \'{"task": "demo", "input": {}, "labels": {"team": "a"}}\'',
+    ),
+    Operation(
+        "GET",
+        "/jobs",
+        "Look",
+        "List jobs, newest first",
+        "Pages stay in place while jobs come and go. A page may be shorter than `limit` when its jobs are large.",
+        (Answer(200, "A page of jobs; `next_cursor` is null on the last one.", answers.JobsJson),),
+        parameters=(
+            Parameter("state", _TEXT, "One state, or several with commas between them."),
+            Parameter("label", _TEXT, "`key:value`; give it again to ask for jobs that have both."),
+            Parameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+                "Jobs on a page, at most.",
+            ),
+            Parameter("cursor", _TEXT, "`next_cursor` of the page before."),
+        ),
+        problems=(Kind.INVALID,),
+        example='curl "$URL/jobs?state=running,cancelling&label=team:a" -H "$AUTH"',
+    ),
+    Operation(
+        "GET",
+        "/jobs/{id}",
+        "Look",
+        "Look at a job",
+        "The job as it is now.",
+        (Answer(200, "The job.", answers.JobJson),),
+        problems=(Kind.INVALID, Kind.NOT_FOUND),
+        example='curl $URL/jobs/$ID -H "$AUTH"',
+    ),
+    Operation(
+        "GET",
+        "/jobs/{id}/events",
+        "Look",
+        "Follow or read a job's events",
+        "From `Last-Event-ID`, else `after`, else the start; then live, until the terminal event. Leaving never stops "
+        "the job, unless the stream was opened with `on_disconnect=cancel`. What is no longer kept is told by a "
+        "`stream.gap`.",
+        (
+            Answer(200, "The events; as one JSON document with `follow=false`.", answers.EventsJson),
+            Answer(204, "The job is finished and nothing is left to send."),
+        ),
+        parameters=(
+            Parameter("Last-Event-ID", _INTEGER, "The last event that you have.", where="header"),
+            Parameter("after", _INTEGER, "The same, in the query."),
+            Parameter("follow", _BOOLEAN, "`false`: what there is now, as JSON. So does `Accept: application/json`."),
+            Parameter("on_disconnect", _ON_DISCONNECT, "`cancel`: this stream, too, holds the job's life."),
+        ),
+        problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.FORBIDDEN_ORIGIN),
+        example='curl -N "$URL/jobs/$ID/events?after=17" -H "$AUTH"',
+    ),
+    Operation(
+        "GET",
+        "/jobs/{id}/processes",
+        "Look",
+        "List a job's processes",
+        "The processes that the job has now, with the host's pids. CPU use is measured for 0.1 s.",
+        (Answer(200, "The processes, parents first.", answers.ProcessesJson),),
+        problems=(Kind.INVALID, Kind.NOT_FOUND),
+        example='curl $URL/jobs/$ID/processes -H "$AUTH"',
+    ),
+    Operation(
+        "POST",
+        "/jobs/{id}/cancel",
+        "Stop",
+        "Stop a job",
+        "Asks, terminates, kills, and proves that nothing is left. Repeating it changes nothing, except that `force` "
+        "goes straight to kill. A cancel for an id that is not known yet is kept, so that it can overtake its submit.",
+        (
+            Answer(200, "The job has ended.", answers.JobJson),
+            Answer(202, "It is being stopped, or has reported its result and is being swept.", answers.JobJson),
+        ),
+        body=bodies.CancelBody,
+        body_required=False,
+        parameters=(
+            Parameter(
+                "wait",
+                {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
+                "Seconds that the answer may wait for the end.",
+            ),
+        ),
+        problems=(Kind.INVALID,),
+        example='curl -X POST "$URL/jobs/$ID/cancel?wait=5" -H "$AUTH"',
+    ),
+    Operation(
+        "DELETE",
+        "/jobs/{id}",
+        "Stop",
+        "Forget a finished job",
+        "The job and its events are gone from this server.",
+        (Answer(204, "Forgotten."),),
+        problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT),
+        example='curl -X DELETE $URL/jobs/$ID -H "$AUTH"',
+    ),
+    Operation(
+        "GET",
+        "/tasks",
+        "Server",
+        "List the tasks",
+        "What can be run, and the JSON Schema of each input.",
+        (Answer(200, "The tasks.", answers.TasksJson),),
+        problems=(Kind.NOT_READY,),
+        example='curl $URL/tasks -H "$AUTH"',
+    ),
+    Operation(
+        "GET",
+        "/events",
+        "Server",
+        "Follow the events of all jobs",
+        "From now on. These frames have no `id:`, because each job counts its own events.",
+        (Answer(200, "The events, until you leave or the server ends.", media_type=SSE),),
+        example='curl -N $URL/events -H "$AUTH"',
+    ),
+    Operation(
+        "GET",
+        "/livez",
+        "Server",
+        "Is the process alive?",
+        "Answers as long as the event loop does.",
+        (Answer(200, "It is.", answers.ReadinessJson),),
+        open=True,
+        example="curl $URL/livez",
+    ),
+    Operation(
+        "GET",
+        "/readyz",
+        "Server",
+        "Does the server take jobs?",
+        "State folder writable, not shutting down, and a process was really started and killed lately.",
+        (
+            Answer(200, "It does.", answers.ReadinessJson),
+            Answer(503, "It does not (yet, or any more).", answers.ReadinessJson),
+        ),
+        parameters=(Parameter("verbose", _BOOLEAN, "List the checks."),),
+        open=True,
+        example='curl "$URL/readyz?verbose"',
+    ),
+    Operation(
+        "GET",
+        "/health",
+        "Server",
+        "How is the server?",
+        "In words: always 200. `down` takes no jobs, `degraded` takes them although a check fails.",
+        (Answer(200, "Status, containment, checks and counts.", answers.HealthJson),),
+        example='curl $URL/health -H "$AUTH"',
+    ),
+    Operation(
+        "POST",
+        "/session",
+        "Browser",
+        "Sign in",
+        "Sets the cookie that stands for the token in a browser.",
+        (Answer(204, "Signed in."),),
+        body=bodies.SessionBody,
+        problems=(Kind.UNAUTHORIZED, Kind.INVALID),
+        open=True,
+    ),
+    Operation(
+        "DELETE",
+        "/session",
+        "Browser",
+        "Sign out",
+        "Takes the cookie back.",
+        (Answer(204, "Signed out."),),
+        open=True,
+    ),
+    Operation(
+        "GET",
+        "/openapi.json",
+        "Server",
+        "This description, for programs",
+        "OpenAPI 3.1.",
+        (Answer(200, "The document."),),
+        example='curl $URL/openapi.json -H "$AUTH"',
+    ),
+)

@@ -1,0 +1,117 @@
+"""Whether the client at the other end of a connection is still there.
+
+A client that closes sends a FIN or a reset, and the kernel tells at once. One that vanishes (a cable, a lid, a crashed
+machine) sends nothing. TCP_USER_TIMEOUT makes the kernel give up when what we sent stays unacknowledged, and the
+heartbeat of the stream makes sure that something was sent.
+
+But that timeout also ends connections to clients that are alive and merely read slowly (`curl | less`): while the
+client's window is closed, Linux counts the time although every probe of the window is answered (tcp_probe_timer in
+net/ipv4/tcp_timer.c). So while the window is closed and probes are answered, the timeout is pushed ahead of the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+
+WATCH_EVERY_S = 0.3
+STALL_PATIENCE = 2.0
+"""A client with a closed window may miss answers for so many times the usual timeout, at least so many seconds."""
+PROBES_LOST = 2
+"""So many window probes in a row without an answer are no longer chance. One is: answers are rate-limited."""
+
+_GONE_SILENTLY = frozenset(
+    {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.ENONET}
+)
+"""What the kernel says about a peer from which nothing came. Not in it: resets, they came from the peer."""
+
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True, slots=True)
+class _TcpInfo:
+    """The few fields of `struct tcp_info` (linux/tcp.h) that tell a closed window from silence."""
+
+    lost_probes: int
+    unacked: int
+    not_sent: int
+    acked_bytes: int
+    window: int | None
+
+    @property
+    def stalled(self) -> bool:
+        """There is something to send, and the peer has no room for it."""
+        return self.window == 0 or (self.unacked == 0 and self.not_sent > 0)
+
+    @classmethod
+    def read(cls, sock: socket.socket) -> _TcpInfo:
+        """Raises OSError for a closed socket."""
+        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        (unacked,) = struct.unpack_from("I", raw, 24)
+        (acked_bytes,) = struct.unpack_from("Q", raw, 120)
+        (not_sent,) = struct.unpack_from("I", raw, 144)
+        # Kernels before 5.4 do not tell the window.
+        window = struct.unpack_from("I", raw, 228)[0] if len(raw) >= 232 else None
+        return cls(raw[3], unacked, not_sent, acked_bytes, window)
+
+
+class Peer:
+    """The client of one connection. Belongs to the event loop."""
+
+    def __init__(self, sock: socket.socket | None) -> None:
+        self._sock = sock
+        self._timeout_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._stalled_since: float | None = None
+        self._acked_bytes = -1
+        self.vanished = False
+        """The connection ended because nothing came from the client any more."""
+
+    def lost(self, exc: Exception | None) -> None:
+        """The connection has ended, with what the kernel said about it."""
+        self.unwatch()
+        self.vanished = isinstance(exc, OSError) and exc.errno in _GONE_SILENTLY
+        self._sock = None
+
+    def watch(self, vanished_after_s: float) -> None:
+        """Have the connection end when nothing comes from the client for so long, although we send."""
+        if self._sock is None or _USER_TIMEOUT is None or self._sock.family == socket.AF_UNIX:
+            return
+        self._timeout_s = vanished_after_s
+        self._set_timeout(vanished_after_s)
+        self._look()
+
+    def unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._set_timeout(0)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(WATCH_EVERY_S, self._look)
+        if self._sock is None:
+            return
+        try:
+            info = _TcpInfo.read(self._sock)
+        except OSError:
+            return  # just closed: `lost` is on its way
+        if info.acked_bytes != self._acked_bytes or not info.stalled:
+            if self._stalled_since is not None:
+                self._set_timeout(self._timeout_s)
+            self._stalled_since = loop.time() if info.stalled else None
+        self._acked_bytes = info.acked_bytes
+        if self._stalled_since is not None and info.lost_probes < PROBES_LOST:
+            patience_s = max(STALL_PATIENCE, STALL_PATIENCE * self._timeout_s)
+            self._set_timeout(loop.time() - self._stalled_since + patience_s)
+
+    def _set_timeout(self, seconds: float) -> None:
+        if self._sock is not None and _USER_TIMEOUT is not None:
+            try:
+                self._sock.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, round(seconds * 1000))
+            except OSError:
+                return  # the same: a socket that is being closed takes no options

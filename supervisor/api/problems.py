@@ -1,0 +1,181 @@
+"""Every refusal a client can meet, as an RFC 9457 problem.
+
+A `Problem` is an exception, so that a door or a handler stops by raising it. Errors of the core are turned into
+problems here and nowhere else; what is not in this table is a bug and becomes a 500 that tells nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from supervisor.api.responses import json_bytes
+from supervisor.errors import Conflict, DeadstopError, FieldError, InvalidRequest, NotFound, NotReady, QueueFull
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "/problems/"
+"""A reference relative to the server, which explains each of them there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    status: int
+    title: str
+    meaning: str
+
+
+class Kind(StrEnum):
+    """The end of a problem's `type`. Clients switch on these; they never change."""
+
+    BAD_REQUEST = "bad-request"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN_ORIGIN = "forbidden-origin"
+    NOT_FOUND = "not-found"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
+    REQUEST_TIMEOUT = "request-timeout"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too-large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
+    WRONG_HOST = "wrong-host"
+    INVALID = "invalid"
+    QUEUE_FULL = "queue-full"
+    INTERNAL = "internal"
+    NOT_READY = "not-ready"
+
+
+SHAPES: dict[Kind, _Shape] = {
+    Kind.BAD_REQUEST: _Shape(400, "Bad request", "What was sent is not HTTP that this server understands."),
+    Kind.UNAUTHORIZED: _Shape(401, "Token required", "The bearer token is missing or wrong, and there is no session."),
+    Kind.FORBIDDEN_ORIGIN: _Shape(
+        403, "Forbidden origin", "A page of another origin tried to change something here. Command lines send none."
+    ),
+    Kind.NOT_FOUND: _Shape(404, "Not found", "There is no such job, or no such route."),
+    Kind.METHOD_NOT_ALLOWED: _Shape(405, "Method not allowed", "The route exists, for the methods in `Allow`."),
+    Kind.REQUEST_TIMEOUT: _Shape(408, "Request timeout", "The body did not arrive in time. Nothing was started."),
+    Kind.CONFLICT: _Shape(
+        409, "Conflict", "The id or key belongs to another request, or the job is not in a state that allows this."
+    ),
+    Kind.TOO_LARGE: _Shape(413, "Body too large", "Bodies are at most 1 MiB."),
+    Kind.UNSUPPORTED_MEDIA_TYPE: _Shape(415, "Unsupported media type", "Bodies are `application/json`."),
+    Kind.WRONG_HOST: _Shape(
+        421, "Wrong host", "The Host header names a host that this server does not answer for (ALLOWED_HOSTS)."
+    ),
+    Kind.INVALID: _Shape(422, "Invalid request", "`errors` names each field that is wrong, and how."),
+    Kind.QUEUE_FULL: _Shape(429, "Queue full", "As many jobs as MAX_QUEUED allows already wait. See `Retry-After`."),
+    Kind.INTERNAL: _Shape(500, "Internal error", "A bug in this server. Its log has the details."),
+    Kind.NOT_READY: _Shape(
+        503, "Not ready", "The server cannot take this yet, or no more because it shuts down. See `Retry-After`."
+    ),
+}
+
+
+class Problem(Exception):
+    """Raised to answer with a problem. `detail` is one sentence for a person; `headers` go out with it."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        errors: tuple[FieldError, ...] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+
+    @property
+    def status(self) -> int:
+        return SHAPES[self.kind].status
+
+    def body(self) -> bytes:
+        """The problem document."""
+        document: dict[str, object] = {
+            "type": f"{TYPE_PREFIX}{self.kind}",
+            "title": SHAPES[self.kind].title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.kind is Kind.INVALID:
+            document["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
+        return json_bytes(document)
+
+    def response(self) -> Response:
+        return Response(self.body(), self.status, self.headers, MEDIA_TYPE)
+
+
+def invalid(field: str, message: str) -> Problem:
+    """A 422 about one field, or one query parameter or header by its name."""
+    return problem_for(InvalidRequest.at(field, message))
+
+
+def problem_for(error: DeadstopError) -> Problem:
+    """The problem that an error of the core is for a client."""
+    match error:
+        case InvalidRequest():
+            return Problem(Kind.INVALID, str(error), errors=tuple(error.errors))
+        case NotFound():
+            return Problem(Kind.NOT_FOUND, str(error))
+        case Conflict():
+            return Problem(Kind.CONFLICT, str(error))
+        case QueueFull():
+            return Problem(Kind.QUEUE_FULL, str(error), headers=_retry_after(error.retry_after_s))
+        case NotReady():
+            return Problem(Kind.NOT_READY, str(error), headers=_retry_after(error.retry_after_s))
+        case _:
+            return Problem(Kind.INTERNAL, "the server met an error that it does not know; its log has the details")
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+# --- handlers for Starlette
+
+
+async def on_problem(_request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, Problem)
+    return exc.response()
+
+
+async def on_core_error(_request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, DeadstopError)
+    return problem_for(exc).response()
+
+
+async def on_http_exception(request: Request, exc: Exception) -> Response:
+    """Routing's own refusals: no such route, or not with this method."""
+    assert isinstance(exc, HTTPException)
+    if exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(_allowed_methods(request))
+        detail = f"cannot {request.method} {request.url.path}: allowed here: {allowed}"
+        return Problem(Kind.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed}).response()
+    if exc.status_code == HTTPStatus.NOT_FOUND:
+        detail = f"there is no {request.url.path} here; GET /docs lists what there is"
+        return Problem(Kind.NOT_FOUND, detail).response()
+    return Problem(Kind.BAD_REQUEST, exc.detail).response()
+
+
+async def on_bug(_request: Request, _exc: Exception) -> Response:
+    """The traceback goes to the log (uvicorn writes it there), never to the client."""
+    return Problem(Kind.INTERNAL, "the server failed; its log has the details").response()
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    app = request.app
+    assert isinstance(app, Starlette)
+    methods: set[str] = set()
+    for route in app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods)

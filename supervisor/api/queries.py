@@ -1,0 +1,168 @@
+"""Query parameters and headers, from text to values. Every mistake is an InvalidRequest naming the parameter."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from supervisor.api.schemas.bodies import JOB_ID_PATTERN
+from supervisor.core.model import State
+from supervisor.errors import InvalidRequest
+
+MAX_LIMIT = 500
+DEFAULT_LIMIT = 50
+MAX_WAIT_S = 30.0
+MAX_EVENT_ID = 2**63 - 1
+MAX_KEY_LENGTH = 255
+STATE_SPELLINGS = {state.value: state for state in State} | {"canceled": State.CANCELLED}
+
+_JOB_ID = re.compile(JOB_ID_PATTERN)
+_KEY = re.compile(r"[\x21-\x7e]+")
+_TRUE = frozenset({"true", "1", "yes", ""})
+_FALSE = frozenset({"false", "0", "no"})
+
+
+def job_id(request: Request) -> str:
+    """The id in the path."""
+    given: str = request.path_params["id"]
+    if not _JOB_ID.fullmatch(given):
+        raise InvalidRequest.at("id", "a job id is 1 to 64 letters, digits, _ or -")
+    return given
+
+
+def idempotency_key(request: Request) -> str | None:
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    key = given[0].strip()
+    if len(given) > 1 or len(key) > MAX_KEY_LENGTH or not _KEY.fullmatch(key):
+        raise InvalidRequest.at(
+            "Idempotency-Key", f"must be one key of 1 to {MAX_KEY_LENGTH} printable ASCII characters without spaces"
+        )
+    return key
+
+
+def resume_after(request: Request) -> int:
+    """The number of the last event that the client has: `Last-Event-ID`, else `after`, else 0."""
+    # An EventSource repeats its URL with the header when it reconnects, so the header is the newer of the two.
+    for name, given in (
+        ("Last-Event-ID", request.headers.get("last-event-id")),
+        ("after", request.query_params.get("after")),
+    ):
+        if given is not None:
+            return _event_number(name, given)
+    return 0
+
+
+def _event_number(name: str, given: str) -> int:
+    if not (given.isascii() and given.isdigit()) or len(given) > 19:
+        raise InvalidRequest.at(name, "must be an integer, 0 or more: the number of the last event that you have")
+    return min(int(given), MAX_EVENT_ID)
+
+
+def flag(request: Request, name: str, *, default: bool) -> bool:
+    """A yes or no. A bare `?name` is a yes."""
+    given = request.query_params.get(name)
+    if given is None:
+        return default
+    if given.lower() in _TRUE:
+        return True
+    if given.lower() in _FALSE:
+        return False
+    raise InvalidRequest.at(name, "must be true or false")
+
+
+def holds_life(request: Request) -> bool:
+    """`on_disconnect=cancel` of a reader."""
+    given = request.query_params.get("on_disconnect", "continue")
+    if given not in {"cancel", "continue"}:
+        raise InvalidRequest.at("on_disconnect", "must be cancel or continue")
+    return given == "cancel"
+
+
+def wait_s(request: Request) -> float:
+    """Seconds that the answer may wait for the end."""
+    given = request.query_params.get("wait", "0")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= MAX_WAIT_S:
+        raise InvalidRequest.at("wait", f"must be a number of seconds from 0 to {MAX_WAIT_S:g}")
+    return seconds
+
+
+# --- the list of jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page of the list ended: behind this job."""
+
+    id: str
+    created_at: float
+
+    def cursor(self) -> str:
+        text = json.dumps([self.id, self.created_at])
+        return base64.urlsafe_b64encode(text.encode("ascii")).decode("ascii").rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a page of the list is made of."""
+
+    states: frozenset[State] | None
+    labels: tuple[tuple[str, str], ...]
+    limit: int
+    behind: Position | None
+
+
+def job_filter(request: Request) -> JobFilter:
+    if "stuck" in request.query_params:
+        raise InvalidRequest.at("stuck", "is not supported by this version: it has no stuck rules")
+    return JobFilter(_states(request), _labels(request), _limit(request), _position(request))
+
+
+def _states(request: Request) -> frozenset[State] | None:
+    names = [name.strip() for given in request.query_params.getlist("state") for name in given.split(",")]
+    names = [name for name in names if name]
+    for name in names:
+        if name not in STATE_SPELLINGS:
+            raise InvalidRequest.at("state", f"{name[:80]!r} is no state; there are {', '.join(State)}")
+    return frozenset(STATE_SPELLINGS[name] for name in names) if names else None
+
+
+def _labels(request: Request) -> tuple[tuple[str, str], ...]:
+    labels = []
+    for given in request.query_params.getlist("label"):
+        key, colon, value = given.partition(":")
+        if not key or not colon:
+            raise InvalidRequest.at("label", "must be key:value")
+        labels.append((key, value))
+    return tuple(labels)
+
+
+def _limit(request: Request) -> int:
+    given = request.query_params.get("limit", str(DEFAULT_LIMIT))
+    if not (given.isascii() and given.isdigit()) or len(given) > 9 or not 1 <= int(given) <= MAX_LIMIT:
+        raise InvalidRequest.at("limit", f"must be an integer from 1 to {MAX_LIMIT}")
+    return int(given)
+
+
+def _position(request: Request) -> Position | None:
+    cursor = request.query_params.get("cursor")
+    if cursor is None:
+        return None
+    try:
+        id_, created_at = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if isinstance(id_, str) and isinstance(created_at, float):
+            return Position(id_, created_at)
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        pass
+    raise InvalidRequest.at("cursor", "is not one that this server gave out; start again without it")

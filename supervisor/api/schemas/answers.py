@@ -1,0 +1,299 @@
+"""The JSON that goes out: typed dictionaries with every field present, `null` where there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
+
+from supervisor.containment.status import ContainmentStatus
+from supervisor.core.catalog import TaskDescription
+from supervisor.core.model import Cancellation, JobError, Resource, State
+from supervisor.core.processes import ProcessRow
+from supervisor.core.registry import EARLY_CANCEL_KEPT_S, Record
+from supervisor.core.supervisor import Check
+
+
+class SurvivorJson(TypedDict):
+    pid: int
+    name: str
+    status: str
+
+
+class CancellationJson(TypedDict):
+    """How a job was stopped. Milliseconds count from the detection of the cause."""
+
+    reason: str
+    detail: str | None
+    requested_at: str
+    force: bool
+    budget_s: float
+    acknowledged_ms: float | None
+    terminated_ms: float | None
+    killed_ms: float | None
+    gone_ms: float | None
+    method: str | None
+    proof: str
+    processes_seen: int
+    survivors: list[SurvivorJson]
+    workspace_removed: bool
+    within_budget: bool | None
+
+
+class ErrorJson(TypedDict):
+    kind: str
+    message: str
+    exit_code: int | None
+    signal: str | None
+    traceback: str | None
+
+
+class ResourceJson(TypedDict):
+    kind: str
+    name: str
+    acquired_at: str
+
+
+class JobJson(TypedDict):
+    """A job as it is now."""
+
+    id: str
+    task: str
+    input: dict[str, Any]
+    state: str
+    phase: str | None
+    labels: dict[str, str]
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    timeout_s: float | None
+    on_disconnect: str
+    result: Any
+    error: ErrorJson | None
+    cancellation: CancellationJson | None
+    leftovers: int
+    resources: list[ResourceJson]
+    limits: None
+    containment: str
+    last_event_id: int
+
+
+class UnknownJobJson(TypedDict):
+    """A cancel that came before its job. It is kept for so long."""
+
+    id: str
+    state: Literal["unknown"]
+    kept_for_s: int
+
+
+class JobsJson(TypedDict):
+    jobs: list[JobJson]
+    next_cursor: str | None
+
+
+class EventsJson(TypedDict):
+    """Each event is `{id, job_id, type, at, …}`, or a `stream.gap {from, to}` for what is no longer kept."""
+
+    events: list[dict[str, Any]]
+    last_event_id: int
+
+
+class ProcessJson(TypedDict):
+    pid: int
+    ppid: int
+    name: str
+    cmdline: list[str]
+    status: str
+    cpu_percent: float
+    rss_bytes: int
+    started_at: str
+    session: int
+
+
+class ProcessesJson(TypedDict):
+    processes: list[ProcessJson]
+
+
+class TaskJson(TypedDict):
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+
+
+class TasksJson(TypedDict):
+    tasks: list[TaskJson]
+
+
+class CheckJson(TypedDict):
+    ok: bool
+    detail: str
+
+
+class ReadinessJson(TypedDict, total=False):
+    """`checks` is there with `?verbose`."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, CheckJson]
+
+
+class ContainmentJson(TypedDict):
+    """How jobs are held, what that covers, and why stronger levels are not used."""
+
+    level: str
+    covers: list[str]
+    not_covered: list[str]
+    why_not: dict[str, str]
+
+
+class HealthJson(TypedDict):
+    status: Literal["ok", "degraded", "down"]
+    version: str
+    containment: ContainmentJson
+    checks: dict[str, CheckJson]
+    counts: dict[str, int]
+
+
+class FieldErrorJson(TypedDict):
+    field: str
+    message: str
+
+
+class ProblemJson(TypedDict, total=False):
+    """RFC 9457. `errors` comes with status 422."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldErrorJson]
+
+
+def timestamp(when: datetime) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _moment(when: datetime | None) -> str | None:
+    return None if when is None else timestamp(when)
+
+
+def job_json(record: Record) -> JobJson:
+    job, request = record.job, record.job.request
+    return {
+        "id": job.id,
+        "task": request.task,
+        "input": request.input,
+        "state": job.state,
+        "phase": job.phase,
+        "labels": request.labels,
+        "created_at": timestamp(job.created_at),
+        "started_at": _moment(job.started_at),
+        "finished_at": _moment(job.finished_at),
+        "timeout_s": request.timeout_s,
+        "on_disconnect": request.on_disconnect,
+        "result": job.result,
+        "error": None if job.error is None else _error_json(job.error),
+        "cancellation": None if job.cancellation is None else _cancellation_json(job.cancellation),
+        "leftovers": job.leftovers,
+        "resources": [_resource_json(resource) for resource in job.resources],
+        "limits": None,
+        "containment": job.containment,
+        "last_event_id": record.log.last_id,
+    }
+
+
+def _cancellation_json(cancellation: Cancellation) -> CancellationJson:
+    return {
+        "reason": cancellation.reason,
+        "detail": cancellation.detail,
+        "requested_at": timestamp(cancellation.requested_at),
+        "force": cancellation.force,
+        "budget_s": cancellation.budget_s,
+        "acknowledged_ms": cancellation.acknowledged_ms,
+        "terminated_ms": cancellation.terminated_ms,
+        "killed_ms": cancellation.killed_ms,
+        "gone_ms": cancellation.gone_ms,
+        "method": cancellation.method,
+        "proof": cancellation.proof,
+        "processes_seen": cancellation.processes_seen,
+        "survivors": [{"pid": s.pid, "name": s.name, "status": s.status} for s in cancellation.survivors],
+        "workspace_removed": cancellation.workspace_removed,
+        "within_budget": cancellation.within_budget,
+    }
+
+
+def _error_json(error: JobError) -> ErrorJson:
+    return {
+        "kind": error.kind,
+        "message": error.message,
+        "exit_code": error.exit_code,
+        "signal": error.signal,
+        "traceback": error.traceback,
+    }
+
+
+def _resource_json(resource: Resource) -> ResourceJson:
+    return {"kind": resource.kind, "name": resource.name, "acquired_at": timestamp(resource.acquired_at)}
+
+
+def unknown_job_json(job_id: str) -> UnknownJobJson:
+    return {"id": job_id, "state": "unknown", "kept_for_s": round(EARLY_CANCEL_KEPT_S)}
+
+
+def processes_json(rows: Iterable[ProcessRow]) -> ProcessesJson:
+    return {
+        "processes": [
+            {
+                "pid": row.pid,
+                "ppid": row.ppid,
+                "name": row.name,
+                "cmdline": row.cmdline,
+                "status": row.status,
+                "cpu_percent": row.cpu_percent,
+                "rss_bytes": row.rss_bytes,
+                "started_at": timestamp(row.started_at),
+                "session": row.session,
+            }
+            for row in rows
+        ]
+    }
+
+
+def tasks_json(tasks: Iterable[TaskDescription]) -> TasksJson:
+    return {
+        "tasks": [
+            {"name": task.name, "description": task.description, "input_schema": task.input_schema} for task in tasks
+        ]
+    }
+
+
+def checks_json(checks: dict[str, Check]) -> dict[str, CheckJson]:
+    return {name: {"ok": check.ok, "detail": check.detail} for name, check in checks.items()}
+
+
+def readiness_json(*, ready: bool, checks: dict[str, Check] | None) -> ReadinessJson:
+    answer: ReadinessJson = {"status": "ok" if ready else "unavailable"}
+    if checks is not None:
+        answer["checks"] = checks_json(checks)
+    return answer
+
+
+def health_json(
+    version: str, containment: ContainmentStatus, checks: dict[str, Check], counts: dict[State, int]
+) -> HealthJson:
+    """`down`: takes no jobs. `degraded`: takes them, but something that should hold does not."""
+    broken = [check for check in checks.values() if not check.ok]
+    return {
+        "status": "down" if any(check.required for check in broken) else "degraded" if broken else "ok",
+        "version": version,
+        "containment": {
+            "level": containment.level,
+            "covers": list(containment.covers),
+            "not_covered": list(containment.not_covered),
+            "why_not": dict(containment.why_not),
+        },
+        "checks": checks_json(checks),
+        "counts": {state.value: count for state, count in counts.items()},
+    }

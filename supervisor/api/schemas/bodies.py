@@ -1,0 +1,128 @@
+"""The JSON that comes in: pydantic models, strict, without coercion, unknown fields refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from supervisor.core.model import JobRequest, OnDisconnect
+from supervisor.errors import FieldError, InvalidRequest
+
+JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+LABEL_KEY_PATTERN = r"^[A-Za-z0-9_./-]{1,64}$"
+MAX_LABELS = 32
+MAX_LABEL_VALUE = 256
+MAX_TASK_NAME = 200
+MAX_REASON = 200
+MIN_BUDGET_S = 0.2
+MAX_RECONNECT_GRACE_S = 3600.0
+LEVELS = frozenset({"auto", "subreaper", "cgroup", "pidns", "pgroup"})
+AVAILABLE_LEVELS = ("auto", "subreaper")
+
+
+def _known_level(level: str) -> str:
+    if level in AVAILABLE_LEVELS:
+        return level
+    usable = " or ".join(AVAILABLE_LEVELS)
+    what = "is not available in this version" if level in LEVELS else "is no containment level"
+    raise PydanticCustomError("level", f"{level!r} {what}; use {usable}")
+
+
+def _unsupported(*harmless: object) -> Any:
+    """The type of a field of the interface that this version does not have. Ignoring it would promise too much."""
+
+    def check(value: Any) -> Any:
+        if not any(value is nothing for nothing in harmless):
+            raise PydanticCustomError("unsupported", "is not supported by this version; leave it out")
+        return value
+
+    return Annotated[Any, AfterValidator(check), WithJsonSchema({"enum": list(harmless)})]
+
+
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN)]
+LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE)]
+Absent: Any = _unsupported(None)
+AbsentOrFalse: Any = _unsupported(None, False)
+
+
+class Body(BaseModel):
+    """Base of the bodies."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CreateBody(Body):
+    """What to run, and how. `timeout_s` counts from `job.running`."""
+
+    task: Annotated[str, Field(min_length=1, max_length=MAX_TASK_NAME)]
+    input: dict[str, Any]
+    id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] | None = None
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    on_disconnect: Literal["cancel", "continue"] | None = None
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=MAX_LABELS)] | None = None
+    limits: Absent = None
+    containment: Annotated[str, AfterValidator(_known_level)] | None = None
+    keep_files: AbsentOrFalse = None
+    reconnect_grace_s: Annotated[float, Field(ge=0, le=MAX_RECONNECT_GRACE_S)] | None = None
+    lease_s: Absent = None
+
+    def request(self, idempotency_key: str | None) -> JobRequest:
+        """What the core is asked for."""
+        return JobRequest(
+            task=self.task,
+            input=self.input,
+            id=self.id,
+            timeout_s=self.timeout_s,
+            on_disconnect=OnDisconnect(self.on_disconnect or OnDisconnect.CANCEL),
+            labels=dict(self.labels or {}),
+            containment=self.containment,
+            reconnect_grace_s=self.reconnect_grace_s or 0.0,
+            idempotency_key=idempotency_key,
+        )
+
+
+class CancelBody(Body):
+    """How to stop. `budget_s` is at most the server's CANCEL_BUDGET_S."""
+
+    reason: Annotated[str, Field(max_length=MAX_REASON)] | None = None
+    force: bool | None = None
+    budget_s: Annotated[float, Field(ge=MIN_BUDGET_S)] | None = None
+
+
+class SessionBody(Body):
+    """The server's token, for a cookie."""
+
+    token: Annotated[str, Field(min_length=1)]
+
+
+BodyT = TypeVar("BodyT", bound=Body)
+
+
+def validate(model: type[BodyT], value: dict[str, Any]) -> BodyT:
+    """`value` as `model`. Raises InvalidRequest naming each wrong field."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as exc:
+        raise InvalidRequest(list(_field_errors(exc.errors(include_url=False)))) from None
+
+
+_SAYINGS = {
+    "missing": "is required",
+    "extra_forbidden": "is unknown here",
+    "string_type": "must be a string",
+    "dict_type": "must be an object",
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+}
+"""Words for pydantic's most common findings. The rest of its messages are fit for a person as they are."""
+
+
+def _field_errors(errors: Iterable[ErrorDetails]) -> Iterator[FieldError]:
+    for error in errors:
+        # "[key]" is pydantic's mark for "the name of this entry is wrong".
+        field = ".".join(str(part)[:80] for part in error["loc"] if part != "[key]")
+        yield FieldError(field, _SAYINGS.get(error["type"]) or error["msg"])

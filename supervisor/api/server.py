@@ -1,0 +1,169 @@
+"""The life of one server process: what is set up in which order, and how it all ends.
+
+Order of the start: signals, state folder, socket; only then processes. Whatever fails before that costs one line and
+leaves nothing. Order of the end: no new jobs, jobs stopped and proven, their streams ended by their last events, the
+other streams closed, connections closed, processes gone, folder released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+
+from supervisor import logs
+from supervisor.api.app import create_app
+from supervisor.api.gate import Gate
+from supervisor.api.listening import BACKLOG, listen, url_of
+from supervisor.api.protocol import Connection
+from supervisor.api.signals import Stop, leave_after, reset_inherited
+from supervisor.api.state_folder import TOKEN_FILE, StateFolder
+from supervisor.config import Settings
+from supervisor.core.supervisor import Supervisor
+from supervisor.errors import NotReady, StartupError
+
+READY_BOUND_S = 10.0
+"""After so long the server is announced although a check still fails; /readyz says which."""
+READY_POLL_S = 0.02
+RESPONSES_BOUND_S = 1
+"""How long uvicorn waits for responses. Clients that do not take theirs are cut earlier, by `Connection.shutdown`."""
+END_MARGIN_S = 5.0
+"""How much longer than two budgets the end may take before the process leaves whatever is still there."""
+KEEP_ALIVE_S = 15
+
+log = structlog.get_logger()
+
+
+def serve(settings: Settings) -> int:
+    """Serve until a signal. Returns the exit code: 0 after SIGTERM or SIGHUP, 130 after SIGINT, 3 when a job could
+    not be proven gone, 1 when the server could not start (said in one line on standard error) or broke.
+    """
+    logs.configure()
+    reset_inherited()
+    try:
+        with StateFolder(settings.state_dir) as folder, _listening(settings) as sock:
+            return asyncio.run(_run(settings, folder, sock))
+    except StartupError as exc:
+        logs.say(f"deadstop: {exc}")
+        return 1
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    sock = listen(settings.host, settings.port)
+    try:
+        yield sock
+    finally:
+        sock.close()
+
+
+async def _run(settings: Settings, folder: StateFolder, sock: socket.socket) -> int:
+    stop = Stop()
+    with stop.installed():
+        token = settings.token.get_secret_value() if settings.token is not None else folder.token()
+        async with Supervisor(settings) as supervisor:
+            gate = Gate()
+            web = _Web(_web_config(create_app(supervisor, token=token, gate=gate)))
+            serving = asyncio.create_task(web.serve([sock]))
+            announcing = asyncio.create_task(_announce(supervisor, folder, url_of(sock)))
+            try:
+                await _first(serving, stop.asked)
+                leave_after(2 * settings.cancel_budget_s + END_MARGIN_S, "could not end in time, and left")
+                await _stop_jobs(supervisor, stop)
+            finally:
+                announcing.cancel()
+                folder.remove_note()
+                supervisor.feed.close()
+                gate.close()
+                web.exit()
+                await serving
+            unproven = [record.job.id for record in supervisor.records() if not record.job.state.terminal]
+    if unproven:
+        logs.say(f"deadstop: not proven gone: {', '.join(unproven)}")
+        return 3
+    return stop.exit_code if stop.first is not None else 1
+
+
+async def _first(serving: asyncio.Task[None], asked: asyncio.Event) -> None:
+    """Wait for a signal, or for the web server to end although nobody asked for it."""
+    waiting = asyncio.create_task(asked.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+async def _stop_jobs(supervisor: Supervisor, stop: Stop) -> None:
+    stopping = asyncio.create_task(supervisor.shutdown())
+    forced = asyncio.create_task(stop.forced.wait())
+    await asyncio.wait({stopping, forced}, return_when=asyncio.FIRST_COMPLETED)
+    forced.cancel()
+    if not stopping.done():
+        await supervisor.shutdown(force=True)
+    await stopping
+
+
+async def _announce(supervisor: Supervisor, folder: StateFolder, url: str) -> None:
+    """Wait until jobs are taken, and say where."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(READY_BOUND_S):
+            while not _ready(supervisor):  # noqa: ASYNC110  # checks are computed when asked, nothing announces them
+                await asyncio.sleep(READY_POLL_S)
+    try:
+        folder.note(url)
+    except StartupError as exc:
+        # Clients can still be told the address by hand.
+        log.warning("server_note_failed", error=str(exc))
+    token = f"token in {folder.path / TOKEN_FILE}" if supervisor.settings.token is None else "token as set"
+    logs.say(f"deadstop: serving {url} ({token}; state in {folder.path})")
+
+
+def _ready(supervisor: Supervisor) -> bool:
+    try:
+        supervisor.tasks()
+    except NotReady:
+        return False
+    return all(check.ok for check in supervisor.checks().values() if check.required)
+
+
+def _web_config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=RESPONSES_BOUND_S,
+    )
+
+
+class _Web(uvicorn.Server):
+    """uvicorn without hands on our signals, and without ten wake-ups a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._exit = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        while not self._exit.is_set():
+            # The tick renews the Date header; 0 says that a whole second has passed.
+            await self.on_tick(0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._exit.wait(), 1.0)
+
+    def exit(self) -> None:
+        self.should_exit = True
+        self._exit.set()

@@ -1,0 +1,81 @@
+"""Signals that end the server: the first stops it in order, the second kills its jobs, the third leaves at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from supervisor import logs
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def reset_inherited() -> None:
+    """Undo what our parent did to signals. Blocked ones would make us deaf; an ignored SIGCHLD makes the kernel reap
+    our children, and their exit statuses are lost (sigaction(2)). An ignored SIGHUP stays: that is nohup's wish.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+class Stop:
+    """What signals have asked for so far. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.forced = asyncio.Event()
+        self.first: signal.Signals | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Take the signals over. Afterwards the process is about to end, and a further one ends it at once."""
+        loop = asyncio.get_running_loop()
+        handled = [sig for sig in ENDING if signal.getsignal(sig) is not signal.SIG_IGN]
+        for sig in handled:
+            loop.add_signal_handler(sig, self._received, sig)
+        try:
+            yield
+        finally:
+            for sig in handled:
+                loop.remove_signal_handler(sig)
+                signal.signal(sig, _leave)
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, as everywhere; a SIGTERM that was followed in order is a success."""
+        return 130 if self.first is signal.SIGINT else 0
+
+    def _received(self, sig: signal.Signals) -> None:
+        if self.first is None:
+            self.first = sig
+            self.asked.set()
+            logs.say(f"deadstop: {sig.name}: stopping the jobs; again: kill them; a third time: leave at once")
+        elif not self.forced.is_set():
+            self.forced.set()
+            logs.say(f"deadstop: {sig.name} again: killing the jobs")
+        else:
+            _leave(sig, None)
+
+
+def leave_after(seconds: float, why: str) -> None:
+    """Whatever else happens, this process is over by then, with code 3: nobody has proven what became of its jobs."""
+    timer = threading.Timer(seconds, _exit_now, (f"deadstop: {why}\n", 3))
+    timer.daemon = True
+    timer.start()
+
+
+def _leave(signum: int, _frame: object) -> NoReturn:
+    # The guardians see the end of our pipes and kill what is left.
+    _exit_now("deadstop: left at once\n", 128 + signum)
+
+
+def _exit_now(line: str, code: int) -> NoReturn:
+    try:
+        os.write(2, line.encode())
+    finally:
+        os._exit(code)

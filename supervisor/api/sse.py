@@ -1,0 +1,142 @@
+"""Streams of server-sent events.
+
+A stream is only a reader of a log: it never awaits the job and the job never awaits it. When it holds the job's life,
+its end, however it comes, is told to the core by a synchronous call in a `finally`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import cast
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import AppStatus
+from starlette.types import Receive, Scope, Send
+
+from supervisor.api.gate import Gate
+from supervisor.api.peer import Peer
+from supervisor.core.event_log import Event, EventLog, Gap
+from supervisor.core.feed import Feed
+from supervisor.core.registry import Record
+from supervisor.core.supervisor import Supervisor
+
+HEARTBEAT = b": hb\n"
+HOLDING_HEARTBEAT_S = 0.3
+"""On streams that hold a job's life something is on the way this often, so that a vanished client is noticed."""
+IDLE_HEARTBEAT_S = 15.0
+"""On other streams it only keeps proxies from closing them."""
+MAX_CHUNK_BYTES = 64 * 1024
+
+
+def leave_shutdown_to_the_gate() -> None:
+    """Keep sse-starlette from ending streams as soon as the server is to exit: they have ends to deliver first."""
+    AppStatus.enable_automatic_graceful_drain = False
+
+
+class _Heartbeat(ServerSentEvent):
+    """A comment without the blank line behind it, which would be an event without data to some clients."""
+
+    def encode(self) -> bytes:
+        return HEARTBEAT
+
+
+class Hold:
+    """One stream's part in a job's life. It begins at once and ends exactly once, with `release`."""
+
+    def __init__(self, supervisor: Supervisor, record: Record, peer: Peer | None) -> None:
+        self._supervisor = supervisor
+        self._record = record
+        self._peer = peer
+        self._released = False
+        supervisor.attach(record)
+        if peer is not None:
+            peer.watch(supervisor.settings.vanished_after_s)
+
+    def release(self) -> None:
+        """Leave. When this was the last stream the core cancels the job."""
+        if self._released:
+            return
+        self._released = True
+        vanished = False
+        if self._peer is not None:
+            self._peer.unwatch()
+            vanished = self._peer.vanished
+        self._supervisor.detach(self._record, vanished=vanished)
+
+
+class EventStream(EventSourceResponse):
+    """A 200 with events. `hold` is released when the response is over, whatever ended it."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], *, hold: Hold | None = None) -> None:
+        super().__init__(
+            chunks,
+            ping=IDLE_HEARTBEAT_S if hold is None else HOLDING_HEARTBEAT_S,
+            ping_message_factory=_Heartbeat,
+            sep="\n",
+        )
+        self._hold = hold
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._hold is not None:
+                self._hold.release()
+
+
+async def job_events(log: EventLog, after: int, gate: Gate) -> AsyncGenerator[bytes]:
+    """The events behind number `after`, then live, until the job's last one."""
+    while True:
+        chunk = bytearray()
+        for item in log.read(after):
+            chunk += encode(item)
+            after = item.last if isinstance(item, Gap) else item.id
+            if len(chunk) >= MAX_CHUNK_BYTES:
+                break
+        if chunk:
+            yield bytes(chunk)
+        elif log.closed:
+            return
+        elif gate.closed:
+            yield CLOSING
+            return
+        else:
+            with gate.waiting():
+                await log.wait_beyond(after)
+
+
+async def all_events(feed: Feed, gate: Gate) -> AsyncGenerator[bytes]:
+    """Every job's events from now on. They have no `id:`, because each job counts its own."""
+    subscription = feed.subscribe()
+    try:
+        async with aclosing(cast("AsyncGenerator[Event]", aiter(subscription))) as events:
+            while True:
+                event = None
+                with gate.waiting():
+                    event = await anext(events, None)
+                if subscription.dropped:
+                    dropped, subscription.dropped = subscription.dropped, 0
+                    yield _frame("stream.gap", {"from": None, "to": None, "dropped": dropped})
+                if event is None:
+                    yield CLOSING
+                    return
+                yield f"event: {event.type}\ndata: {event.data}\n\n".encode("ascii")
+    finally:
+        feed.unsubscribe(subscription)
+
+
+def encode(item: Event | Gap) -> bytes:
+    """One frame. Only events are numbered; a gap must not move the number that a client resumes from."""
+    if isinstance(item, Gap):
+        return _frame("stream.gap", {"from": item.first, "to": item.last})
+    return f"id: {item.id}\nevent: {item.type}\ndata: {item.data}\n\n".encode("ascii")
+
+
+def _frame(type_: str, fields: dict[str, int | None]) -> bytes:
+    return f"event: {type_}\ndata: {json.dumps({'type': type_, **fields})}\n\n".encode("ascii")
+
+
+CLOSING = _frame("stream.closing", {})
+"""The server ends the stream before its job is over. What is missing can be asked for again, from another server."""

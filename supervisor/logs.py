@@ -1,0 +1,130 @@
+"""Logging: structlog and the standard library in one pipeline, to standard error.
+
+JSON lines when standard error is not a terminal, readable ones when it is. Lines are written by a thread of their own
+and dropped when nobody takes them: a pipe that its reader has forgotten must stop neither the event loop nor a cancel.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import sys
+import threading
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MAX_WAITING_LINES = 5_000
+FLUSH_BOUND_S = 0.3
+"""How long the end of the process waits for lines that are not written yet."""
+_STDERR = 2
+
+
+class _LineWriter(threading.Thread):
+    """Writes lines to a file descriptor. `put` never blocks and never fails."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(name="log-writer", daemon=True)
+        self._fd = fd
+        self._lines: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING_LINES)
+        self._dropped = 0
+
+    def put(self, line: bytes) -> None:
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._write(line)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self._write(b"deadstop: %d log lines were lost, standard error was blocked\n" % dropped)
+
+    def finish(self) -> None:
+        """Wait, bounded, until everything is written."""
+        try:
+            self._lines.put(None, timeout=FLUSH_BOUND_S)
+        except queue.Full:
+            return
+        self.join(FLUSH_BOUND_S)
+
+    def _write(self, line: bytes) -> None:
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+        except OSError:
+            # Nobody reads any more (EPIPE) or the disk is full. There is no better place to say so.
+            return
+
+
+class _Handler(logging.Handler):
+    def __init__(self, writer: _LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        self._writer.put(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def configure(*, level: int = logging.INFO) -> None:
+    """Set up logging for this process. Call it once; loggers made earlier by `structlog.get_logger()` follow."""
+    writer = _LineWriter(_STDERR)
+    writer.start()
+    atexit.register(writer.finish)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = _Handler(writer)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers()],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # Its information is our own line at start, and its warnings are about clients who speak no HTTP.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # A task or callback that failed unseen is a bug of ours and must not pass at the default level only.
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _renderers() -> list[Processor]:
+    if os.isatty(_STDERR):
+        return [structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)]
+    return [structlog.processors.format_exc_info, _one_line_first, structlog.processors.JSONRenderer(default=str)]
+
+
+def _one_line_first(_logger: WrappedLogger, _name: str, event_dict: EventDict) -> EventDict:
+    """Put what a person scans for at the front of the line."""
+    front: dict[str, Any] = {key: event_dict.pop(key) for key in ("at", "level", "event") if key in event_dict}
+    return {**front, **event_dict}
+
+
+def say(line: str) -> None:
+    """One line for the person who started the server. Like logging, it must not block or fail."""
+    for writer in threading.enumerate():
+        if isinstance(writer, _LineWriter):
+            writer.put(line.encode("utf-8", "backslashreplace") + b"\n")
+            return
+    sys.stderr.write(line + "\n")
