@@ -1,0 +1,41 @@
+"""`python -m supervisor`: makes Ctrl-C clean from the first moment, then runs the command line.
+
+Whoever starts Python with SIGINT blocked (`run_api.sh` and `deadstop` do) never sees a traceback: a Ctrl-C that
+comes while the interpreter itself starts is delivered here, after our handler is in place. Commands that have
+something to undo (`serve`, `run`) replace the handler once they have.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+
+def _interrupted(_signum: int, _frame: object) -> NoReturn:
+    try:
+        os.write(2, b"deadstop: interrupted\n")
+    finally:
+        os._exit(130)
+
+
+def _open_missing_streams() -> None:
+    """Put /dev/null where the caller closed 0, 1 or 2; else the next socket would get that number and our output."""
+    for fd, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(fd, "w" if fd else "r", closefd=False))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _interrupted)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _open_missing_streams()
+
+    # Only now: everything above takes a millisecond, the imports below take some hundred.
+    from supervisor.cli.app import main
+
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,133 @@
+"""Which server a command talks to, and with which token.
+
+This reads the few settings that a client needs by itself: `supervisor.config` would do, but importing pydantic
+costs every command half a second.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from supervisor.cli.errors import CommandError
+from supervisor.cli.exit_codes import ExitCode
+
+DEFAULT_URL = "http://127.0.0.1:8700"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is, and how we know: the sources go into error messages, so that a person can mend them."""
+
+    url: str
+    url_source: str
+    token: str | None
+    token_source: str
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can be meant, so that our directories are the server's as well."""
+        return is_loopback(urlsplit(self.url).hostname or "")
+
+
+def find_server(url: str | None, environ: Mapping[str, str] = os.environ) -> Address:
+    """The address from `--url`, DEADSTOP_URL, the running server's own note, or the default, in this order.
+
+    The token is DEADSTOP_TOKEN or the file `token` in STATE_DIR. That file belongs to the server on this machine
+    and is not sent anywhere else. Raises CommandError for a URL that is none.
+    """
+    state_dir = _state_dir(environ)
+    noted = _noted_url(state_dir)
+    found, source = _url(url, environ, noted)
+    host = _checked_host(found, source)
+    token, token_source = _token(environ, state_dir)
+    if not environ.get("DEADSTOP_TOKEN") and not is_loopback(host) and found != noted:
+        token, token_source = None, f"DEADSTOP_TOKEN (the one in {state_dir} is this machine's server's)"
+    return Address(found.rstrip("/"), source, token, token_source)
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def start_line() -> str:
+    """The line that starts a server, as it can be pasted here."""
+    if shutil.which("deadstop"):
+        return "deadstop serve"
+    script = Path(__file__).resolve().parents[2] / "run_api.sh"
+    if script.exists():
+        here = Path(os.path.relpath(script))
+        return f"./{here}" if len(here.parts) == 1 else str(min(here, script, key=lambda path: len(str(path))))
+    return f"{sys.executable} -m supervisor serve"
+
+
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    if environ.get("DEADSTOP_STATE_DIR"):
+        return Path(environ["DEADSTOP_STATE_DIR"])
+    config = Path(platformdirs.user_config_path("deadstop")) / "deadstop.toml"
+    try:
+        values = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # `serve` says what is wrong with the file; a client can still talk to a server elsewhere.
+        values = {}
+    for name, value in values.items():
+        if name.lower() == "state_dir" and isinstance(value, str):
+            return Path(value)
+    return Path(platformdirs.user_state_path("deadstop"))
+
+
+def _noted_url(state_dir: Path) -> str | None:
+    try:
+        note = json.loads((state_dir / "server.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    url = note.get("url") if isinstance(note, dict) else None
+    return url if isinstance(url, str) else None
+
+
+def _url(given: str | None, environ: Mapping[str, str], noted: str | None) -> tuple[str, str]:
+    if given:
+        return given, "--url"
+    if environ.get("DEADSTOP_URL"):
+        return environ["DEADSTOP_URL"], "DEADSTOP_URL"
+    if noted:
+        return noted, "server.json"
+    port = environ.get("DEADSTOP_PORT", "")
+    if port.isdigit() and port != "0":
+        return f"http://127.0.0.1:{port}", "DEADSTOP_PORT"
+    return DEFAULT_URL, "default"
+
+
+def _checked_host(url: str, source: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts.hostname
+    except ValueError:
+        pass
+    raise CommandError(f"cannot use {source} {url!r}: write it as http://HOST:PORT", ExitCode.USAGE)
+
+
+def _token(environ: Mapping[str, str], state_dir: Path) -> tuple[str | None, str]:
+    if environ.get("DEADSTOP_TOKEN"):
+        return environ["DEADSTOP_TOKEN"], "DEADSTOP_TOKEN"
+    path = state_dir / "token"
+    try:
+        return path.read_text(encoding="utf-8").strip() or None, str(path)
+    except OSError as exc:
+        return None, f"DEADSTOP_TOKEN or {path} ({exc.strerror})"

@@ -1,0 +1,218 @@
+"""What the commands do once their words are read; each returns its exit code. `app.py` declares the words."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import aclosing
+from typing import Any
+
+from supervisor.cli import exit_codes, run, words
+from supervisor.cli.client import Client, Request
+from supervisor.cli.errors import CommandError, Refused
+from supervisor.cli.events import Event
+from supervisor.cli.exit_codes import ExitCode
+from supervisor.cli.follow import follow, resume_request
+from supervisor.cli.show import print_job
+from supervisor.cli.tables import JOB_COLUMNS, TASK_COLUMNS, job_row, print_table, task_row
+from supervisor.cli.task_input import build_input, find_task
+
+Json = Any
+
+ACTIVE_STATES = ("queued", "starting", "running", "cancelling")
+FINAL_STATES = ("succeeded", "failed", "cancelled", "timed_out", "lost")
+PAGE = 500
+MAX_WAIT_S = 30.0
+
+
+async def run_task(
+    client: Client,
+    submission: run.Submission,
+    text: str | None,
+    cwd: str | None,
+    *,
+    detached: bool,
+    as_json: bool,
+    plain: bool,
+) -> ExitCode:
+    """`run`. `cwd` is sent where the task takes one and the server shares our directories."""
+    tasks = (await client.ask(Request("GET", "/tasks")))["tasks"]
+    task = find_task(tasks, submission.task)
+    shared = cwd if client.address.loopback else None
+    submission = submission.with_input(build_input(task, text, submission.input, cwd=shared))
+    if not detached:
+        return await run.attend(client, submission, as_json=as_json, plain=plain)
+    job = await run.detach(client, submission)
+    print(json.dumps(job) if as_json else job["id"])
+    return ExitCode.OK
+
+
+async def ps(client: Client, *, states: str | None, everything: bool, label: str | None, as_json: bool) -> ExitCode:
+    """`ps`: unfinished jobs, or those in `states`, or all; newest first."""
+    wanted = states or (None if everything else ",".join(ACTIVE_STATES))
+    jobs = await _all_jobs(client, wanted, label)
+    if as_json:
+        print(json.dumps(jobs, indent=2))
+    else:
+        print_table(JOB_COLUMNS, [job_row(job) for job in jobs], colour_column=2)
+    return ExitCode.OK
+
+
+async def _all_jobs(client: Client, states: str | None, label: str | None) -> list[dict[str, Json]]:
+    jobs: list[dict[str, Json]] = []
+    cursor: str | None = None
+    while True:
+        given = {"limit": str(PAGE), "state": states, "label": label, "cursor": cursor}
+        params = tuple((name, value) for name, value in given.items() if value is not None)
+        page = await client.ask(Request("GET", "/jobs", params=params))
+        jobs += page["jobs"]
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            return jobs
+
+
+async def show(client: Client, job_id: str, *, as_json: bool) -> ExitCode:
+    """`show`: the job, and its processes while it has some."""
+    job = await client.ask(Request("GET", f"/jobs/{job_id}"))
+    if as_json:
+        print(json.dumps(job, indent=2))
+        return ExitCode.OK
+    processes: list[dict[str, Json]] = []
+    if job["state"] in {"starting", "running", "cancelling"}:
+        try:
+            processes = (await client.ask(Request("GET", f"/jobs/{job_id}/processes")))["processes"]
+        except Refused as exc:
+            # The job may end between the two requests; then it has no processes to show.
+            if exc.status not in {404, 409}:
+                raise
+    print_job(job, processes)
+    return ExitCode.OK
+
+
+async def events(client: Client, job_id: str, *, after: int, follow_on: bool, as_json: bool) -> ExitCode:
+    """`events`: what is there, and with `follow_on` what comes, until the terminal event."""
+    if not follow_on:
+        headers = (("Accept", "application/json"),)
+        request = Request("GET", f"/jobs/{job_id}/events", headers=headers, params=(("after", str(after)),))
+        for data in (await client.ask(request))["events"]:
+            _print_event(Event(str(data.get("type")), data.get("id"), data), as_json=as_json)
+        return ExitCode.OK
+
+    def on_cut(why: str) -> None:
+        print(f"deadstop: {why}", file=sys.stderr)
+
+    opening = resume_request(job_id, after)
+    async with aclosing(follow(client, job_id, opening, after=after, on_cut=on_cut)) as coming:
+        async for event in coming:
+            _print_event(event, as_json=as_json)
+    return ExitCode.OK
+
+
+def _print_event(event: Event, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"type": event.type} | event.data), flush=True)
+        return
+    rest = {name: value for name, value in event.data.items() if name not in {"id", "job_id", "type", "at"}}
+    number = "" if event.id is None else str(event.id)
+    at = str(event.data.get("at") or "")
+    if os.isatty(sys.stdout.fileno()):
+        moment = event.at
+        clock = moment.astimezone().strftime("%H:%M:%S.%f")[:-3] if moment else ""
+        print(f"{number:>5}  {clock:12}  {event.type:18}  {words.compact(rest) if rest else ''}".rstrip(), flush=True)
+    else:
+        print(f"{number}\t{at}\t{event.type}\t{json.dumps(rest)}", flush=True)
+
+
+async def cancel(client: Client, job_ids: list[str], *, force: bool, wait_s: float) -> ExitCode:
+    """`cancel`: asks for all of them first, then waits for each; the worst exit code wins."""
+    outcomes = [await _ask_to_cancel(client, job_id, force=force, wait_s=0.0) for job_id in job_ids]
+    worst = ExitCode.OK
+    for job_id, first in zip(job_ids, outcomes, strict=True):
+        pending = first["state"] in {"running", "starting", "cancelling"} and wait_s > 0
+        job = await _ask_to_cancel(client, job_id, force=force, wait_s=wait_s) if pending else first
+        code, line = _cancel_outcome(job, was_over=first["state"] in FINAL_STATES, waited_s=wait_s)
+        print(f"{job_id}: {line}", flush=True)
+        worst = max(worst, code)
+    return worst
+
+
+async def _ask_to_cancel(client: Client, job_id: str, *, force: bool, wait_s: float) -> dict[str, Json]:
+    body = {"force": True} if force else {}
+    params = (("wait", f"{min(wait_s, MAX_WAIT_S):g}"),) if wait_s else ()
+    request = Request("POST", f"/jobs/{job_id}/cancel", body, params=params)
+    answer: dict[str, Json] = await client.ask(request, wait_s=wait_s)
+    return answer
+
+
+def _cancel_outcome(job: dict[str, Json], *, was_over: bool, waited_s: float) -> tuple[ExitCode, str]:
+    state = str(job["state"])
+    record = job.get("cancellation") or {}
+    match state:
+        case "unknown":
+            return ExitCode.USAGE, (
+                f"no such job; one submitted with this id within {job.get('kept_for_s', 30):g} s will not start"
+            )
+        case "cancelled" | "timed_out":
+            return (
+                ExitCode.OK
+                if exit_codes.for_end(state, record.get("proof")) != ExitCode.UNPROVEN
+                else ExitCode.UNPROVEN,
+                words.end(state, job),
+            )
+        case "lost":
+            return ExitCode.UNPROVEN, words.end(state, job)
+        case "succeeded" | "failed":
+            when = "already finished" if was_over else "had finished its work before the cancel came"
+            return ExitCode.OK, f"{when}: {words.end(state, job)}"
+        case _ if record.get("survivors"):
+            return ExitCode.UNPROVEN, f"not proven gone, {words.survivors(record['survivors'])}"
+        case _:
+            told = f"still {state} after {waited_s:g} s" if waited_s else state
+            return ExitCode.UNPROVEN if waited_s else ExitCode.OK, f"{told}, not proven gone yet"
+
+
+async def tasks(client: Client, *, as_json: bool) -> ExitCode:
+    """`tasks`: what the server can run."""
+    known = (await client.ask(Request("GET", "/tasks")))["tasks"]
+    if as_json:
+        print(json.dumps(known, indent=2))
+    else:
+        print_table(TASK_COLUMNS, [task_row(task) for task in known])
+    return ExitCode.OK
+
+
+async def health(client: Client) -> ExitCode:
+    """`health`: one line and the exit codes of monitoring plugins: 0 ok, 1 warning, 2 critical, 3 unknown."""
+    try:
+        report = await client.ask(Request("GET", "/health"))
+    except CommandError as exc:
+        unknown = isinstance(exc, Refused) and exc.status < 500
+        print(f"DEADSTOP {'UNKNOWN' if unknown else 'CRITICAL'} - {exc}")
+        return ExitCode(3) if unknown else ExitCode(2)
+    code, word = {"ok": (0, "OK"), "degraded": (1, "WARNING"), "down": (2, "CRITICAL")}.get(
+        str(report.get("status")), (3, "UNKNOWN")
+    )
+    print(f"DEADSTOP {word} - {_health_text(report)}")
+    return ExitCode(code)
+
+
+def _health_text(report: dict[str, Json]) -> str:
+    counts = report.get("counts") or {}
+    level = (report.get("containment") or {}).get("level")
+    failing = [f"{name}: {_said(check)}" for name, check in (report.get("checks") or {}).items() if _fails(check)]
+    active = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("running", "queued"))
+    told = "; ".join([*failing, f"version {report.get('version')}, containment {level}, {active}"])
+    return f"{words.one_line(told)} | {' '.join(f'{state}={number}' for state, number in counts.items())}".rstrip(" |")
+
+
+def _fails(check: Json) -> bool:
+    if isinstance(check, dict):
+        return check.get("ok") is False or check.get("status") in {"degraded", "down", "failed", "fail"}
+    return check is False or (isinstance(check, str) and check != "ok")
+
+
+def _said(check: Json) -> str:
+    if isinstance(check, dict):
+        return str(check.get("detail") or check.get("message") or check.get("status") or "failed")
+    return str(check)

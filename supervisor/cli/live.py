@@ -1,0 +1,222 @@
+"""The live view of `run` on a terminal: output streams above, a footer with the job's state stands below."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import termios
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
+from rich.segment import Segment
+from rich.text import Text
+
+from supervisor.cli import footer, words
+from supervisor.cli.events import Event
+from supervisor.cli.line_screen import Line, LineScreen
+from supervisor.cli.plain import about
+from supervisor.cli.story import Story
+from supervisor.cli.view import View
+
+FRAME_S = 0.08
+HURRIED_LINES = 50
+HURRIED_CHARS = 4096
+"""Lines shown in one frame, and characters of one event, after the user asked to stop. Terminals are slow: ten
+seconds' worth of output may still be waiting when he does."""
+
+_LEVELS = {"debug": "dim", "info": "cyan", "warning": "yellow", "error": "red", "critical": "bold red"}
+
+
+class LiveView(View):
+    """Draws at most one frame per FRAME_S; what came in between is printed with it."""
+
+    tick_s = FRAME_S
+    may_skip = True
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self._console = Console(highlight=False, emoji=False, markup=False)
+        self._screens = {"terminal": LineScreen(), "stdout": LineScreen(), "stderr": LineScreen()}
+        self._active = self._screens["terminal"]
+        self._above: list[Line] = []
+        self._hurrying = False
+        self._skipped = False
+        self._live = Live(
+            _Footer(self),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._keyboard = _SilentKeyboard()
+
+    def __enter__(self) -> Self:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._take_terminal()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTSTP)
+        self._finish_lines()
+        self._give_terminal_back(footer.verdict(self._story))
+
+    async def show(self, event: Event, story: Story) -> None:
+        match event.type:
+            case "job.output":
+                self._active = self._screens.get(str(event.data.get("stream")), self._active)
+                self._above += self._active.feed(self._abridged(str(event.data.get("text", ""))))
+            case "job.log":
+                level = str(event.data.get("level"))
+                self._say([(f"{level} ", _LEVELS.get(level, "")), (words.log_line(event.data), "")])
+            case "stream.gap" | "stream.closing":
+                self.notice(str(about(event, story)))
+            case _:
+                pass
+
+    def notice(self, text: str) -> None:
+        self._say([(f"deadstop: {text}", "yellow")])
+
+    def tick(self, story: Story) -> None:
+        if self._above:
+            self._print_above()
+        else:
+            self._live.refresh()
+
+    def hurry(self) -> None:
+        """From now on a flood of output is shown in part: what the user waits for comes behind it."""
+        self._hurrying = True
+
+    async def finish(self, story: Story) -> None:
+        self._finish_lines()
+        self._give_terminal_back(footer.verdict(story))
+
+    def _suspend(self) -> None:
+        """Ctrl-Z: stop as every program does, and draw again when the shell continues us. The job runs on."""
+        loop = asyncio.get_running_loop()
+        self._give_terminal_back([])
+        loop.remove_signal_handler(signal.SIGTSTP)
+        signal.raise_signal(signal.SIGTSTP)
+        loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._take_terminal()
+
+    def _finish_lines(self) -> None:
+        for screen in self._screens.values():
+            self._above += screen.flush()
+        self._shorten()
+        if self._skipped or (self._hurrying and self._story.missed):
+            self.notice("some of the output since you asked to stop is not shown")
+
+    def _take_terminal(self) -> None:
+        self._keyboard.silence()
+        self._live.start()
+
+    def _give_terminal_back(self, last_words: Iterable[RenderableType]) -> None:
+        """Remove the footer, and leave `last_words` in its place. Does nothing the second time."""
+        if not self._live.is_started:
+            return
+        try:
+            self._print_above()
+            self._live.stop()
+            for renderable in last_words:
+                self._console.print(renderable)
+        except OSError:
+            # The terminal was closed: nobody sees what we would have drawn.
+            self._above.clear()
+        self._keyboard.restore()
+
+    def _say(self, parts: list[tuple[str, str]]) -> None:
+        line = Text.assemble(*parts)
+        self._above.append([(segment.text, segment.style) for segment in line.render(self._console)])
+
+    def _print_above(self) -> None:
+        self._shorten()
+        lines, self._above = self._above, []
+        if lines:
+            self._console.print(_Lines(lines), soft_wrap=True)
+
+    def _abridged(self, text: str) -> str:
+        """The end of a long text when the user is in a hurry: emulating all of it would take longer than he waits."""
+        if not self._hurrying or len(text) <= HURRIED_CHARS:
+            return text
+        self._skipped = True
+        return text[-HURRIED_CHARS:]
+
+    def _shorten(self) -> None:
+        excess = len(self._above) - HURRIED_LINES
+        if self._hurrying and excess > 0:
+            self._skipped = True
+            del self._above[:excess]
+
+    def footer(self) -> RenderableType:
+        """What stands below the output at this moment."""
+        return footer.running(self._story, self._active.partial)
+
+
+class _Footer:
+    """Asks the view each time it is drawn: Rich draws the footer anew below every print, but does not renew it."""
+
+    def __init__(self, view: LiveView) -> None:
+        self._view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._view.footer()
+
+
+class _Lines:
+    """Finished lines, printed as they are: Rich neither wraps nor measures them, so many cost little."""
+
+    def __init__(self, lines: list[Line]) -> None:
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self._segments()
+
+    def _segments(self) -> Iterator[Segment]:
+        """Neighbours without a style become one segment: in a flood that is nearly everything."""
+        plain: list[str] = []
+        for line in self._lines:
+            for text, style in line:
+                if style is None:
+                    plain.append(text)
+                else:
+                    yield Segment("".join(plain))
+                    plain.clear()
+                    yield Segment(text, style)
+            plain.append("\n")
+        yield Segment("".join(plain))
+
+
+class _SilentKeyboard:
+    """Keeps typed characters, such as the `^C` of Ctrl-C, from being echoed into the footer."""
+
+    def __init__(self) -> None:
+        self._saved: list[Any] | None = None
+
+    def silence(self) -> None:
+        try:
+            fd = sys.stdin.fileno()
+            if os.tcgetpgrp(fd) != os.getpgrp():
+                # In the background the terminal is somebody else's, and touching it would stop us.
+                return
+            self._saved = termios.tcgetattr(fd)
+            quiet = list(self._saved)
+            quiet[3] &= ~termios.ECHO
+            termios.tcsetattr(fd, termios.TCSADRAIN, quiet)
+        except (OSError, ValueError, AttributeError, termios.error):
+            # stdin is no terminal: nothing is echoed from it.
+            self._saved = None
+
+    def restore(self) -> None:
+        if self._saved is None:
+            return
+        saved, self._saved = self._saved, None
+        try:
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, saved)
+        except (OSError, termios.error):
+            # The terminal was closed while we ran; there is nothing to restore.
+            return

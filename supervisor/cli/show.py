@@ -1,0 +1,105 @@
+"""`show`: everything about one job, readable on a terminal, `key<TAB>value` in a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from supervisor.cli import words
+
+Json = Any
+Fact = tuple[str, str]
+
+
+def print_job(job: dict[str, Json], processes: list[dict[str, Json]]) -> None:
+    """To stdout. `processes` are those of a job that still runs."""
+    facts = [*_facts(job), *_cancellation(job.get("cancellation")), *_processes(processes)]
+    if not os.isatty(sys.stdout.fileno()):
+        for name, value in facts:
+            print(f"{name}\t{words.one_line(value)}")
+        return
+    from rich.console import Console  # noqa: PLC0415  # only paid for on a terminal
+    from rich.panel import Panel  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from supervisor.cli.tables import STATE_COLOURS  # noqa: PLC0415
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        grid.add_row(name, Text(value, style=STATE_COLOURS.get(value, "") if name == "state" else ""))
+    Console(highlight=False).print(
+        Panel(grid, title=Text(f"{job['task']} · {job['id']}"), title_align="left", border_style="dim")
+    )
+
+
+def _facts(job: dict[str, Json]) -> Iterator[Fact]:
+    yield "id", str(job["id"])
+    yield "task", str(job["task"])
+    yield "state", str(job["state"])
+    if job.get("phase"):
+        yield "phase", str(job["phase"])
+    yield "input", words.compact(job.get("input"))
+    if job.get("labels"):
+        yield "labels", " ".join(f"{key}={value}" for key, value in job["labels"].items())
+    for name in ("created_at", "started_at", "finished_at"):
+        if job.get(name):
+            yield name, f"{job[name]} ({words.age(job[name])} ago)"
+    took = words.between(job.get("started_at"), job.get("finished_at"))
+    if took:
+        yield "took", took
+    if job.get("timeout_s") is not None:
+        yield "timeout", f"{job['timeout_s']:g} s"
+    yield "on_disconnect", str(job.get("on_disconnect"))
+    yield "containment", str(job.get("containment"))
+    yield from _outcome(job)
+    for held in job.get("resources") or []:
+        yield "holds", f"{held.get('kind')} {held.get('name')}"
+    yield "last_event_id", str(job.get("last_event_id"))
+
+
+def _outcome(job: dict[str, Json]) -> Iterator[Fact]:
+    if job.get("result") is not None:
+        yield "result", words.compact(job["result"])
+    error = job.get("error")
+    if error:
+        yield "error", f"{error.get('kind')}: {error.get('message')}"
+        for name in ("exit_code", "signal"):
+            if error.get(name) is not None:
+                yield name, str(error[name])
+        if error.get("traceback"):
+            yield "traceback", str(error["traceback"]).rstrip()
+    if job.get("leftovers"):
+        yield "leftovers", f"{words.count(int(job['leftovers']), 'process')} ended after it"
+
+
+def _cancellation(record: dict[str, Json] | None) -> Iterator[Fact]:
+    if not record:
+        return
+    detail = f" ({record['detail']})" if record.get("detail") else ""
+    yield "cancelled by", f"{words.reason(record)}{detail}{', by force' if record.get('force') else ''}"
+    yield "requested_at", str(record.get("requested_at"))
+    steps = (("acknowledged", "acknowledged_ms"), ("SIGTERM", "terminated_ms"), ("SIGKILL", "killed_ms"))
+    for name, key in steps:
+        if record.get(key) is not None:
+            yield name, words.milliseconds(record[key])
+    if record.get("gone_ms") is not None:
+        within = {True: "within", False: "later than"}.get(record.get("within_budget"), "of")  # type: ignore[arg-type]
+        yield "gone", f"{words.milliseconds(record['gone_ms'])}, {within} {record.get('budget_s'):g} s"
+    yield "method", str(record.get("method"))
+    yield "proof", str(record.get("proof"))
+    yield "processes_seen", str(record.get("processes_seen"))
+    for survivor in record.get("survivors") or []:
+        yield "survivor", words.survivors([survivor])
+    yield "workspace", "removed" if record.get("workspace_removed") else "not removed"
+
+
+def _processes(processes: list[dict[str, Json]]) -> Iterator[Fact]:
+    for process in processes:
+        command = words.one_line(" ".join(process.get("cmdline") or [str(process.get("name"))]))
+        rss_mib = (process.get("rss_bytes") or 0) / 2**20
+        yield "process", f"{process.get('pid')} {process.get('status')} {rss_mib:.0f} MiB  {command}"
