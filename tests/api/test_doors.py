@@ -1,0 +1,190 @@
+"""The doors, in their order: each test breaks several rules at once and meets the first."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from tests.api.wire import RawStream, RealServer
+
+JSON = {"Content-Type": "application/json"}
+GOOD = b'{"task":"shell","input":{"command":"true"}}'
+
+
+def test_wrong_host_comes_before_a_missing_token(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs", headers={"Host": "evil.example", "Origin": "http://evil.example"}, token=False)
+    assert (reply.status, reply.problem) == (421, "wrong-host")
+
+
+def test_missing_token_comes_before_a_foreign_origin(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs", headers={"Origin": "http://evil.example"}, token=False, data=b"x")
+    assert (reply.status, reply.problem) == (401, "unauthorized")
+    assert reply.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_foreign_origin_comes_before_the_content_type(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs", headers={"Origin": "http://evil.example"}, data=b"x")
+    assert (reply.status, reply.problem) == (403, "forbidden-origin")
+
+
+def test_content_type_comes_before_the_size(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs", headers={"Content-Type": "text/plain"}, data=b"x" * (2 << 20))
+    assert (reply.status, reply.problem) == (415, "unsupported-media-type")
+
+
+def test_size_comes_before_the_input(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs", headers=JSON, data=b"x" * ((1 << 20) + 1))
+    assert (reply.status, reply.problem) == (413, "too-large")
+
+
+def test_exactly_one_mebibyte_passes(server: RealServer) -> None:
+    data = GOOD[:-1] + b" " * ((1 << 20) - len(GOOD)) + b"}"
+    reply = server.ask("POST", "/jobs", headers=JSON, data=data)
+    assert reply.status == 202
+    server.ended(reply.json["id"])
+
+
+def test_a_large_body_without_a_length_is_cut_off(server: RealServer) -> None:
+    """The size is only known while it comes, and the client still gets to see the refusal."""
+    with server.connect() as sock:
+        sock.sendall(server.head("POST", "/jobs", "Content-Type: application/json", "Transfer-Encoding: chunked"))
+        sock.sendall(b"\r\n" + (b"10000\r\n" + b" " * 0x10000 + b"\r\n") * 40 + b"0\r\n\r\n")
+        stream = RawStream(sock)
+        assert stream.status == 413
+
+
+def test_an_announced_large_body_is_refused_before_it_is_sent(server: RealServer) -> None:
+    with server.connect() as sock:
+        announced = ("Content-Type: application/json", "Content-Length: 4000000000", "Expect: 100-continue")
+        sock.sendall(server.head("POST", "/jobs", *announced) + b"\r\n")
+        stream = RawStream(sock)
+        assert stream.status == 413
+        assert "connection: close" in stream.head
+
+
+def test_a_refused_upload_is_not_read_for_ever(server: RealServer) -> None:
+    with server.connect() as sock:
+        announced = ("Content-Type: application/json", "Content-Length: 4000000000")
+        sock.sendall(server.head("POST", "/jobs", *announced) + b"\r\n")
+        assert RawStream(sock).status == 413
+        with pytest.raises(OSError, match="reset|pipe"):
+            for _ in range(4000):
+                sock.sendall(b" " * 100_000)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.2:99", "[::1]", "[::1]:8700", "localhost.", "a.localhost"]
+)
+def test_loopback_names_always_pass(server: RealServer, host: str) -> None:
+    assert server.ask("GET", "/tasks", headers={"Host": host}).status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "[::1].evil", "localhost:x", "localhost@evil", ""])
+def test_other_names_do_not(server: RealServer, host: str) -> None:
+    assert server.ask("GET", "/tasks", headers={"Host": host}).status == 421
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/readyz?verbose"])
+def test_probes_need_neither_host_nor_token(server: RealServer, path: str) -> None:
+    assert server.ask("GET", path, headers={"Host": "10.1.2.3"}, token=False).status == 200
+
+
+@pytest.mark.parametrize(
+    "authorization", ["Bearer", "Bearer ", "Bearer wrong", "Basic {token}", "{token}", "Bearer {token}x", "Bearer \xff"]
+)
+def test_only_the_token_opens(server: RealServer, authorization: str) -> None:
+    header = authorization.format(token=server.token)
+    reply = server.ask("GET", "/jobs", token=False, headers={"Authorization": header})
+    assert (reply.status, reply.problem) == (401, "unauthorized")
+
+
+def test_two_authorization_headers_are_none(server: RealServer) -> None:
+    with server.stream("GET", "/jobs", None, "Authorization: Bearer wrong") as stream:
+        assert stream.status == 401
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/jobs/x/nowhere", "/jobs/"])
+def test_unknown_routes_are_behind_the_doors_and_then_404(server: RealServer, path: str) -> None:
+    assert server.ask("GET", path, token=False).status == 401
+    assert server.ask("GET", path).problem == "not-found"
+
+
+def test_a_wrong_method_names_the_right_ones(server: RealServer) -> None:
+    reply = server.ask("PUT", "/jobs")
+    assert (reply.status, reply.problem) == (405, "method-not-allowed")
+    assert reply.headers["allow"] == "GET, HEAD, POST"
+
+
+@pytest.mark.parametrize("origin", ["null", "http://localhost:1", "https://127.0.0.1:1", "http://127.0.0.1", "x", "http://["])
+def test_foreign_origins(server: RealServer, origin: str) -> None:
+    assert server.ask("POST", "/jobs", headers=JSON | {"Origin": origin}, data=GOOD).status == 403
+    assert server.ask("GET", "/jobs", headers={"Origin": origin}).status == 200
+
+
+def test_its_own_origin_passes(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs", headers=JSON | {"Origin": server.url}, data=GOOD)
+    assert reply.status == 202
+    server.ended(reply.json["id"])
+
+
+def test_a_page_without_origin_is_told_by_its_fetch_metadata(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs", headers=JSON | {"Sec-Fetch-Site": "cross-site"}, data=GOOD)
+    assert reply.problem == "forbidden-origin"
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
+def test_other_content_types(server: RealServer, content_type: str) -> None:
+    assert server.ask("POST", "/jobs", headers={"Content-Type": content_type}, data=GOOD).status == 415
+
+
+def test_a_compressed_body_is_not_json(server: RealServer) -> None:
+    assert server.ask("POST", "/jobs", headers=JSON | {"Content-Encoding": "gzip"}, data=GOOD).status == 415
+
+
+def test_content_type_with_parameters(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs", headers={"Content-Type": "Application/JSON; charset=utf-8"}, data=GOOD)
+    assert reply.status == 202
+    server.ended(reply.json["id"])
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"])
+def test_an_empty_body_needs_no_content_type(server: RealServer, framing: str) -> None:
+    with server.connect() as sock:
+        sock.sendall(server.head("POST", "/jobs/never-was/cancel") + framing.encode())
+        assert RawStream(sock).status == 202
+
+
+def test_a_chunked_body_needs_one(server: RealServer) -> None:
+    with server.connect() as sock:
+        sock.sendall(server.head("POST", "/jobs", "Transfer-Encoding: chunked") + b"\r\n2\r\n{}\r\n0\r\n\r\n")
+        assert RawStream(sock).status == 415
+
+
+def test_who_leaves_while_sending_starts_nothing(server: RealServer) -> None:
+    before = server.ask("GET", "/jobs?limit=500").json["jobs"]
+    sock = server.connect()
+    sock.sendall(server.stream_request({"task": "shell", "input": {"command": "sleep 9"}})[:-5])
+    sock.close()
+    assert server.ask("GET", "/jobs?limit=500").json["jobs"] == before
+    assert server.active() == 0
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"]
+)
+def test_what_is_no_http_gets_a_problem_and_no_traceback(server: RealServer, garbage: bytes) -> None:
+    with server.connect() as sock:
+        sock.sendall(garbage + b"\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: sock.recv(4096), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["type"].endswith("/bad-request")
+
+
+def test_nothing_of_all_this_was_a_bug(server: RealServer) -> None:
+    log = server.log.read_text()
+    assert "Traceback" not in log
+    assert server.token not in log

@@ -1,0 +1,196 @@
+"""Every way a client can go, and the ways it only seems to. On the real server, over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.api.wire import PATIENCE_S, RawStream, RealServer
+
+LONG = {"task": "shell", "input": {"command": "sleep 61 & echo up; sleep 62"}}
+
+
+def cancelled_by_hangup(server: RealServer, job_id: str) -> dict[str, object]:
+    job = server.ended(job_id)
+    cancellation: dict[str, object] = job["cancellation"]
+    assert (job["state"], cancellation["reason"]) == ("cancelled", "client_disconnected")
+    assert (cancellation["proof"], cancellation["within_budget"]) == ("echild", True)
+    return cancellation
+
+
+@contextlib.contextmanager
+def nothing_left(server: RealServer, job_id: str) -> Iterator[list[psutil.Process]]:
+    """Fill the list inside; everything in it must be gone within 2 s of the end of the block."""
+    processes: list[psutil.Process] = []
+    yield processes
+    assert processes
+    _, alive = psutil.wait_procs(processes, timeout=2.0)
+    assert not alive
+
+
+def tree(server: RealServer, job_id: str) -> list[psutil.Process]:
+    rows = server.ask("GET", f"/jobs/{job_id}/processes").json["processes"]
+    return [psutil.Process(row["pid"]) for row in rows]
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "shutdown"])
+def test_a_client_that_hangs_up(server: RealServer, how: str) -> None:
+    job_id = f"hangup-{how}"
+    with nothing_left(server, job_id) as processes, server.stream("POST", "/execute/stream", LONG | {"id": job_id}) as s:
+        s.until('"text": "up')
+        processes += tree(server, job_id)
+        match how:
+            case "close":
+                s.sock.close()
+            case "reset":
+                s.reset()
+            case "shutdown":
+                s.sock.shutdown(socket.SHUT_WR)
+    cancelled_by_hangup(server, job_id)
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL])
+def test_a_curl_that_is_killed(server: RealServer, sig: signal.Signals) -> None:
+    job_id = f"curl-{sig.name}"
+    command = ["curl", "-sN", f"{server.url}/execute/stream", "-H", f"Authorization: Bearer {server.token}"]
+    curl = subprocess.Popen([*command, "--json", json.dumps(LONG | {"id": job_id})], stdout=subprocess.PIPE)
+    assert curl.stdout is not None
+    with curl.stdout, nothing_left(server, job_id) as processes:
+        while b'"text": "up' not in curl.stdout.readline():
+            assert curl.poll() is None
+        processes += tree(server, job_id)
+        curl.send_signal(sig)
+        curl.wait()
+    cancelled_by_hangup(server, job_id)
+
+
+def test_the_request_alone_is_enough(server: RealServer) -> None:
+    """A client that is gone before it read a byte. The job may not have started; it must have ended."""
+    for number in range(20):
+        with server.connect() as sock:
+            sock.sendall(server.stream_request(LONG | {"id": f"blind-{number}"}))
+    for number in range(20):
+        job = server.ended(f"blind-{number}")
+        assert (job["state"], job["cancellation"]["reason"]) == ("cancelled", "client_disconnected")
+
+
+def test_a_client_that_pipelined_a_request(server: RealServer) -> None:
+    """Trap 15: a further request on the connection must not blind the server to its end."""
+    for number, together in enumerate([True, False]):
+        job_id = f"pipelined-{number}"
+        more = server.head("GET", "/livez") + b"\r\n"
+        with nothing_left(server, job_id) as processes:
+            sock = server.connect()
+            sock.sendall(server.stream_request(LONG | {"id": job_id}) + (more if together else b""))
+            stream = RawStream(sock)
+            stream.until('"text": "up')
+            if not together:
+                sock.sendall(more)
+                stream.until(": hb")
+            processes += tree(server, job_id)
+            sock.close()
+            closed = time.monotonic()
+        cancelled_by_hangup(server, job_id)
+        # Seen at once, and not by the failure of some later heartbeat.
+        assert time.monotonic() - closed < 0.25
+
+
+def test_a_client_that_pipelines_without_end_is_not_read_for_ever(server: RealServer) -> None:
+    with server.stream("POST", "/execute/stream", LONG | {"id": "flooding"}) as stream:
+        stream.until('"text": "up')
+        stream.sock.settimeout(2.0)
+        line = server.head("GET", "/livez") + b"\r\n"
+        with pytest.raises(TimeoutError):
+            for _ in range(200_000):
+                stream.sock.sendall(line * 10)
+        assert server.job("flooding")["state"] == "running"
+    cancelled_by_hangup(server, "flooding")
+
+
+def test_responses_to_pipelined_requests_come_in_order(server: RealServer) -> None:
+    with server.connect() as sock:
+        once = {"task": "shell", "input": {"command": "echo first"}, "id": "in-order"}
+        sock.sendall(server.stream_request(once) + server.head("GET", "/jobs/in-order", "Connection: close") + b"\r\n")
+        answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+    assert answer.index("job.succeeded") < answer.index('"state":"succeeded"')
+
+
+def test_a_client_that_reads_slowly_is_not_one_that_vanished(server: RealServer) -> None:
+    """`curl | less`: its window is closed for several times the timeout, but it answers the kernel's questions."""
+    sock = server.connect(receive_buffer=65536)
+    printed = {"command": "yes 0123456789 | head -c 4000000; echo; echo up; read x"}
+    sock.sendall(server.stream_request({"task": "shell", "id": "slow", "input": printed}))
+    with server.stream("GET", "/jobs/slow/events?after=5") as reader:
+        reader.until("up\\r\\n")
+        with pytest.raises(TimeoutError):
+            # Nobody cancels it for 4 s.
+            reader.sock.settimeout(4.0)
+            while "cancel.requested" not in reader.text:
+                reader._until(lambda seen=len(reader.text): len(reader.text) > seen)
+    stream = RawStream(sock)
+    stream.until("up\\r\\n")
+    assert "stream.gap" not in stream.text
+    assert sum(event.get("text", "").count("0") for event in stream.events()) == pytest.approx(4_000_000 / 11, abs=2)
+    sock.close()
+    cancelled_by_hangup(server, "slow")
+
+
+def test_a_slow_client_misses_the_middle_but_not_the_end(server: RealServer) -> None:
+    """The job never waits for its readers: what one could not take in time is a gap for it."""
+    sock = server.connect(receive_buffer=65536)
+    printed = {"command": "yes 0123456789012345678901234567890123456789 | head -c 15000000"}
+    sock.sendall(server.stream_request({"task": "shell", "id": "late", "input": printed}))
+    assert RawStream(sock).status == 200
+    assert server.ended("late")["state"] == "succeeded"
+    stream = RawStream(sock, head="seen")
+    stream.until("job.succeeded")
+    kinds = [frame["event"] for frame in stream.frames()[1:]]
+    assert "stream.gap" in kinds
+    assert kinds[-1] == "job.succeeded"
+    sock.close()
+
+
+def test_a_stopped_client_is_not_one_that_vanished(server: RealServer) -> None:
+    """Ctrl-Z: its kernel goes on acknowledging."""
+    job_id = "stopped-client"
+    command = ["curl", "-sN", f"{server.url}/execute/stream", "-H", f"Authorization: Bearer {server.token}"]
+    curl = subprocess.Popen([*command, "--json", json.dumps(LONG | {"id": job_id})], stdout=subprocess.PIPE)
+    assert curl.stdout is not None
+    with curl.stdout:
+        while b'"text": "up' not in curl.stdout.readline():
+            assert curl.poll() is None
+        curl.send_signal(signal.SIGSTOP)
+        threading.Event().wait(2.5)
+        assert server.job(job_id)["state"] == "running"
+        curl.kill()
+        curl.wait()
+    cancelled_by_hangup(server, job_id)
+
+
+def test_hundreds_hang_up_at_once(server: RealServer) -> None:
+    """The incident: clients that open a stream and abort it. Nothing may stay active."""
+    sockets = []
+    for number in range(30):
+        sock = server.connect()
+        sock.sendall(server.stream_request({"task": "shell", "id": f"mass-{number}", "input": {"command": "sleep 60"}}))
+        sockets.append(sock)
+    for sock in sockets[:15]:
+        RawStream(sock).until("job.running")
+    for sock in sockets:
+        sock.close()
+    for number in range(30):
+        assert server.ended(f"mass-{number}")["state"] == "cancelled"
+    assert server.active() == 0
+
+
+def test_nothing_of_all_this_was_a_bug(server: RealServer) -> None:
+    assert "Traceback" not in server.log.read_text()

@@ -1,0 +1,232 @@
+"""Jobs over HTTP: create, attach, list, look, cancel, forget."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+import pytest
+
+from tests.api.wire import RealServer
+
+FIELDS = {
+    "id", "task", "input", "state", "phase", "labels", "created_at", "started_at", "finished_at", "timeout_s",
+    "on_disconnect", "result", "error", "cancellation", "leftovers", "resources", "limits", "containment",
+    "last_event_id",
+}  # fmt: skip
+CANCELLATION_FIELDS = {
+    "reason", "detail", "requested_at", "force", "budget_s", "acknowledged_ms", "terminated_ms", "killed_ms",
+    "gone_ms", "method", "proof", "processes_seen", "survivors", "workspace_removed", "within_budget",
+}  # fmt: skip
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def body(command: str = "true", **more: Any) -> dict[str, Any]:
+    return {"task": "shell", "input": {"command": command}, **more}
+
+
+def test_create_answers_with_the_whole_job(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs", body(id="whole", labels={"team": "a"}, timeout_s=9))
+    assert reply.status == 202
+    assert reply.headers["location"] == "/jobs/whole"
+    job = reply.json
+    assert set(job) == FIELDS
+    assert TIMESTAMP.fullmatch(job["created_at"])
+    assert (job["state"], job["task"], job["labels"], job["timeout_s"]) == ("queued", "shell", {"team": "a"}, 9)
+    assert job["result"] is job["error"] is job["cancellation"] is job["finished_at"] is job["limits"] is None
+    done = server.ended("whole")
+    assert set(done) == FIELDS
+    assert (done["state"], done["result"], done["containment"]) == ("succeeded", {"exit_code": 0}, "subreaper")
+    assert TIMESTAMP.fullmatch(done["started_at"])
+    assert TIMESTAMP.fullmatch(done["finished_at"])
+
+
+def test_a_failure_has_every_field(server: RealServer) -> None:
+    error = server.ended(server.run("exit 3"))["error"]
+    assert set(error) == {"kind", "message", "exit_code", "signal", "traceback"}
+    assert (error["kind"], error["exit_code"], error["signal"]) == ("exited", 3, None)
+
+
+def test_the_same_body_attaches_and_another_conflicts(server: RealServer) -> None:
+    first = server.ask("POST", "/jobs", body(id="again"))
+    assert first.status == 202
+    second = server.ask("POST", "/jobs", body(id="again"))
+    assert (second.status, second.headers["location"]) == (200, "/jobs/again")
+    other = server.ask("POST", "/jobs", body("false", id="again"))
+    assert (other.status, other.problem) == (409, "conflict")
+    server.ended("again")
+
+
+def test_idempotency_keys(server: RealServer) -> None:
+    key = {"Idempotency-Key": "k-1"}
+    first = server.ask("POST", "/jobs", body(), headers=key)
+    again = server.ask("POST", "/jobs", body(), headers=key)
+    assert (first.status, again.status, again.json["id"]) == (202, 200, first.json["id"])
+    assert server.ask("POST", "/jobs", body("false"), headers=key).status == 409
+    assert server.ask("POST", "/jobs", body(id="elsewhere"), headers=key).status == 409
+    server.ended(first.json["id"])
+
+
+def test_unknown_and_malformed_ids(server: RealServer) -> None:
+    for method, path in [("GET", ""), ("GET", "/events"), ("GET", "/processes"), ("DELETE", "")]:
+        assert server.ask(method, f"/jobs/nobody{path}").problem == "not-found"
+        for bad in ("a%20b", "x" * 65, "%C3%A4", "a%0A"):
+            assert server.ask(method, f"/jobs/{bad}{path}").fields == ["id"]
+    assert server.ask("POST", "/jobs/a%20b/cancel").fields == ["id"]
+
+
+def test_head_is_get_without_a_body_and_starts_nothing(server: RealServer) -> None:
+    server.ended(server.run("true", id="headed"))
+    for path in ("/jobs/headed", "/jobs", "/health", "/jobs/headed/events?follow=false"):
+        reply = server.ask("HEAD", path)
+        assert (reply.status, reply.body) == (200, b"")
+    assert server.ask("HEAD", "/execute/stream").status == 405
+
+
+def test_cancel_answers_with_the_job(server: RealServer) -> None:
+    job_id = server.run("sleep 60")
+    with server.stream("GET", f"/jobs/{job_id}/events") as stream:
+        stream.until("job.running")
+    sent = {"reason": "enough", "budget_s": 1.5}
+    reply = server.ask("POST", f"/jobs/{job_id}/cancel?wait=10", sent)
+    assert reply.status == 200
+    cancellation = reply.json["cancellation"]
+    assert set(cancellation) == CANCELLATION_FIELDS
+    assert (reply.json["state"], cancellation["reason"], cancellation["detail"]) == ("cancelled", "api", "enough")
+    assert (cancellation["budget_s"], cancellation["proof"]) == (1.5, "echild")
+    again = server.ask("POST", f"/jobs/{job_id}/cancel")
+    assert (again.status, again.json) == (200, reply.json)
+
+
+def test_cancel_without_waiting_says_cancelling(server: RealServer) -> None:
+    job_id = server.run("trap '' TERM; echo set; sleep 60")
+    with server.stream("GET", f"/jobs/{job_id}/events") as stream:
+        stream.until("set")
+        reply = server.ask("POST", f"/jobs/{job_id}/cancel")
+        assert (reply.status, reply.json["state"]) == (202, "cancelling")
+        forced = server.ask("POST", f"/jobs/{job_id}/cancel", {"force": True})
+        assert forced.status in {200, 202}
+        stream.read_to_end()
+    job = server.job(job_id)
+    assert (job["state"], job["cancellation"]["method"], job["cancellation"]["force"]) == ("cancelled", "sigkill", True)
+
+
+def test_cancel_of_an_unknown_id_is_kept(server: RealServer) -> None:
+    reply = server.ask("POST", "/jobs/early/cancel", {"reason": "overtook"})
+    assert (reply.status, reply.json) == (202, {"id": "early", "state": "unknown", "kept_for_s": 30})
+    created = server.ask("POST", "/jobs", body(id="early"))
+    assert created.status == 202
+    job = server.ended("early")
+    assert (job["state"], job["cancellation"]["method"]) == ("cancelled", "never_started")
+    assert job["cancellation"]["detail"] == "overtook"
+
+
+@pytest.mark.parametrize("wait", ["-1", "31", "nan", "inf", "x", ""])
+def test_wrong_waits(server: RealServer, wait: str) -> None:
+    assert server.ask("POST", f"/jobs/nobody/cancel?wait={wait}").fields == ["wait"]
+
+
+def test_a_wait_ends_with_the_job(server: RealServer) -> None:
+    """And not after its own time; other requests are answered meanwhile."""
+    job_id = server.run("trap '' TERM; echo set; sleep 60")
+    with server.stream("GET", f"/jobs/{job_id}/events") as stream:
+        stream.until("set")
+    replies = []
+    waiting = threading.Thread(target=lambda: replies.append(server.ask("POST", f"/jobs/{job_id}/cancel?wait=30")))
+    waiting.start()
+    assert server.ask("GET", "/livez").status == 200
+    waiting.join(10)
+    assert [(reply.status, reply.json["state"]) for reply in replies] == [(200, "cancelled")]
+
+
+def test_forget(server: RealServer) -> None:
+    job_id = server.run("sleep 60")
+    refused = server.ask("DELETE", f"/jobs/{job_id}")
+    assert (refused.status, refused.problem) == (409, "conflict")
+    assert server.ask("POST", f"/jobs/{job_id}/cancel?wait=10").status == 200
+    assert server.ask("DELETE", f"/jobs/{job_id}").status == 204
+    assert server.ask("GET", f"/jobs/{job_id}").problem == "not-found"
+
+
+def test_processes(server: RealServer) -> None:
+    job_id = server.run("sleep 61 & echo up; sleep 62")
+    with server.stream("GET", f"/jobs/{job_id}/events") as stream:
+        stream.until("up")
+    rows = server.ask("GET", f"/jobs/{job_id}/processes").json["processes"]
+    assert {"sleep"} <= {row["name"] for row in rows}
+    fields = {"pid", "ppid", "name", "cmdline", "status", "cpu_percent", "rss_bytes", "started_at", "session"}
+    assert all(set(row) == fields and TIMESTAMP.fullmatch(row["started_at"]) for row in rows)
+    server.ask("POST", f"/jobs/{job_id}/cancel?wait=10")
+    assert server.ask("GET", f"/jobs/{job_id}/processes").json == {"processes": []}
+
+
+def test_list_filters(server: RealServer) -> None:
+    server.ended(server.run("true", id="f1", labels={"kind": "x", "n": "1"}))
+    server.ended(server.run("false", id="f2", labels={"kind": "x", "n": "a:b"}))
+
+    def ids(query: str) -> list[str]:
+        return [job["id"] for job in server.ask("GET", f"/jobs?label=kind:x&{query}").json["jobs"]]
+
+    assert ids("") == ["f2", "f1"]
+    assert ids("state=failed") == ["f2"]
+    assert ids("state=failed,succeeded") == ["f2", "f1"]
+    assert ids("state=canceled") == []
+    assert ids("label=n:1") == ["f1"]
+    assert ids("label=n:a:b") == ["f2"]
+    assert ids("label=n:2") == []
+    listed = server.ask("GET", "/jobs?label=kind:x").json["jobs"]
+    assert all(set(job) == FIELDS for job in listed)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("state=sleeping", "state"),
+        ("limit=0", "limit"),
+        ("limit=501", "limit"),
+        ("limit=x", "limit"),
+        ("limit=-1", "limit"),
+        ("label=x", "label"),
+        ("label=:x", "label"),
+        ("cursor=x", "cursor"),
+        ("cursor=W10", "cursor"),
+        ("cursor=%F0%9F", "cursor"),
+        ("stuck=true", "stuck"),
+    ],
+)
+def test_wrong_queries(server: RealServer, query: str, field: str) -> None:
+    assert server.ask("GET", f"/jobs?{query}").fields == [field]
+
+
+def test_pages_stay_in_place_while_jobs_come_and_go(server: RealServer) -> None:
+    for number in range(7):
+        server.ended(server.run("true", id=f"p{number}", labels={"page": "y"}))
+    query = "/jobs?label=page:y&limit=3"
+    first = server.ask("GET", query).json
+    server.ended(server.run("true", id="p7", labels={"page": "y"}))
+    # The very job that the cursor names, and one of the next page.
+    assert server.ask("DELETE", f"/jobs/{first['jobs'][-1]['id']}").status == 204
+    assert server.ask("DELETE", "/jobs/p2").status == 204
+    second = server.ask("GET", f"{query}&cursor={first['next_cursor']}").json
+    third = server.ask("GET", f"/jobs?label=page:y&cursor={second['next_cursor']}").json if second["next_cursor"] else None
+    assert [job["id"] for job in first["jobs"]] == ["p6", "p5", "p4"]
+    assert [job["id"] for job in second["jobs"]] == ["p3", "p1", "p0"]
+    assert second["next_cursor"] is third is None
+
+
+def test_a_full_queue_refuses_but_cancel_and_health_answer(tmp_path: Any) -> None:
+    from tests.api.wire import real_server
+
+    with real_server(tmp_path / "state", MAX_RUNNING="1", MAX_QUEUED="1") as small:
+        first, second = small.run("sleep 60"), small.run("sleep 60")
+        for path in ("/jobs", "/execute/stream"):
+            reply = small.ask("POST", path, body())
+            assert (reply.status, reply.problem) == (429, "queue-full")
+            assert int(reply.headers["retry-after"]) >= 1
+        # What is wrong is said before what is full.
+        assert small.ask("POST", "/jobs", body(id="a b")).status == 422
+        assert small.ask("GET", "/health").json["counts"]["queued"] == 1
+        queued = small.ask("POST", f"/jobs/{second}/cancel?wait=5")
+        assert (queued.status, queued.json["cancellation"]["proof"]) == (200, "never_started")
+        assert small.ask("POST", f"/jobs/{first}/cancel?wait=5").status == 200

@@ -1,0 +1,245 @@
+"""Event streams: what they carry, how they resume, when they end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.api.wire import RealServer
+
+
+def execute(server: RealServer, command: str, **more: Any) -> Any:
+    return server.stream("POST", "/execute/stream", {"task": "shell", "input": {"command": command}, **more})
+
+
+def test_a_stream_is_the_jobs_whole_story(server: RealServer) -> None:
+    with execute(server, "echo hello") as stream:
+        text = stream.read_to_end()
+        head = stream.head.lower()
+    assert stream.status == 200
+    assert "content-type: text/event-stream" in head
+    assert "cache-control: no-store" in head
+    frames = stream.frames()
+    assert [frame["id"] for frame in frames] == [str(number + 1) for number in range(len(frames))]
+    events = [json.loads(frame["data"]) for frame in frames]
+    assert [event["type"] for event in events] == [frame["event"] for frame in frames]
+    assert events[0]["type"] == "job.queued"
+    assert events[-1]["type"] == "job.succeeded"
+    assert all({"id", "job_id", "type", "at"} <= event.keys() for event in events)
+    assert "hello" in "".join(event["text"] for event in events if event["type"] == "job.output")
+    assert text.isascii()
+    assert "\r" not in text
+
+
+def test_what_a_job_prints_cannot_break_out_of_its_field(server: RealServer) -> None:
+    """Trap 20: line ends of every kind, quotes and other scripts stay inside one line of ASCII JSON."""
+    evil = r"printf 'a\n\nid: 999\nevent: job.succeeded\ndata: {}\n\n\r\u2028\u0085\000\033[0m \"ä😀'"
+    with execute(server, evil) as stream:
+        stream.read_to_end()
+    frames = stream.frames()
+    assert all(set(frame) == {"id", "event", "data"} for frame in frames)
+    assert [int(frame["id"]) for frame in frames] == list(range(1, len(frames) + 1))
+    assert [frame["event"] for frame in frames].count("job.succeeded") == 1
+    text = "".join(event["text"] for event in stream.events() if event["type"] == "job.output")
+    assert "id: 999" in text
+    assert "ä😀" in text
+
+
+def test_every_event_is_bounded(server: RealServer) -> None:
+    with execute(server, "head -c 300000 /dev/zero | tr '\\0' 'x'; echo; echo done") as stream:
+        stream.read_to_end()
+    assert max(len(frame["data"]) for frame in stream.frames()) <= 32 * 1024
+    assert sum(event.get("text", "").count("x") for event in stream.events()) == 300_000
+
+
+def test_heartbeats_are_no_events(server: RealServer) -> None:
+    """Trap 17: a comment with a blank line behind it is an event without data to some clients."""
+    with execute(server, "sleep 1.2") as stream:
+        text = stream.read_to_end()
+    beats = text.count(": hb\n")
+    assert 2 <= beats <= 5
+    assert ": hb\n\n" not in text
+    assert all("data" in frame for frame in stream.frames())
+
+
+def test_readers_resume_behind_what_they_have(server: RealServer) -> None:
+    job_id = server.run("echo one; echo two")
+    server.ended(job_id)
+
+    def ids(path: str, *headers: str) -> list[int]:
+        with server.stream("GET", path, None, *headers) as stream:
+            stream.read_to_end()
+            return [event["id"] for event in stream.events()]
+
+    path = f"/jobs/{job_id}/events"
+    everything = ids(path)
+    assert ids(f"{path}?after=0") == everything
+    assert ids(f"{path}?after=2") == everything[2:]
+    assert ids(path, "Last-Event-ID: 3") == everything[3:]
+    assert ids(f"{path}?after=1", "Last-Event-ID: 3") == everything[3:]
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "1.5", "0x1", "9" * 20, "%D9%A3", "+1", ""])
+def test_wrong_positions(server: RealServer, number: str) -> None:
+    job_id = server.run("true")
+    server.ended(job_id)
+    assert server.ask("GET", f"/jobs/{job_id}/events?after={number}").fields == ["after"]
+    if number.isascii() and "%" not in number:
+        reply = server.ask("GET", f"/jobs/{job_id}/events", headers={"Last-Event-ID": number})
+        assert reply.fields == ["Last-Event-ID"]
+
+
+def test_nothing_left_is_204(server: RealServer) -> None:
+    job_id = server.run("true")
+    last = server.ended(job_id)["last_event_id"]
+    for after in (last, last + 1, 10**18):
+        reply = server.ask("GET", f"/jobs/{job_id}/events?after={after}")
+        assert (reply.status, reply.body) == (204, b"")
+
+
+def test_a_number_from_the_future_holds_nothing_back(server: RealServer) -> None:
+    job_id = server.run("echo up; read line; echo never")
+    with server.stream("GET", f"/jobs/{job_id}/events") as stream:
+        stream.until("up")
+    with server.stream("GET", f"/jobs/{job_id}/events?after=1000") as stream:
+        assert stream.status == 200
+        server.ask("POST", f"/jobs/{job_id}/cancel")
+        stream.read_to_end()
+        assert stream.events()[-1]["type"] == "job.cancelled"
+        assert stream.events()[0]["id"] > 4
+
+
+def test_events_as_one_document(server: RealServer) -> None:
+    job_id = server.run("echo one")
+    last = server.ended(job_id)["last_event_id"]
+    path = f"/jobs/{job_id}/events"
+    whole = server.ask("GET", path, headers={"Accept": "application/json"}).json
+    assert whole == server.ask("GET", f"{path}?follow=false").json
+    assert [event["id"] for event in whole["events"]] == list(range(1, last + 1))
+    assert whole["last_event_id"] == last
+    assert server.ask("GET", f"{path}?follow=false&after={last}").json == {"events": [], "last_event_id": last}
+    both = server.ask("GET", f"{path}?after={last - 1}", headers={"Accept": "application/json, text/event-stream"})
+    assert both.headers["content-type"].startswith("text/event-stream")
+    assert server.ask("GET", f"{path}?follow=maybe").fields == ["follow"]
+
+
+def test_what_is_no_longer_kept_is_a_gap(server: RealServer) -> None:
+    """8 MiB are kept of a job; this one prints more."""
+    job_id = server.run("yes 0123456789012345678901234567890123456789 | head -c 9500000")
+    server.ended(job_id)
+    document = server.ask("GET", f"/jobs/{job_id}/events?follow=false").json
+    gap, first = document["events"][:2]
+    assert (gap["type"], gap["from"], gap["to"]) == ("stream.gap", 1, first["id"] - 1)
+    with server.stream("GET", f"/jobs/{job_id}/events?after=7") as stream:
+        stream.read_to_end()
+    frame = stream.frames()[0]
+    assert (frame["event"], json.loads(frame["data"])["from"]) == ("stream.gap", 8)
+    assert "id" not in frame
+    assert stream.events()[-1]["type"] == "job.succeeded"
+
+
+def test_the_same_id_shares_one_job(server: RealServer) -> None:
+    with execute(server, "echo up; sleep 60", id="shared") as first:
+        first.until("up")
+        with execute(server, "echo up; sleep 60", id="shared") as second:
+            second.until("up")
+            assert second.events()[0]["id"] == 1
+            assert server.ask("POST", "/execute/stream", {"task": "shell", "input": {}, "id": "shared"}).status == 409
+        # The second has left. The heartbeats of the next second show that the first is not sent an end.
+        first.until(": hb\n" * 3)
+        assert server.job("shared")["state"] == "running"
+    job = server.ended("shared")
+    assert (job["state"], job["cancellation"]["reason"]) == ("cancelled", "client_disconnected")
+
+
+def test_a_reader_that_leaves_stops_nothing(server: RealServer) -> None:
+    job_id = server.run("echo up; sleep 60")
+    with server.stream("GET", f"/jobs/{job_id}/events") as stream:
+        stream.until("up")
+    # The server has seen the reader leave once it answers a request that came after it.
+    assert server.ask("GET", f"/jobs/{job_id}").json["state"] == "running"
+    server.ask("POST", f"/jobs/{job_id}/cancel?wait=5")
+
+
+def test_a_reader_that_holds_the_life_does(server: RealServer) -> None:
+    job_id = server.run("echo up; sleep 60")
+    with server.stream("GET", f"/jobs/{job_id}/events?on_disconnect=cancel") as stream:
+        stream.until("up")
+    assert server.ended(job_id)["cancellation"]["reason"] == "client_disconnected"
+
+
+def test_a_page_of_another_site_cannot_hold_a_life(server: RealServer) -> None:
+    job_id = server.run("sleep 60")
+    path = f"/jobs/{job_id}/events?on_disconnect=cancel"
+    for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert server.ask("GET", path, headers=headers).problem == "forbidden-origin"
+    assert server.job(job_id)["state"] in {"queued", "starting", "running"}
+    server.ask("POST", f"/jobs/{job_id}/cancel?wait=5")
+
+
+def test_continue_survives_its_stream(server: RealServer) -> None:
+    with execute(server, "echo up; read x", id="goes-on", on_disconnect="continue") as stream:
+        stream.until("up")
+        # Only streams that hold a life beat fast.
+        assert ": hb" not in stream.text
+    assert server.ask("GET", "/jobs/goes-on").json["state"] == "running"
+    assert server.ask("POST", "/jobs/goes-on/cancel?wait=5").json["cancellation"]["reason"] == "api"
+
+
+def test_reconnect_grace(server: RealServer) -> None:
+    with execute(server, "echo up; sleep 60", id="grace", reconnect_grace_s=20) as stream:
+        stream.until("up")
+    with server.stream("GET", "/jobs/grace/events?on_disconnect=cancel&after=1") as again:
+        again.until("up")
+        assert server.job("grace")["state"] == "running"
+        server.ask("POST", "/jobs/grace/cancel?wait=5")
+
+
+def test_head_opens_no_stream_and_holds_nothing(server: RealServer) -> None:
+    """Trap 21."""
+    job_id = server.run("echo up; sleep 60")
+    with server.stream("GET", f"/jobs/{job_id}/events") as stream:
+        stream.until("up")
+    for path in (f"/jobs/{job_id}/events?on_disconnect=cancel", f"/jobs/{job_id}/events", "/events"):
+        reply = server.ask("HEAD", path)
+        assert (reply.status, reply.headers["content-type"].split(";")[0]) == (200, "text/event-stream")
+    assert server.job(job_id)["state"] == "running"
+    server.ask("POST", f"/jobs/{job_id}/cancel?wait=5")
+
+
+def test_get_never_starts_work(server: RealServer) -> None:
+    """Trap 21: an EventSource repeats its GET for ever."""
+    for method in ("GET", "HEAD"):
+        assert server.ask(method, "/execute/stream").status == 405
+    assert server.active() == 0
+
+
+def test_the_feed_has_all_jobs_from_now_on(server: RealServer) -> None:
+    with server.stream("GET", "/events") as feed:
+        assert feed.status == 200
+        first = server.run("echo one")
+        feed.until("job.succeeded")
+        second = server.run("echo two")
+        feed.until(f'"job_id": "{second}"')
+        server.ended(second)
+    assert {event["job_id"] for event in feed.events()} == {first, second}
+    assert all("id" not in frame for frame in feed.frames())
+
+
+def test_many_streams_of_one_job(server: RealServer) -> None:
+    job_id = server.run("echo up; read x")
+    streams = [server.stream("GET", f"/jobs/{job_id}/events") for _ in range(50)]
+    opened = [stream.__enter__() for stream in streams]
+    for stream in opened:
+        stream.until("up")
+    server.ask("POST", f"/jobs/{job_id}/cancel")
+    for stream in opened:
+        assert "job.cancelled" in stream.read_to_end()
+    for manager in streams:
+        manager.__exit__(None, None, None)
+
+
+def test_nothing_of_all_this_was_a_bug(server: RealServer) -> None:
+    assert "Traceback" not in server.log.read_text()

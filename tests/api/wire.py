@@ -1,0 +1,229 @@
+"""The real server in a process of its own, and clients that are no more than sockets.
+
+Nothing here hides what goes over the wire: these tests are about closing, resetting, stalling and malformed bytes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.support.server import running_server
+
+PATIENCE_S = 20.0
+"""How long a test waits for what must come. Only a failing test waits so long."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def problem(self) -> str:
+        """The end of the problem's type, after checking that it is a well-formed problem."""
+        assert self.headers["content-type"] == "application/problem+json", self
+        document = self.json
+        assert {"type", "title", "status", "detail"} <= document.keys()
+        assert document["status"] == self.status
+        if self.status == 422:
+            assert document["errors"]
+            assert all(set(error) == {"field", "message"} for error in document["errors"])
+        return str(document["type"]).rpartition("/")[2]
+
+    @property
+    def fields(self) -> list[str]:
+        return [error["field"] for error in self.json["errors"]]
+
+
+@dataclass
+class RealServer:
+    process: subprocess.Popen[bytes]
+    url: str
+    token: str
+    state_dir: Path
+    log: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        token: bool = True,
+        data: bytes | None = None,
+    ) -> Reply:
+        """One request on a connection of its own. `body` is sent as JSON, `data` as it is."""
+        sent = {"Authorization": f"Bearer {self.token}"} if token else {}
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE_S)
+        try:
+            connection.request(method, path, data, sent | (headers or {}))
+            answer = connection.getresponse()
+            return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        reply = self.ask("GET", f"/jobs/{job_id}")
+        assert reply.status == 200, reply
+        job: dict[str, Any] = reply.json
+        return job
+
+    def ended(self, job_id: str) -> dict[str, Any]:
+        """The job once it has ended; waits on its event stream."""
+        with self.stream("GET", f"/jobs/{job_id}/events") as stream:
+            stream.read_to_end()
+        job = self.job(job_id)
+        assert job["state"] in {"succeeded", "failed", "cancelled", "timed_out"}, job
+        return job
+
+    def run(self, command: str, **more: Any) -> str:
+        """A shell job that nobody holds; its id."""
+        reply = self.ask("POST", "/jobs", {"task": "shell", "input": {"command": command}, **more})
+        assert reply.status == 202, reply
+        return str(reply.json["id"])
+
+    def active(self) -> int:
+        counts = self.ask("GET", "/health").json["counts"]
+        return sum(counts[state] for state in ("queued", "starting", "running", "cancelling"))
+
+    def connect(self, *, receive_buffer: int | None = None) -> socket.socket:
+        return connect(self.address, receive_buffer=receive_buffer)
+
+    def head(self, method: str, path: str, *more: str) -> bytes:
+        """The first lines of a request, without the empty one."""
+        host, port = self.address
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Bearer {self.token}", *more]
+        return "".join(f"{line}\r\n" for line in lines).encode()
+
+    def stream_request(self, body: Any) -> bytes:
+        data = json.dumps(body).encode()
+        head = self.head(
+            "POST", "/execute/stream", "Content-Type: application/json", f"Content-Length: {len(data)}"
+        )
+        return head + b"\r\n" + data
+
+    @contextmanager
+    def stream(self, method: str, path: str, body: Any = None, *more: str) -> Iterator[RawStream]:
+        if body is None:
+            request = self.head(method, path, *more) + b"\r\n"
+        else:
+            data = json.dumps(body).encode()
+            extra = ("Content-Type: application/json", f"Content-Length: {len(data)}")
+            request = self.head(method, path, *more, *extra) + b"\r\n" + data
+        sock = self.connect()
+        try:
+            sock.sendall(request)
+            yield RawStream(sock)
+        finally:
+            sock.close()
+
+
+def connect(address: tuple[str, int], *, receive_buffer: int | None = None) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.settimeout(PATIENCE_S)
+    sock.connect(address)
+    return sock
+
+
+@dataclass
+class RawStream:
+    """A response read byte by byte. `text` is its body so far, without the chunked framing."""
+
+    sock: socket.socket
+    head: str = ""
+    text: str = ""
+    ended: bool = False
+    """The last chunk has come."""
+    _raw: bytes = field(default=b"")
+
+    @property
+    def status(self) -> int:
+        self._until(lambda: bool(self.head))
+        return int(self.head.split()[1])
+
+    def until(self, text: str) -> str:
+        """The body so far, once `text` is in it."""
+        self._until(lambda: text in self.text)
+        return self.text
+
+    def read_to_end(self) -> str:
+        self._until(lambda: self.ended)
+        return self.text
+
+    def frames(self) -> list[dict[str, str]]:
+        """The complete frames so far, as fields; comments are left out."""
+        frames = []
+        for block in self.text.split("\n\n")[:-1]:
+            lines = [line.partition(": ") for line in block.split("\n") if not line.startswith(":")]
+            frames.append({name: value for name, _, value in lines})
+        return frames
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(frame["data"]) for frame in self.frames()]
+
+    def reset(self) -> None:
+        """Close with an RST instead of a FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        self.sock.close()
+
+    def _until(self, condition: Any) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"did not come: {self.head!r} {self.text[-2000:]!r}"
+            assert not self.ended, f"ended without it: {self.text[-2000:]!r}"
+            data = self.sock.recv(65536)
+            assert data, f"connection closed: {self.head!r} {self.text[-2000:]!r}"
+            self._raw += data
+            self._parse()
+
+    def _parse(self) -> None:
+        if not self.head:
+            head, empty, rest = self._raw.partition(b"\r\n\r\n")
+            if not empty:
+                return
+            self.head, self._raw = head.decode(), rest
+        while not self.ended:
+            size, newline, rest = self._raw.partition(b"\r\n")
+            if not newline or len(rest) < int(size, 16) + 2:
+                return
+            length = int(size, 16)
+            self.text += rest[:length].decode()
+            self._raw = rest[length + 2 :]
+            self.ended = length == 0
+
+
+@contextmanager
+def real_server(state_dir: Path, **settings: str) -> Iterator[RealServer]:
+    """Start the server on a free port, yield it when it says that it serves, and stop it."""
+    env = {f"DEADSTOP_{name}": value for name, value in settings.items()}
+    with running_server(state_dir, env=env | {"NO_COLOR": "1"}) as running:
+        token = settings.get("TOKEN") or running.token
+        yield RealServer(running.process, running.url, token, state_dir, running.stderr_path)

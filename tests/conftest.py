@@ -1,0 +1,48 @@
+"""For every test: nothing may be left behind, and a failure shows what the servers said."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.posix import prctl
+from tests.support import server as servers
+from tests.support.leaks import Baseline
+
+STDERR_SHOWN = 8000
+
+
+def pytest_sessionstart() -> None:
+    # Orphans of a test come to the test run instead of to init: then a leak can be seen, named and ended.
+    prctl.become_subreaper()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Fails a test that leaks a process, descriptor, thread, asyncio task, semaphore or workspace."""
+    before = Baseline()
+    yield
+    leaks = before.leaks()
+    if leaks:
+        pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def short_dir() -> Iterator[Path]:
+    """A folder with a short path, removed at the end. Chromium puts a Unix socket deep into TMPDIR, and the path of a
+    socket has at most 107 bytes: below pytest's own folders it cannot start."""
+    with tempfile.TemporaryDirectory(prefix="ds-") as folder:
+        yield Path(folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    report = yield
+    if report.failed:
+        for server in servers.live:
+            report.sections.append((f"stderr of server {server.pid}", server.stderr[-STDERR_SHOWN:]))
+    return report
