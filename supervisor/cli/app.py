@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from supervisor import __version__
+from supervisor.cli import words
 from supervisor.cli.address import find_server
 from supervisor.cli.errors import CommandError
 from supervisor.cli.exit_codes import ExitCode
@@ -234,11 +235,7 @@ def serve(
 def main(argv: list[str]) -> int:
     """Run the command line and return its exit code. Every error that a person can mend is one line on stderr."""
     try:
-        code = app(args=argv, prog_name="deadstop", standalone_mode=False)
-        sys.stdout.flush()
-        return int(code or 0)
-    except BrokenPipeError:
-        return _pipe_closed()
+        return int(app(args=argv, prog_name="deadstop", standalone_mode=False) or 0)
     except CommandError as exc:
         return _fail(str(exc), exc.code)
     except StartupError as exc:
@@ -255,7 +252,11 @@ def _talk(url: str | None, command: Callable[[Client], Coroutine[Any, Any, ExitC
         async with Client(find_server(url)) as client:
             return await command(client)
 
-    code = asyncio.run(talk())
+    try:
+        code = int(asyncio.run(talk()))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _pipe_closed()
     raise typer.Exit(code)
 
 
@@ -281,7 +282,7 @@ def _command_path(exc: typer.TyperException) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"deadstop: {message}", file=sys.stderr)
+    print(f"deadstop: {words.one_line(message)}", file=sys.stderr)
     return int(code)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -135,7 +137,7 @@ class Client:
 
     def _unreachable(self, exc: BaseException) -> Unreachable:
         line = f"cannot reach the server at {self.address.url}: {_reason(exc)}"
-        if self.address.loopback and isinstance(exc, httpx.ConnectError):
+        if self.address.loopback and _reason(exc) == os.strerror(errno.ECONNREFUSED).lower():
             return Unreachable(f"{line}; start it with: {start_line()}")
         if self.address.url_source not in {"default", "server.json"}:
             line = f"{line} (address from {self.address.url_source})"
@@ -186,10 +188,21 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, (TimeoutError, httpx.TimeoutException)):
         return f"no answer within {ANSWER_TIMEOUT_S:g} s"
     if isinstance(exc, httpx.ConnectError):
-        text = str(exc)
-        return "connection refused" if "All connection attempts failed" in text or "refused" in text else text
+        return _system_error(exc) or str(exc)
     if isinstance(exc, httpx.RemoteProtocolError):
         return "connection closed by the server"
     if isinstance(exc, httpx.NetworkError):
         return "connection lost"
     return str(exc) or type(exc).__name__
+
+
+def _system_error(exc: BaseException) -> str | None:
+    """The operating system's word for it, which httpx hides a few causes deep: `connection refused`."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ConnectionError) and cause.errno is not None:
+            return os.strerror(cause.errno).lower()
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror[0].lower() + cause.strerror[1:]
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -12,7 +12,7 @@ from supervisor.cli.exit_codes import ExitCode
 
 FAR_BEHIND = 50
 """Events. Fewer than these are read faster than a new connection is made."""
-RECONNECT_AFTER_S = (0.1, 0.4, 1.0, 2.0, 3.0)
+RECONNECT_AFTER_S = (0.1, 0.4, 1.0, 1.5, 2.0)
 
 
 async def follow(

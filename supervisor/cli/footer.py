@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -57,7 +58,7 @@ def verdict(story: Story) -> Iterator[RenderableType]:
 def _end(story: Story, end: Event) -> Iterator[RenderableType]:
     traceback = (end.data.get("error") or {}).get("traceback")
     if traceback:
-        yield Text(str(traceback).rstrip(), style="dim")
+        yield Text(words.lines(str(traceback)), style="dim")
     colour, state = f"bold {COLOURS.get(story.state, '')}", story.state.replace("_", " ")
     line = Text.assemble((f"{MARKS.get(story.state, '?')} {state}", colour))
     if story.cancellation:
@@ -67,7 +68,7 @@ def _end(story: Story, end: Event) -> Iterator[RenderableType]:
     line.append(f" · {words.duration(story.elapsed_s)}", style="dim")
     yield line
     if story.cancellation:
-        yield Text(f"  {words.stop_facts(story.cancellation)}")
+        yield Padding(words.stop_facts(story.cancellation), (0, 0, 0, 2))
 
 
 def ladder(stop: Stop) -> list[RenderableType]:

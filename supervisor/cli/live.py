@@ -79,7 +79,7 @@ class LiveView(View):
                 pass
 
     def notice(self, text: str) -> None:
-        self._say([(f"deadstop: {text}", "yellow")])
+        self._say([(f"deadstop: {words.one_line(text)}", "yellow")])
 
     def tick(self, story: Story) -> None:
         if self._above:

@@ -33,7 +33,7 @@ class PlainView(View):
     def notice(self, text: str) -> None:
         lead = "\n" if self._same_terminal and self._mid_line else ""
         self._mid_line = False
-        self._outlet.put(STDERR, f"{lead}deadstop: {text}\n")
+        self._outlet.put(STDERR, f"{lead}deadstop: {words.one_line(text)}\n")
 
     def hurry(self) -> None:
         self._outlet.hurry()
@@ -46,7 +46,7 @@ class PlainView(View):
         if story.end is not None:
             traceback = (story.end.data.get("error") or {}).get("traceback")
             if traceback:
-                self._outlet.put(STDERR, f"{str(traceback).rstrip()}\n")
+                self._outlet.put(STDERR, f"{words.lines(str(traceback))}\n")
             self.notice(f"{words.end(story.state, story.end.data)} ({words.duration(story.elapsed_s)})")
         await self._outlet.drain()
 
@@ -70,7 +70,7 @@ class JsonView(View):
         await self._outlet.room()
 
     def notice(self, text: str) -> None:
-        self._outlet.put(STDERR, f"deadstop: {text}\n")
+        self._outlet.put(STDERR, f"deadstop: {words.one_line(text)}\n")
 
     def hurry(self) -> None:
         self._outlet.hurry()
@@ -104,8 +104,8 @@ def about(event: Event, story: Story) -> str | None:
         case "job.running":
             return f"running, pid {data.get('pid')}"
         case "job.phase":
-            detail = words.one_line(str(data.get("detail") or ""))
-            return f"phase {data.get('phase')}{f': {detail}' if detail else ''}"
+            detail = f": {data['detail']}" if data.get("detail") else ""
+            return f"phase {data.get('phase')}{detail}"
         case "job.progress":
             return f"progress {words.progress(data)}"
         case "job.log":

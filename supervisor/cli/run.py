@@ -96,8 +96,10 @@ async def _until_end(
     leaving = asyncio.create_task(stopper.leave.wait())
     overdue = _Overdue(story)
     try:
-        while not following.done():
+        while True:
             await asyncio.wait({following, leaving}, timeout=view.tick_s, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                break
             if stopper.leave.is_set():
                 raise CommandError(_left(submission.id), ExitCode.UNPROVEN)
             if outlet.stdout_gone.is_set():

@@ -12,6 +12,9 @@ from supervisor.cli import words
 Json = Any
 Fact = tuple[str, str]
 
+COMMAND_SHOWN = 200
+"""Characters of a process's command line."""
+
 
 def print_job(job: dict[str, Json], processes: list[dict[str, Json]]) -> None:
     """To stdout. `processes` are those of a job that still runs."""
@@ -31,7 +34,7 @@ def print_job(job: dict[str, Json], processes: list[dict[str, Json]]) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in facts:
-        grid.add_row(name, Text(value, style=STATE_COLOURS.get(value, "") if name == "state" else ""))
+        grid.add_row(name, Text(words.lines(value), style=STATE_COLOURS.get(value, "") if name == "state" else ""))
     Console(highlight=False).print(
         Panel(grid, title=Text(f"{job['task']} · {job['id']}"), title_align="left", border_style="dim")
     )
@@ -100,6 +103,9 @@ def _cancellation(record: dict[str, Json] | None) -> Iterator[Fact]:
 
 def _processes(processes: list[dict[str, Json]]) -> Iterator[Fact]:
     for process in processes:
-        command = words.one_line(" ".join(process.get("cmdline") or [str(process.get("name"))]))
+        name = str(process.get("name"))
+        # Our own processes are interpreters: their names say more than their command lines.
+        arguments = [] if name.startswith("deadstop-") else process.get("cmdline") or []
+        command = words.one_line(" ".join(arguments)) or name
         rss_mib = (process.get("rss_bytes") or 0) / 2**20
-        yield "process", f"{process.get('pid')} {process.get('status')} {rss_mib:.0f} MiB  {command}"
+        yield "process", f"{process.get('pid')} {process.get('status')} {rss_mib:.0f} MiB  {command[:COMMAND_SHOWN]}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from supervisor.cli import words
 from supervisor.cli.events import Event
 
 Json = Any
@@ -91,7 +92,7 @@ class Story:
             case "job.running":
                 self.state, self.pid, self.began = "running", data.get("pid"), self.clock()
             case "job.phase":
-                self.phase = data.get("phase")
+                self.phase = words.one_line(str(data.get("phase")))
             case "job.progress":
                 self.progress = data
             case "job.resource":

@@ -66,13 +66,20 @@ def when(text: str | None) -> datetime | None:
 
 
 def compact(value: Json) -> str:
-    """JSON on one line, as short as it gets, letters of all alphabets left readable."""
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    """JSON on one line, letters of all alphabets left readable, and nothing in it that a terminal obeys."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def one_line(text: str) -> str:
-    """Text of a job's as one line that no control character can change."""
+    """Text of somebody else's as one line with nothing in it that a terminal obeys."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def lines(text: str) -> str:
+    """The same for text whose lines and indentation matter, such as a traceback."""
+    kept = text.expandtabs(4).rstrip()
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in kept)
 
 
 def end(state: str, job: dict[str, Json]) -> str:

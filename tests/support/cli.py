@@ -101,32 +101,3 @@ def on_terminal(*argv: str, env: dict[str, str], rows: int = 30, columns: int = 
         if process.isalive():
             process.kill(signal.SIGKILL)
         process.close()
-
-
-@contextmanager
-def serving(state_dir: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A real server on a free port, once it has announced itself; ended by SIGTERM to its handle."""
-    log = state_dir / "serve.log"
-    with log.open("wb") as sink:
-        server = subprocess.Popen(
-            words("serve", "--port", "0", *options),
-            env=environment(state_dir),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-        )
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not (state_dir / "server.json").exists():
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        yield server
-    finally:
-        server.terminate()
-        try:
-            server.wait(PATIENCE_S)
-        finally:
-            if server.poll() is None:
-                server.kill()
-                server.wait()

@@ -225,7 +225,7 @@ class FakeServer:
         config = uvicorn.Config(
             Starlette(routes=routes), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )
-        self._server = uvicorn.Server(config)
+        self._server = _QuickToEnd(config)
         self._thread = threading.Thread(target=self._serve, name="fake-server")
 
     def __enter__(self) -> Self:
@@ -236,7 +236,6 @@ class FakeServer:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.should_exit = True
-        self._server.force_exit = True
         self._thread.join(10)
         self._listener.close()
 
@@ -321,6 +320,23 @@ class FakeServer:
 
     def _streamed(self, stage: Stage, after: int) -> Response:
         return StreamingResponse(stage.stream(after), media_type="text/event-stream")
+
+
+class _QuickToEnd(uvicorn.Server):
+    """uvicorn ends politely in a few tenths of a second, which many tests would add up."""
+
+    async def main_loop(self) -> None:
+        while not self.should_exit:
+            await asyncio.sleep(0.01)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in self.servers:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        for task in self.server_state.tasks:
+            task.cancel()
+        await asyncio.sleep(0)
 
 
 def frame(event: dict[str, Json]) -> str:

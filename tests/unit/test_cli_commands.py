@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,9 +102,7 @@ def test_run_detached_prints_the_id_and_leaves(cli: Cli, server: FakeServer) -> 
         ({"type_": "job.lost"}, 3, "lost: "),
     ],
 )
-def test_run_ends_with_the_jobs_code(
-    cli: Cli, server: FakeServer, end: dict[str, object], code: int, line: str
-) -> None:
+def test_run_ends_with_the_jobs_code(cli: Cli, server: FakeServer, end: dict[str, Any], code: int, line: str) -> None:
     async def script(stage: Stage) -> None:
         await stage.start()
         await stage.emit(**end)

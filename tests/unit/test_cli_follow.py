@@ -81,7 +81,7 @@ def test_a_server_that_stays_away_is_unreachable_and_says_what_to_ask_later(
         await stage.cut()
 
     server.script = script
-    with pytest.raises(Unreachable, match="before the end of job a .*deadstop show a"):
+    with pytest.raises(Unreachable, match=r"before the end of job a .*deadstop show a"):
         asyncio.run(numbers(server))
 
 

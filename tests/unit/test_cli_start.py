@@ -62,7 +62,12 @@ def test_missing_standard_streams_are_no_traceback(tmp_path: Path) -> None:
 
 def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     got: list[Settings] = []
-    monkeypatch.setattr("supervisor.api.server.serve", lambda settings: got.append(settings) or 0)
+
+    def serve(settings: Settings) -> int:
+        got.append(settings)
+        return 0
+
+    monkeypatch.setattr("supervisor.api.server.serve", serve)
     for name in [name for name in os.environ if name.startswith("DEADSTOP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))

@@ -138,6 +138,16 @@ def test_a_reader_who_leaves_after_the_last_line_changes_nothing(server: FakeSer
     assert done.stdout == "one\n0\n"
 
 
+def test_a_reader_of_a_list_may_leave(server: FakeServer, env: dict[str, str]) -> None:
+    server.jobs = {f"job-{number}": Stage(f"job-{number}", {}, state="running") for number in range(2000)}
+    with started("ps", env=env) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait(PATIENCE_S)) == ("", 141)
+
+
 def test_ctrl_c_works_although_nobody_reads_the_output(server: FakeServer, env: dict[str, str]) -> None:
     async def flood(stage: Stage) -> None:
         await stage.start()

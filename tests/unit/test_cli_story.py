@@ -175,3 +175,10 @@ def test_events_outside_the_numbering_have_no_number() -> None:
     assert parse_event("heartbeat", "{}", "") is None
     with pytest.raises(ValueError, match="not a JSON object"):
         parse_event("job.queued", "[]", "1")
+
+
+def test_nothing_that_a_terminal_obeys_comes_through_words() -> None:
+    nasty = "a\x1b[31m\x9b2J\u202eb\tc"
+    assert words.one_line(nasty) == "a [31m 2J b c"
+    assert words.lines(f"  {nasty}\n  end") == "  a [31m 2J b   c\n  end"
+    assert words.compact({"x": nasty}) == '{"x": "a\\u001b[31m\\u009b2J\\u202eb\\tc"}'
