@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.api.wire import RawStream, RealServer
+from tests.api.wire import RawStream, RealServer, send_without_end
 
 JSON = {"Content-Type": "application/json"}
 GOOD = b'{"task":"shell","input":{"command":"true"}}'
@@ -69,19 +69,21 @@ def test_a_refused_upload_is_not_read_for_ever(server: RealServer) -> None:
         announced = ("Content-Type: application/json", "Content-Length: 4000000000")
         sock.sendall(server.head("POST", "/jobs", *announced) + b"\r\n")
         assert RawStream(sock).status == 413
-        with pytest.raises(OSError, match="reset|pipe"):
-            for _ in range(4000):
-                sock.sendall(b" " * 100_000)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            send_without_end(sock, b" " * 100_000)
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.2:99", "[::1]", "[::1]:8700", "localhost.", "a.localhost"]
+    "host",
+    ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.2:99", "[::1]", "[::1]:8700", "localhost.", "a.localhost"],
 )
 def test_loopback_names_always_pass(server: RealServer, host: str) -> None:
     assert server.ask("GET", "/tasks", headers={"Host": host}).status == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "[::1].evil", "localhost:x", "localhost@evil", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "[::1].evil", "localhost:x", "localhost@evil", ""]
+)
 def test_other_names_do_not(server: RealServer, host: str) -> None:
     assert server.ask("GET", "/tasks", headers={"Host": host}).status == 421
 
@@ -117,7 +119,9 @@ def test_a_wrong_method_names_the_right_ones(server: RealServer) -> None:
     assert reply.headers["allow"] == "GET, HEAD, POST"
 
 
-@pytest.mark.parametrize("origin", ["null", "http://localhost:1", "https://127.0.0.1:1", "http://127.0.0.1", "x", "http://["])
+@pytest.mark.parametrize(
+    "origin", ["null", "http://localhost:1", "https://127.0.0.1:1", "http://127.0.0.1", "x", "http://["]
+)
 def test_foreign_origins(server: RealServer, origin: str) -> None:
     assert server.ask("POST", "/jobs", headers=JSON | {"Origin": origin}, data=GOOD).status == 403
     assert server.ask("GET", "/jobs", headers={"Origin": origin}).status == 200
@@ -149,7 +153,9 @@ def test_content_type_with_parameters(server: RealServer) -> None:
     server.ended(reply.json["id"])
 
 
-@pytest.mark.parametrize("framing", ["Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"])
+@pytest.mark.parametrize(
+    "framing", ["Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"]
+)
 def test_an_empty_body_needs_no_content_type(server: RealServer, framing: str) -> None:
     with server.connect() as sock:
         sock.sendall(server.head("POST", "/jobs/never-was/cancel") + framing.encode())
@@ -171,9 +177,7 @@ def test_who_leaves_while_sending_starts_nothing(server: RealServer) -> None:
     assert server.active() == 0
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"]
-)
+@pytest.mark.parametrize("garbage", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"])
 def test_what_is_no_http_gets_a_problem_and_no_traceback(server: RealServer, garbage: bytes) -> None:
     with server.connect() as sock:
         sock.sendall(garbage + b"\r\n\r\n")

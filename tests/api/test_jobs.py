@@ -102,7 +102,7 @@ def test_cancel_answers_with_the_job(server: RealServer) -> None:
 def test_cancel_without_waiting_says_cancelling(server: RealServer) -> None:
     job_id = server.run("trap '' TERM; echo set; sleep 60")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
-        stream.until("set")
+        stream.until('"text": "set')
         reply = server.ask("POST", f"/jobs/{job_id}/cancel")
         assert (reply.status, reply.json["state"]) == (202, "cancelling")
         forced = server.ask("POST", f"/jobs/{job_id}/cancel", {"force": True})
@@ -131,7 +131,7 @@ def test_a_wait_ends_with_the_job(server: RealServer) -> None:
     """And not after its own time; other requests are answered meanwhile."""
     job_id = server.run("trap '' TERM; echo set; sleep 60")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
-        stream.until("set")
+        stream.until('"text": "set')
     replies = []
     waiting = threading.Thread(target=lambda: replies.append(server.ask("POST", f"/jobs/{job_id}/cancel?wait=30")))
     waiting.start()
@@ -152,7 +152,7 @@ def test_forget(server: RealServer) -> None:
 def test_processes(server: RealServer) -> None:
     job_id = server.run("sleep 61 & echo up; sleep 62")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
-        stream.until("up")
+        stream.until('"text": "up')
     rows = server.ask("GET", f"/jobs/{job_id}/processes").json["processes"]
     assert {"sleep"} <= {row["name"] for row in rows}
     fields = {"pid", "ppid", "name", "cmdline", "status", "cpu_percent", "rss_bytes", "started_at", "session"}
@@ -209,7 +209,9 @@ def test_pages_stay_in_place_while_jobs_come_and_go(server: RealServer) -> None:
     assert server.ask("DELETE", f"/jobs/{first['jobs'][-1]['id']}").status == 204
     assert server.ask("DELETE", "/jobs/p2").status == 204
     second = server.ask("GET", f"{query}&cursor={first['next_cursor']}").json
-    third = server.ask("GET", f"/jobs?label=page:y&cursor={second['next_cursor']}").json if second["next_cursor"] else None
+    third = (
+        server.ask("GET", f"/jobs?label=page:y&cursor={second['next_cursor']}").json if second["next_cursor"] else None
+    )
     assert [job["id"] for job in first["jobs"]] == ["p6", "p5", "p4"]
     assert [job["id"] for job in second["jobs"]] == ["p3", "p1", "p0"]
     assert second["next_cursor"] is third is None

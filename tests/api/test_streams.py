@@ -102,7 +102,7 @@ def test_nothing_left_is_204(server: RealServer) -> None:
 def test_a_number_from_the_future_holds_nothing_back(server: RealServer) -> None:
     job_id = server.run("echo up; read line; echo never")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
-        stream.until("up")
+        stream.until('"text": "up')
     with server.stream("GET", f"/jobs/{job_id}/events?after=1000") as stream:
         assert stream.status == 200
         server.ask("POST", f"/jobs/{job_id}/cancel")
@@ -142,9 +142,9 @@ def test_what_is_no_longer_kept_is_a_gap(server: RealServer) -> None:
 
 def test_the_same_id_shares_one_job(server: RealServer) -> None:
     with execute(server, "echo up; sleep 60", id="shared") as first:
-        first.until("up")
+        first.until('"text": "up')
         with execute(server, "echo up; sleep 60", id="shared") as second:
-            second.until("up")
+            second.until('"text": "up')
             assert second.events()[0]["id"] == 1
             assert server.ask("POST", "/execute/stream", {"task": "shell", "input": {}, "id": "shared"}).status == 409
         # The second has left. The heartbeats of the next second show that the first is not sent an end.
@@ -157,7 +157,7 @@ def test_the_same_id_shares_one_job(server: RealServer) -> None:
 def test_a_reader_that_leaves_stops_nothing(server: RealServer) -> None:
     job_id = server.run("echo up; sleep 60")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
-        stream.until("up")
+        stream.until('"text": "up')
     # The server has seen the reader leave once it answers a request that came after it.
     assert server.ask("GET", f"/jobs/{job_id}").json["state"] == "running"
     server.ask("POST", f"/jobs/{job_id}/cancel?wait=5")
@@ -166,7 +166,7 @@ def test_a_reader_that_leaves_stops_nothing(server: RealServer) -> None:
 def test_a_reader_that_holds_the_life_does(server: RealServer) -> None:
     job_id = server.run("echo up; sleep 60")
     with server.stream("GET", f"/jobs/{job_id}/events?on_disconnect=cancel") as stream:
-        stream.until("up")
+        stream.until('"text": "up')
     assert server.ended(job_id)["cancellation"]["reason"] == "client_disconnected"
 
 
@@ -181,7 +181,7 @@ def test_a_page_of_another_site_cannot_hold_a_life(server: RealServer) -> None:
 
 def test_continue_survives_its_stream(server: RealServer) -> None:
     with execute(server, "echo up; read x", id="goes-on", on_disconnect="continue") as stream:
-        stream.until("up")
+        stream.until('"text": "up')
         # Only streams that hold a life beat fast.
         assert ": hb" not in stream.text
     assert server.ask("GET", "/jobs/goes-on").json["state"] == "running"
@@ -190,9 +190,9 @@ def test_continue_survives_its_stream(server: RealServer) -> None:
 
 def test_reconnect_grace(server: RealServer) -> None:
     with execute(server, "echo up; sleep 60", id="grace", reconnect_grace_s=20) as stream:
-        stream.until("up")
+        stream.until('"text": "up')
     with server.stream("GET", "/jobs/grace/events?on_disconnect=cancel&after=1") as again:
-        again.until("up")
+        again.until('"text": "up')
         assert server.job("grace")["state"] == "running"
         server.ask("POST", "/jobs/grace/cancel?wait=5")
 
@@ -201,7 +201,7 @@ def test_head_opens_no_stream_and_holds_nothing(server: RealServer) -> None:
     """Trap 21."""
     job_id = server.run("echo up; sleep 60")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
-        stream.until("up")
+        stream.until('"text": "up')
     for path in (f"/jobs/{job_id}/events?on_disconnect=cancel", f"/jobs/{job_id}/events", "/events"):
         reply = server.ask("HEAD", path)
         assert (reply.status, reply.headers["content-type"].split(";")[0]) == (200, "text/event-stream")
@@ -233,7 +233,7 @@ def test_many_streams_of_one_job(server: RealServer) -> None:
     streams = [server.stream("GET", f"/jobs/{job_id}/events") for _ in range(50)]
     opened = [stream.__enter__() for stream in streams]
     for stream in opened:
-        stream.until("up")
+        stream.until('"text": "up')
     server.ask("POST", f"/jobs/{job_id}/cancel")
     for stream in opened:
         assert "job.cancelled" in stream.read_to_end()

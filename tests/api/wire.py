@@ -5,6 +5,7 @@ Nothing here hides what goes over the wire: these tests are about closing, reset
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -123,9 +124,7 @@ class RealServer:
 
     def stream_request(self, body: Any) -> bytes:
         data = json.dumps(body).encode()
-        head = self.head(
-            "POST", "/execute/stream", "Content-Type: application/json", f"Content-Length: {len(data)}"
-        )
+        head = self.head("POST", "/execute/stream", "Content-Type: application/json", f"Content-Length: {len(data)}")
         return head + b"\r\n" + data
 
     @contextmanager
@@ -153,6 +152,12 @@ def connect(address: tuple[str, int], *, receive_buffer: int | None = None) -> s
     return sock
 
 
+def send_without_end(sock: socket.socket, data: bytes) -> None:
+    """Far more than anybody may buffer; ends by whatever the socket raises."""
+    for _ in range(200_000):
+        sock.sendall(data)
+
+
 @dataclass
 class RawStream:
     """A response read byte by byte. `text` is its body so far, without the chunked framing."""
@@ -173,6 +178,14 @@ class RawStream:
         """The body so far, once `text` is in it."""
         self._until(lambda: text in self.text)
         return self.text
+
+    def watch(self, text: str, seconds: float) -> bool:
+        """Read for so long. Whether `text` came."""
+        self.sock.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            self.until(text)
+        self.sock.settimeout(PATIENCE_S)
+        return text in self.text
 
     def read_to_end(self) -> str:
         self._until(lambda: self.ended)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.event_log import MAX_BYTES, MAX_EVENTS, Gap
+from supervisor.core.event_log import MAX_BYTES, MAX_EVENTS, Event, Gap
 from supervisor.core.model import State
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, types, until
 
@@ -112,7 +112,9 @@ def test_frames_that_a_job_forges_are_refused_and_nothing_breaks(
             record = await ended(submit(supervisor, "forged", line=line, times=6000 if len(line) == 1000 else 1))
             assert record.job.state is State.SUCCEEDED, record.job
             refused = [
-                json.loads(item.data) for item in record.log.read(0, 1000) if getattr(item, "type", "") == "job.log"
+                json.loads(item.data)
+                for item in record.log.read(0, 1000)
+                if isinstance(item, Event) and item.type == "job.log"
             ]
             assert refused[0]["message"] == "a frame of this job was refused"
 
