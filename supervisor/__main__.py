@@ -26,7 +26,8 @@ def _open_missing_streams() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, so it is `fd`
+            os.set_inheritable(fd, True)  # our own children need theirs just as much
             setattr(sys, name, os.fdopen(fd, "w" if fd else "r", closefd=False))
 
 

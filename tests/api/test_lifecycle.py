@@ -27,7 +27,7 @@ LOOKS_BEFORE_START_S = 0.8
 
 @contextmanager
 def serving(state_dir: Path, **settings: str) -> Iterator[subprocess.Popen[str]]:
-    env = server_environment(state_dir.parent / "home", **{f"DEADSTOP_{name}": v for name, v in settings.items()})
+    env = server_environment(Path("/nonexistent"), **{f"DEADSTOP_{name}": v for name, v in settings.items()})
     process = subprocess.Popen(
         serve_command(state_dir), env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -244,6 +244,9 @@ def test_a_third_signal_leaves_at_once_and_the_guardians_finish(tmp_path: Path) 
             assert time.monotonic() - began < 0.5
             assert not family.wait_gone(time.monotonic() + 2.0)
         assert "left at once" in server.log.read_text()
+    assert (tmp_path / "state" / "workspaces" / "stubborn").exists()
+    with real_server(tmp_path / "state"):
+        assert not (tmp_path / "state" / "workspaces" / "stubborn").exists()
 
 
 def test_a_client_that_reads_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:

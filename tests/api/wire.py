@@ -223,14 +223,16 @@ class RawStream:
             if not empty:
                 return
             self.head, self._raw = head.decode(), rest
+        pieces = []
         while not self.ended:
             size, newline, rest = self._raw.partition(b"\r\n")
             if not newline or len(rest) < int(size, 16) + 2:
-                return
+                break
             length = int(size, 16)
-            self.text += rest[:length].decode()
+            pieces.append(rest[:length].decode())
             self._raw = rest[length + 2 :]
             self.ended = length == 0
+        self.text += "".join(pieces)  # once: this text grows to megabytes
 
 
 @contextmanager
@@ -238,5 +240,4 @@ def real_server(state_dir: Path, **settings: str) -> Iterator[RealServer]:
     """Start the server on a free port, yield it when it says that it serves, and stop it."""
     env = {f"DEADSTOP_{name}": value for name, value in settings.items()}
     with running_server(state_dir, env=env | {"NO_COLOR": "1"}) as running:
-        token = settings.get("TOKEN") or running.token
-        yield RealServer(running.process, running.url, token, state_dir, running.stderr_path)
+        yield RealServer(running.process, running.url, running.token, state_dir, running.stderr_path)
