@@ -24,6 +24,7 @@ from runner.protocol import (
 )
 from runner.reporting import READ_BYTES
 from supervisor.containment.handle import Handle
+from supervisor.containment.level import Level
 from supervisor.containment.starter import StartedSet, StartFailed
 
 
@@ -125,6 +126,10 @@ class AttemptSet:
             started.discard()
             raise
         return cls(started, control, channel, (stdout, stderr), hello)
+
+    @property
+    def level(self) -> Level:
+        return self.started.plan.level
 
     def watch_exit(self, on_exit: Callable[[], None]) -> None:
         """Call `on_exit` once, when the guardian has ended, however that came."""

@@ -16,52 +16,51 @@ import signal
 import socket
 import time
 from dataclasses import replace
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event as SharedEvent
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 from runner import main as runner_main
 from runner.protocol import TO_GUARDIAN, Acknowledged, Ended, Hello, Signalled, Stop, decode, encode
 from supervisor.containment.ladder import GRACE_AFTER_TERMINATE_S, Ladder, Step
+from supervisor.containment.launch import Launched, launch, prepare
+from supervisor.containment.level import Plan
 from supervisor.containment.sweep import Sweep, reap_children
+from supervisor.containment.tracker import Tracker
 from supervisor.posix import prctl
 from supervisor.posix.proc import children
 
 KILL_ROUND_S = 0.002
 """Pause between two rounds of SIGKILL that found the same processes: the kernel is tearing them down."""
-TRACKER_BOUND_S = 0.1
-"""How long multiprocessing's resource tracker gets to end by itself; it needs about 20 ms."""
 SEND_BOUND_S = 1.0
 MAX_PIDS_REPORTED = 500
 
 
 def main(
-    event: SharedEvent, control: socket.socket, channel: socket.socket, stdout: Connection, stderr: Connection
+    plan: Plan,
+    event: SharedEvent,
+    control: socket.socket,
+    channel: socket.socket,
+    stdout: Connection,
+    stderr: Connection,
 ) -> NoReturn:
-    """Entry point of the child process. `control` leads to the supervisor, the rest is the runner's."""
+    """Entry point of the child process. `control` leads to the supervisor; `channel` and the pipes are the runner's."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    prctl.become_subreaper()
     prctl.set_dumpable(False)
     prctl.set_name("deadstop-guard")
+    prepare(plan)
     _close_all_but(control.fileno(), channel.fileno(), stdout.fileno(), stderr.fileno())
-    tracker_pid, tracker_fd = _start_private_tracker()
+    tracker = Tracker.start()
     acknowledge_read, acknowledge_write = os.pipe2(os.O_CLOEXEC)
-    guardian_pid = os.getpid()
-    runner_pid = os.fork()
-    if runner_pid == 0:
-        prctl.set_parent_death_signal(signal.SIGKILL)
-        if os.getppid() != guardian_pid:
-            os._exit(0)  # the guardian died before the line above
-        prctl.set_name("deadstop-runner")
-        runner_main.run(event, channel, (stdout.fileno(), stderr.fileno()), acknowledge_write, [tracker_fd])
+    outputs = (stdout.fileno(), stderr.fileno())
+    launched = launch(plan, lambda: runner_main.run(event, channel, outputs, acknowledge_write, [tracker.fd]))
     for end in (channel, stdout, stderr):
         end.close()
     os.close(acknowledge_write)
-    Guardian(control, acknowledge_read, runner_pid, tracker_pid, tracker_fd).run()
+    Guardian(control, acknowledge_read, launched, tracker).run()
     os._exit(0)
 
 
@@ -72,33 +71,16 @@ def _close_all_but(*keep: int) -> None:
         os.closerange(low + 1, high)
 
 
-def _start_private_tracker() -> tuple[int, int]:
-    """A resource tracker of the job's own, so that what the job leaves in /dev/shm is unlinked when it ends."""
-    tracker: Any = resource_tracker._resource_tracker
-    tracker._fd = tracker._pid = None
-    # It complains on stderr about what a job leaked; that is no concern of the server's log.
-    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    tracker.ensure_running()
-    os.dup2(stderr, 2)
-    os.close(stderr)
-    os.close(null)
-    return tracker._pid, tracker._fd
-
-
 class Guardian:
     """The loop: wait for orders, for the runner's acknowledgement and for children to end."""
 
-    def __init__(
-        self, control: socket.socket, acknowledge_fd: int, runner_pid: int, tracker_pid: int, tracker_fd: int
-    ) -> None:
+    def __init__(self, control: socket.socket, acknowledge_fd: int, launched: Launched, tracker: Tracker) -> None:
         self._control = control
         self._control.settimeout(SEND_BOUND_S)
         self._acknowledge_fd = acknowledge_fd
-        self._runner_pid = runner_pid
-        self._tracker_pid: int | None = tracker_pid
-        self._tracker_fd = tracker_fd
-        self._sweep = Sweep(os.getpid(), leave_out=frozenset({tracker_pid}))
+        self._launched = launched
+        self._tracker = tracker
+        self._sweep = Sweep(os.getpid(), leave_out=tracker.own_pids)
         self._ladder: Ladder | None = None
         self._reached = Step.ASK
         self._runner_status: int | None = None
@@ -118,12 +100,12 @@ class Guardian:
         self._poller = select.poll()
         for fd in (self._control.fileno(), self._acknowledge_fd, self._child_read):
             self._poller.register(fd, select.POLLIN)
-        self._tell(Hello(os.getpid(), self._runner_pid))
+        self._tell(Hello(os.getpid(), self._launched.runner_pid))
         while not self._is_empty():
             self._act()
             self._wait(self._timeout_ms())
         self._wait(0)  # a polite runner has acknowledged and ended before this process ran again
-        self._end_tracker()
+        self._tracker.end(self._child_read)
         # The proof itself: there is no child, not even a zombie. A child here would be a bug, so it is swept again.
         while not _has_no_child():
             self._sweep.kill()
@@ -143,11 +125,11 @@ class Guardian:
 
     def _is_empty(self) -> bool:
         for pid, status in reap_children().items():
-            if pid == self._runner_pid:
+            if pid == self._launched.child_pid:
                 self._runner_ended(status)
-            elif pid == self._tracker_pid:
-                self._tracker_pid = None  # the job killed it; what it tracked is lost, containment is not
-        return self._runner_gone_at is not None and set(children(os.getpid())) <= {self._tracker_pid}
+            elif pid == self._tracker.pid:
+                self._tracker.pid = None  # the job killed it; what it tracked is lost, containment is not
+        return self._runner_gone_at is not None and set(children(os.getpid())) <= {self._tracker.pid}
 
     def _runner_ended(self, status: int) -> None:
         now = time.monotonic()
@@ -235,7 +217,7 @@ class Guardian:
             self._ladder = replace(self._ladder, rss_bytes=self._sweep.rss_bytes())
         elif step is Step.KILL:
             pids = self._sweep.kill()
-            if self._reached < Step.KILL and self._runner_pid in pids:
+            if self._reached < Step.KILL and self._launched.runner_pid in pids:
                 self._leftovers = len(pids) - 1  # of a task that is done, if that is what is swept here
             self._report("SIGKILL", "killed", pids)
         self._reached = step
@@ -256,25 +238,6 @@ class Guardian:
             self._control.sendall(encode(frame))
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             self._lifeline = False
-
-    def _end_tracker(self) -> None:
-        """Close the tracker's pipe, whose last writer we are now, and wait for it to clean up and end."""
-        os.close(self._tracker_fd)
-        if self._tracker_pid is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._tracker_pid, signal.SIGCONT)
-        deadline = time.monotonic() + TRACKER_BOUND_S
-        while self._tracker_pid not in reap_children():
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                os.kill(self._tracker_pid, signal.SIGKILL)
-                os.waitpid(self._tracker_pid, 0)
-                return
-            # SIGCHLD wakes this; its byte may have been read already, hence the short bound.
-            select.select([self._child_read], [], [], min(left_s, 0.005))
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._child_read, 4096)
 
 
 def _has_no_child() -> bool:

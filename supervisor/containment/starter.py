@@ -27,6 +27,7 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Event as SharedEvent
 
 from supervisor.containment import environment, guardian
+from supervisor.containment.level import Level, Plan
 from supervisor.posix.pidfd import ignore_missing
 
 START_BOUND_S = 2.0
@@ -43,6 +44,7 @@ class StartFailed(Exception):
 class StartedSet:
     """{Event, guardian, runner}, not yet heard of. The Event was made first: a cause can always be told."""
 
+    plan: Plan
     event: SharedEvent
     process: ForkServerProcess
     control: socket.socket
@@ -83,8 +85,8 @@ class Starter:
         self._thread = threading.Thread(target=self._serve, name="deadstop-starter", daemon=True)
         self._thread.start()
 
-    def start_set(self) -> Future[StartedSet]:
-        """Ask for one set. The future fails with StartFailed."""
+    def start_set(self, level: Level) -> Future[StartedSet]:
+        """Ask for one set, contained at `level`. The future fails with StartFailed."""
         future: Future[StartedSet] = Future()
 
         def work() -> None:
@@ -93,7 +95,7 @@ class Starter:
             started: StartedSet | None = None
             failure = ""
             try:
-                started = self._start()
+                started = self._start(Plan(level))
             except Exception as exc:
                 failure = f"cannot start a process: {type(exc).__name__}: {exc}"
             if started is not None:
@@ -141,7 +143,7 @@ class Starter:
         while (work := self._requests.get()) is not None:
             work()
 
-    def _start(self) -> StartedSet:
+    def _start(self, plan: Plan) -> StartedSet:
         with environment.only(self._environment), _masked_main():
             event = self._context.Event()
             control, guardian_control = socket.socketpair()
@@ -150,7 +152,7 @@ class Starter:
             stderr, runner_stderr = self._context.Pipe(duplex=False)
             _lifelines.add(control)
             theirs = (guardian_control, runner_channel, runner_stdout, runner_stderr)
-            process = self._context.Process(target=guardian.main, args=(event, *theirs), daemon=False)
+            process = self._context.Process(target=guardian.main, args=(plan, event, *theirs), daemon=False)
             watchdog = threading.Timer(self._start_bound_s, _kill_forkserver)
             watchdog.daemon = True
             watchdog.start()
@@ -164,7 +166,7 @@ class Starter:
                 watchdog.cancel()
                 for end in theirs:
                     end.close()
-        return StartedSet(event, process, control, channel, stdout, stderr)
+        return StartedSet(plan, event, process, control, channel, stdout, stderr)
 
 
 @contextmanager

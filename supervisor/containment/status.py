@@ -4,34 +4,51 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from supervisor.containment.level import Level
+from supervisor.containment.levels import Levels
+
 
 @dataclass(frozen=True, slots=True)
 class ContainmentStatus:
-    """`why_not` names the levels that are not active and the reason."""
+    """`level` is the server's; `why_not` names the levels that are not active and the reason."""
 
-    level: str
+    level: Level
     covers: tuple[str, ...]
     not_covered: tuple[str, ...]
-    why_not: dict[str, str]
+    why_not: dict[Level, str]
 
 
-_NOT_IN_THIS_VERSION = "not available in this version"
-
-SUBREAPER = ContainmentStatus(
-    level="subreaper",
-    covers=(
-        "processes in other sessions and process groups (setsid)",
-        "daemons that double-fork, with or without an environment",
-        "processes that ignore SIGTERM, or are stopped",
-        "code that holds the interpreter lock or swallows every exception",
-        "death of the guardian, or of the server, by SIGKILL",
-    ),
-    not_covered=(
-        "tasks in uninterruptible sleep (state D): they end when the kernel lets them",
-        "work that was handed to another daemon: docker, cron, at, systemd-run",
-        "processes of another user (sudo, setuid) that the server may not signal",
-        "fork storms that fork faster than /proc can be swept",
-        "SIGKILL of the server and a guardian in the same moment",
-    ),
-    why_not={"cgroup": _NOT_IN_THIS_VERSION, "pidns": _NOT_IN_THIS_VERSION, "pgroup": "subreaper covers more"},
+_TREE = (
+    "processes in other sessions and process groups (setsid)",
+    "daemons that double-fork, with or without an environment",
+    "processes that ignore SIGTERM, or are stopped",
+    "code that holds the interpreter lock or swallows every exception",
+    "death of the guardian, or of the server, by SIGKILL",
 )
+_NEVER = (
+    "tasks in uninterruptible sleep (state D): they end when the kernel lets them",
+    "work that was handed to another daemon: docker, cron, at, systemd-run",
+)
+_ONLY_SIGNALS = (
+    "processes of another user (sudo, setuid) that the server may not signal",
+    "fork storms that fork faster than /proc can be swept",
+)
+_DOUBLE_KILL = "SIGKILL of the server and a guardian in the same moment"
+
+
+def status_of(levels: Levels) -> ContainmentStatus:
+    """The words for a server that has these levels."""
+    inactive = [level for level in Level if level is not levels.default]
+    return ContainmentStatus(
+        level=levels.default,
+        covers=_TREE,
+        not_covered=(*_ONLY_SIGNALS, _DOUBLE_KILL, *_NEVER),
+        why_not={level: levels.why_not.get(level) or _not_needed(level, levels.default) for level in inactive},
+    )
+
+
+def _not_needed(level: Level, active: Level) -> str:
+    ranks = list(Level)
+    if ranks.index(level) < ranks.index(active):
+        return f"{active} covers more"
+    return "available when a job or the setting CONTAINMENT asks for it"

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
 from concurrent.futures import Future
 
 import structlog
 
 from supervisor.containment.attempt_set import AttemptSet
 from supervisor.containment.backstop import reap
+from supervisor.containment.level import Level
 from supervisor.containment.starter import START_BOUND_S, StartedSet, Starter, StartFailed
 
 RETRY_S = 0.25
@@ -25,9 +27,10 @@ log = structlog.get_logger()
 class WarmPool:
     """Keeps `size` sets ready and starts more for those who wait. Belongs to the event loop."""
 
-    def __init__(self, starter: Starter, size: int) -> None:
+    def __init__(self, starter: Starter, size: int, level: Level) -> None:
         self._starter = starter
         self._size = size
+        self._level = level
         self._ready: deque[AttemptSet] = deque()
         self._waiting: deque[asyncio.Future[AttemptSet]] = deque()
         self._starting = 0
@@ -42,9 +45,18 @@ class WarmPool:
     def ready(self) -> int:
         return len(self._ready)
 
-    def request(self) -> asyncio.Future[AttemptSet]:
-        """The next set, in the order of asking. Cancel the future to give the place up."""
+    def request(self, level: Level) -> asyncio.Future[AttemptSet]:
+        """The next set, in the order of asking. Cancel the future to give the place up.
+
+        Only sets of the server's own level are kept warm; one of another level is started for whoever asks.
+        """
         future: asyncio.Future[AttemptSet] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.cancel()
+            return future
+        if level is not self._level:
+            self._spawn(self._start_cold(level, future))
+            return future
         if self._ready:
             future.set_result(self._ready.popleft())
         else:
@@ -53,8 +65,8 @@ class WarmPool:
         return future
 
     async def take(self) -> AttemptSet:
-        """The next set. One that arrives together with a cancellation goes back."""
-        future = self.request()
+        """The next set of the server's level. One that arrives together with a cancellation goes back."""
+        future = self.request(self._level)
         try:
             return await future
         except asyncio.CancelledError:
@@ -64,7 +76,7 @@ class WarmPool:
 
     def give_back(self, unused: AttemptSet) -> None:
         """A set that was never handed a job."""
-        if unused.guardian.ended:
+        if unused.guardian.ended or unused.level is not self._level:
             self.retire(unused)
         else:
             self._deliver(unused)
@@ -77,28 +89,48 @@ class WarmPool:
             if self._closed:
                 return
             self._starting += 1
-            task = asyncio.get_running_loop().create_task(self._start_one())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._start_warm())
 
-    async def _start_one(self) -> None:
+    def _spawn(self, start: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(start)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start_warm(self) -> None:
         try:
-            ready = await self._start_and_meet()
-        except StartFailed as exc:
-            self.last_error = str(exc)
-            log.warning("start_failed", error=str(exc))
-            await asyncio.sleep(RETRY_S)
-        else:
-            self.last_error = None
-            self.guardian_pids.add(ready.guardian.pid)
-            ready.watch_exit(lambda: self._lost(ready))
-            self._deliver(ready)
+            ready = await self._start_one(self._level)
+            if ready is not None:
+                self._deliver(ready)
         finally:
             self._starting -= 1
         self.fill()
 
-    async def _start_and_meet(self) -> AttemptSet:
-        future = self._starter.start_set()
+    async def _start_cold(self, level: Level, future: asyncio.Future[AttemptSet]) -> None:
+        while not future.done():
+            ready = await self._start_one(level)
+            if ready is None:
+                continue
+            if future.done():
+                self._lost(ready)
+            else:
+                future.set_result(ready)
+
+    async def _start_one(self, level: Level) -> AttemptSet | None:
+        """A set that is ready; None after a failure and a pause."""
+        try:
+            ready = await self._start_and_meet(level)
+        except StartFailed as exc:
+            self.last_error = str(exc)
+            log.warning("start_failed", error=str(exc), level=str(level))
+            await asyncio.sleep(RETRY_S)
+            return None
+        self.last_error = None
+        self.guardian_pids.add(ready.guardian.pid)
+        ready.watch_exit(lambda: self._lost(ready))
+        return ready
+
+    async def _start_and_meet(self, level: Level) -> AttemptSet:
+        future = self._starter.start_set(level)
         try:
             started = await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from supervisor.containment.handle import Survivor
+from supervisor.containment.level import Level
 
 Json = Any
 """A JSON value: dict, list, str, int, float, bool or None."""
@@ -150,12 +151,15 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request with an id, at one moment. `phase` is what the task is doing, None before it runs."""
+    """One request with an id, at one moment.
+
+    `containment` is the level that it is held at; `phase` is what the task is doing, None before it runs.
+    """
 
     id: str
     request: JobRequest
     created_at: datetime
-    containment: str
+    containment: Level
     state: State = State.QUEUED
     phase: str | None = None
     started_at: datetime | None = None

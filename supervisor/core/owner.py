@@ -127,7 +127,7 @@ class Owner:
         return self.record.job.state is State.QUEUED
 
     async def _get_set(self) -> AttemptSet | None:
-        place = self._services.pool.request()
+        place = self._services.pool.request(self.record.job.containment)
         wanted = await self._unless_stopped(place)
         if place.cancelled():
             if wanted:

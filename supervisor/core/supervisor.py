@@ -18,8 +18,11 @@ import structlog
 from supervisor.config import Settings
 from supervisor.containment.backstop import Backstop
 from supervisor.containment.environment import passed_environment
+from supervisor.containment.level import Level
+from supervisor.containment.levels import Levels, LevelUnavailable
+from supervisor.containment.probe import probe
 from supervisor.containment.starter import Starter
-from supervisor.containment.status import SUBREAPER, ContainmentStatus
+from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
 from supervisor.core import processes
 from supervisor.core.admission import Admission
@@ -55,7 +58,6 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.accepting = False
-        self.containment: ContainmentStatus = SUBREAPER
         self.feed = Feed()
         self._registry = Registry()
         self._admission = Admission(settings.max_running, settings.max_queued)
@@ -69,21 +71,25 @@ class Supervisor:
     async def __aenter__(self) -> Self:
         """Begin: warm sets, the description of tasks and the self-test go on in the background.
 
-        Raises StartupError when STATE_DIR cannot be used.
+        Raises StartupError when STATE_DIR or the level of CONTAINMENT cannot be used.
         """
         try:
             self._workspaces.open()
         except OSError as exc:
             raise StartupError(f"cannot use state folder {self.settings.state_dir}: {exc.strerror}") from exc
         self._stack.callback(self._workspaces.close)
-        prctl.become_subreaper()
+        try:
+            self._levels = await self._choose_levels()
+        except StartupError:
+            await self._stack.aclose()
+            raise
         prctl.set_dumpable(False)
         if self.settings.tasks and os.getcwd() not in sys.path:  # noqa: PTH109
             # Task modules live where the server was started; last, so that they shadow nothing of ours.
             sys.path.append(os.getcwd())  # noqa: PTH109
         starter = Starter(self._environment)
         self._stack.callback(starter.close)
-        self._pool = WarmPool(starter, self.settings.warm)
+        self._pool = WarmPool(starter, self.settings.warm, self._levels.default)
         self._stack.push_async_callback(self._pool.close)
         self._services = Services(
             pool=self._pool,
@@ -99,6 +105,15 @@ class Supervisor:
         self._pool.fill()
         self.accepting = True
         return self
+
+    async def _choose_levels(self) -> Levels:
+        why_not = await asyncio.to_thread(probe)
+        try:
+            levels = Levels.choose(self.settings.containment, why_not)
+        except LevelUnavailable as exc:
+            raise StartupError(f"cannot use DEADSTOP_CONTAINMENT: {exc}") from None
+        log.info("containment", level=str(levels.default), unavailable=[str(level) for level in levels.why_not])
+        return levels
 
     async def __aexit__(self, *_: object) -> None:
         await self.shutdown(force=True)
@@ -116,16 +131,13 @@ class Supervisor:
             return known, False
         if not self.accepting:
             raise NotReady("cannot take the job: the server is shutting down", 5)
-        if request.containment not in (None, "auto", self.containment.level):
-            raise InvalidRequest.at(
-                "containment", f"this server runs jobs at level {self.containment.level}; leave it out or say auto"
-            )
+        level = self._level_for(request)
         module = self._catalog.check(request.task, request.input)
         job = Job(
             id=request.id or secrets.token_hex(8),
             request=request,
             created_at=datetime.now(UTC),
-            containment=self.containment.level,
+            containment=level,
         )
         early = self._registry.take_early_cancel(job.id, token)
         place = None if early is not None else self._admission.enter()
@@ -139,6 +151,12 @@ class Supervisor:
             self._owners[job.id] = owner
             self._tasks.create_task(owner.run(place), name=f"job {job.id}")
         return record, True
+
+    def _level_for(self, request: JobRequest) -> Level:
+        try:
+            return self._levels.for_job(request.containment)
+        except LevelUnavailable as exc:
+            raise InvalidRequest.at("containment", str(exc)) from None
 
     def record(self, job_id: str) -> Record:
         """Raises NotFound."""
@@ -204,6 +222,11 @@ class Supervisor:
         self._registry.trim()
 
     # --- the server itself
+
+    @property
+    def containment(self) -> ContainmentStatus:
+        """The server's level of containment, in words."""
+        return status_of(self._levels)
 
     def tasks(self) -> list[TaskDescription]:
         """Raises NotReady while task modules are being described."""

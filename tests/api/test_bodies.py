@@ -99,7 +99,7 @@ def test_whole_surrogate_pairs_are_text(server: RealServer) -> None:
         ({"lease_s": 3}, "lease_s"),
         ({"keep_files": True}, "keep_files"),
         ({"keep_files": 0}, "keep_files"),
-        ({"containment": "cgroup"}, "containment"),
+        ({"containment": "pidns"}, "containment"),
         ({"containment": "handcuffs"}, "containment"),
         ({"containment": 3}, "containment"),
         ({"reconnect_grace_s": -1}, "reconnect_grace_s"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.containment.handle import Survivor
+from supervisor.containment.level import Level
 from supervisor.core.facts import (
     Acknowledged,
     Began,
@@ -36,7 +37,7 @@ GONE = Gone(Proof.ECHILD, BROKEN, processes_seen=3, gone_ms=40.0, workspace_remo
 
 
 def a_life(timeout_s: float | None = None) -> Life:
-    return Life(Job("j", JobRequest("demo", {}, timeout_s=timeout_s), NOW, "subreaper"))
+    return Life(Job("j", JobRequest("demo", {}, timeout_s=timeout_s), NOW, Level.SUBREAPER))
 
 
 def cancel(reason: Reason = Reason.API, *, force: bool = False) -> CancelRequested:

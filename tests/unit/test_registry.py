@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from supervisor.containment.level import Level
 from supervisor.core.admission import Admission
 from supervisor.core.event_log import Event
 from supervisor.core.model import Cause, Job, JobRequest, Reason, State
@@ -19,7 +20,7 @@ def ignore(_event: Event) -> None:
 
 
 def a_record(job_id: str, request: JobRequest | None = None, state: State = State.QUEUED) -> Record:
-    return Record(Job(job_id, request or JobRequest("demo", {}, id=job_id), NOW, "subreaper", state=state), ignore)
+    return Record(Job(job_id, request or JobRequest("demo", {}, id=job_id), NOW, Level.SUBREAPER, state=state), ignore)
 
 
 def a_cause(*, force: bool = False) -> Cause:

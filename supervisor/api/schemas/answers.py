@@ -292,7 +292,7 @@ def health_json(
             "level": containment.level,
             "covers": list(containment.covers),
             "not_covered": list(containment.not_covered),
-            "why_not": dict(containment.why_not),
+            "why_not": {str(level): reason for level, reason in containment.why_not.items()},
         },
         "checks": checks_json(checks),
         "counts": {state.value: count for state, count in counts.items()},

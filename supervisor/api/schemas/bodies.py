@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from supervisor.config import CONTAINMENT_LEVELS
 from supervisor.core.model import JobRequest, OnDisconnect
 from supervisor.errors import FieldError, InvalidRequest
 
@@ -19,16 +20,15 @@ MAX_TASK_NAME = 200
 MAX_REASON = 200
 MIN_BUDGET_S = 0.2
 MAX_RECONNECT_GRACE_S = 3600.0
-LEVELS = frozenset({"auto", "subreaper", "cgroup", "pidns", "pgroup"})
-AVAILABLE_LEVELS = ("auto", "subreaper")
 
 
 def _known_level(level: str) -> str:
-    if level in AVAILABLE_LEVELS:
+    # Whether this server has it, the core knows.
+    if level in CONTAINMENT_LEVELS:
         return level
-    usable = " or ".join(AVAILABLE_LEVELS)
-    what = "is not available in this version" if level in LEVELS else "is no containment level"
-    raise PydanticCustomError("level", f"{level!r} {what}; use {usable}")
+    raise PydanticCustomError(
+        "level", f"{level[:80]!r} is no containment level; use one of {', '.join(CONTAINMENT_LEVELS)}"
+    )
 
 
 def _unsupported(*harmless: object) -> Any:

@@ -1,0 +1,29 @@
+"""How strongly an attempt is held: the levels, and the plan that its guardian is started with.
+
+Light on purpose: the forkserver loads it, and every guardian unpickles a plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """From the weakest to the strongest. Each one stacks on those before it that the machine has."""
+
+    PGROUP = "pgroup"
+    SUBREAPER = "subreaper"
+    CGROUP = "cgroup"
+    PIDNS = "pidns"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one guardian does to hold its job. `leaf` is the folder of the attempt's own cgroup.
+
+    It is there at level cgroup, and at level pidns when the machine has cgroups.
+    """
+
+    level: Level
+    leaf: str | None = None

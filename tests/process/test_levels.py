@@ -1,0 +1,52 @@
+"""The plumbing of levels: from the setting or the job's wish to the guardian."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+from supervisor.containment.environment import passed_environment
+from supervisor.containment.level import Level
+from supervisor.containment.probe import probe_subreaper
+from supervisor.containment.starter import Starter
+from supervisor.containment.warm import WarmPool
+from supervisor.posix.prctl import become_subreaper
+from tests.support.core import scenario, until
+
+
+def test_a_job_of_another_level_starts_cold(tmp_path: Path) -> None:
+    async def body() -> None:
+        starter = Starter(passed_environment())
+        pool = WarmPool(starter, 1, Level.SUBREAPER)
+        try:
+            pool.fill()
+            await until(lambda: pool.ready == 1)
+            other = await asyncio.wait_for(pool.request(Level.CGROUP), 5)
+            assert (other.level, pool.ready) == (Level.CGROUP, 1)
+            pool.give_back(other)  # unused, but of no use to anybody else
+            assert pool.ready == 1
+            own = await asyncio.wait_for(pool.request(Level.SUBREAPER), 5)
+            assert own.level is Level.SUBREAPER
+            pool.give_back(own)
+        finally:
+            await pool.close()
+            starter.close()
+
+    scenario(body)
+
+
+def test_orphans_come_to_a_subreaper() -> None:
+    assert probe_subreaper() is None
+
+
+def test_the_probe_fails_where_orphans_go_elsewhere() -> None:
+    """Its negative control: in a process that is no subreaper, because the call that makes it one does nothing."""
+    assert become_subreaper()  # the orphan of the process below comes here, and ends by itself
+    script = (
+        "from supervisor.containment import probe; from supervisor.posix import prctl; "
+        "prctl.become_subreaper = lambda: True; print(probe.probe_subreaper())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
+    assert "did not come to the server" in done.stdout
