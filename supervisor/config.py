@@ -18,13 +18,13 @@ from pydantic_settings import (
 )
 
 from supervisor.errors import StartupError
+from supervisor.tokens import NamedToken, check_sendable, parse_tokens
 
 ENV_PREFIX = "DEADSTOP_"
 
 CONTAINMENT_LEVELS = ("auto", "pgroup", "subreaper", "cgroup", "pidns")
 
 LATER = {
-    "TOKENS": "named tokens with scopes",
     "RUN_AS": "running jobs as another user",
     "STUCK_AFTER_S": "stuck rules",
     "STUCK_NO_EVENT_S": "stuck rules",
@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8700
     state_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_state_path("deadstop")))
     token: SecretStr | None = None
+    tokens: Annotated[tuple[NamedToken, ...], NoDecode] = ()
+    """More tokens, with names, scopes and limits; see `supervisor.tokens`."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     max_running: Annotated[int, Field(ge=1, le=10_000)] = 64
     max_queued: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
@@ -48,13 +50,15 @@ class Settings(BaseSettings):
     warm: Annotated[int, Field(ge=0, le=256)] = 2
     containment: str = "auto"
     tasks: Annotated[tuple[str, ...], NoDecode] = ()
+    tasks_off: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names of tasks that nobody may run, built-in ones too."""
     engine: str = "local"
     pass_env: Annotated[tuple[str, ...], NoDecode] = ()
     """Names of variables that jobs get besides the allow-list."""
     vanished_after_s: Annotated[float, Field(ge=0.2, le=600)] = 1.0
     """How long sent bytes may stay unacknowledged before a peer counts as vanished (TCP_USER_TIMEOUT)."""
 
-    @field_validator("allowed_hosts", "tasks", "pass_env", mode="before")
+    @field_validator("allowed_hosts", "tasks", "tasks_off", "pass_env", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -80,14 +84,24 @@ class Settings(BaseSettings):
     @classmethod
     def _token_is_sendable(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            text = value.get_secret_value()
-            if not text or not text.isascii() or not text.isprintable() or " " in text:
-                raise ValueError("must be printable ASCII without spaces, and not empty")
+            check_sendable(value)
         return value
+
+    @field_validator("tokens", mode="before")
+    @classmethod
+    def _parse_tokens(cls, value: Any) -> tuple[NamedToken, ...]:
+        return parse_tokens(value)
+
+    @model_validator(mode="after")
+    def _tokens_are_distinct(self) -> Settings:
+        for named in self.tokens:
+            if self.token is not None and named.token.get_secret_value() == self.token.get_secret_value():
+                raise ValueError(f"the token {named.name} of DEADSTOP_TOKENS is the one of DEADSTOP_TOKEN")
+        return self
 
     @model_validator(mode="after")
     def _open_door_needs_key(self) -> Settings:
-        if not is_loopback(self.host) and self.token is None:
+        if not is_loopback(self.host) and self.token is None and not self.tokens:
             raise ValueError(f"host {self.host} is reachable from outside: set DEADSTOP_TOKEN as well")
         return self
 

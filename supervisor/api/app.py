@@ -22,9 +22,10 @@ from supervisor.errors import DeadstopError
 
 
 def create_app(supervisor: Supervisor, *, token: str, gate: Gate) -> Starlette:
-    """The ASGI application over `supervisor`. Who brings `token` may do everything."""
+    """The ASGI application over `supervisor`. Who brings `token` may do everything, those of TOKENS what their
+    scopes say."""
     leave_shutdown_to_the_gate()
-    auth = Auth(token)
+    auth = Auth(token, supervisor.settings.tokens)
     # Somebody who set HOST to an address means to be reached by it.
     hosts = AllowedHosts((*supervisor.settings.allowed_hosts, supervisor.settings.host))
     document = openapi.document()

@@ -1,7 +1,8 @@
 """What every request passes before a handler sees it, in a fixed order.
 
-Host (421), token (401), Origin on unsafe methods (403), content type (415), size (413). Pure ASGI: middleware that
-wraps requests in tasks of its own would hide a client's leaving from the streams behind it.
+Host (421), token (401), its scope (403), Origin on unsafe methods (403), the token's rate (429), content type (415),
+size (413). Pure ASGI: middleware that wraps requests in tasks of its own would hide a client's leaving from the
+streams behind it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Iterator
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from supervisor.api.auth import Auth
+from supervisor.api.access import PROBES, SAFE_METHODS, is_never_limited, needed_scope, needs_token
+from supervisor.api.auth import Auth, Principal
 from supervisor.api.hosts import AllowedHosts, same_origin
+from supervisor.api.limits import RequestRate
 from supervisor.api.pages import Pages
 from supervisor.api.problems import Kind, Problem
 
@@ -21,10 +24,6 @@ MAX_BODY_BYTES = 1024 * 1024
 BODY_BOUND_S = 10.0
 """How long a body may take to arrive."""
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-PROBES = frozenset({"/livez", "/readyz"})
-"""Free of Host and token: load balancers and kubelets have neither."""
-WITHOUT_TOKEN = PROBES | {"/session"}
 PAGES = frozenset({"/", "/docs"})
 """Where a browser without a session gets the sign-in page instead of a problem document."""
 
@@ -49,6 +48,7 @@ class Doors:
         self._auth = auth
         self._hosts = hosts
         self._pages = pages
+        self._rate = RequestRate()
         self._body_bound_s = body_bound_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,9 +60,15 @@ class Doors:
         headers = Headers(raw=scope["headers"])
         try:
             self._check_host(scope, headers)
-            self._check_token(scope, headers)
+            principal = self._check_token(headers) if needs_token(scope["path"]) else None
+            if principal is not None:
+                scope["deadstop.principal"] = principal
+                _check_scope(scope, principal)
             if scope["method"] not in SAFE_METHODS:
                 check_origin(headers)
+            if principal is not None and not is_never_limited(scope["path"]):
+                self._rate.spend(principal)
+            if scope["method"] not in SAFE_METHODS:
                 async with asyncio.timeout(self._body_bound_s):
                     receive = _replay(await _read_body(headers, receive), receive)
         except Problem as problem:
@@ -85,17 +91,12 @@ class Doors:
                 Kind.WRONG_HOST, f"this server does not answer for {name}; add the name to DEADSTOP_ALLOWED_HOSTS"
             )
 
-    def _check_token(self, scope: Scope, headers: Headers) -> None:
-        if scope["path"] in WITHOUT_TOKEN:
-            return
+    def _check_token(self, headers: Headers) -> Principal:
         given = [value for name, value in headers.raw if name == b"authorization"]
-        if given and self._auth.header_fits(given):
-            scope["deadstop.caller"] = self._auth.caller
-            return
         cookies = [value for name, value in headers.raw if name == b"cookie"]
-        if not given and self._auth.session_fits(cookies):
-            scope["deadstop.caller"] = self._auth.caller
-            return
+        principal = self._auth.by_header(given) if given else self._auth.by_session(cookies)
+        if principal is not None:
+            return principal
         detail = (
             "the token is wrong; the right one is in the file `token` in the server's STATE_DIR"
             if given
@@ -112,6 +113,15 @@ class Doors:
             # The rest of the body never comes, or may never come: what follows could not be told from it.
             response.headers["Connection"] = "close"
         await response(scope, receive, send)
+
+
+def _check_scope(scope: Scope, principal: Principal) -> None:
+    needed = needed_scope(scope["method"], scope["path"])
+    if needed is not None and not principal.may(needed):
+        has = ", ".join(sorted(principal.scopes))
+        raise Problem(
+            Kind.MISSING_SCOPE, f"this needs a token with the scope {needed}; {principal.name!r} has only {has}"
+        )
 
 
 def check_origin(headers: Headers) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,8 +12,9 @@ from starlette.responses import Response
 from supervisor.api import queries
 from supervisor.api.doors import check_origin
 from supervisor.api.jobs import asked_job
+from supervisor.api.limits import StreamPlace
 from supervisor.api.responses import JsonResponse
-from supervisor.api.service import caller_of, peer_of, service_of
+from supervisor.api.service import caller_of, peer_of, principal_of, service_of
 from supervisor.api.sse import EventStream, Hold, all_events, job_events
 from supervisor.core.event_log import EventLog, Gap
 from supervisor.core.model import OnDisconnect
@@ -21,12 +24,13 @@ from supervisor.core.registry import Record
 async def execute_stream(request: Request) -> Response:
     """Create a job and stream it. Nothing is awaited between the submit and the response."""
     asked = await asked_job(request)
-    record, _ = service_of(request).supervisor.submit(asked, token=caller_of(request))
-    return _stream(request, record, 0, holds=record.job.request.on_disconnect is OnDisconnect.CANCEL)
+    with _place(request) as place:
+        record, _ = service_of(request).supervisor.submit(asked, caller=caller_of(request))
+        return _stream(request, place, record, 0, holds=record.job.request.on_disconnect is OnDisconnect.CANCEL)
 
 
 async def of_job(request: Request) -> Response:
-    record = service_of(request).supervisor.record(queries.job_id(request))
+    record = service_of(request).supervisor.record(queries.job_id(request), caller_of(request))
     after = queries.resume_after(request)
     holds = queries.holds_life(request)
     # A number that was never given out (of another job that had this id, say) tells nothing: go on from now.
@@ -38,22 +42,35 @@ async def of_job(request: Request) -> Response:
     if holds:
         # The only GET that can change something, by leaving: a page of another site must not be able to.
         check_origin(request.headers)
-    return _stream(request, record, after, holds=holds)
+    with _place(request) as place:
+        return _stream(request, place, record, after, holds=holds)
 
 
 async def of_all(request: Request) -> Response:
     service = service_of(request)
-    return EventStream(all_events(service.supervisor.feed, service.gate))
+    with _place(request) as place:
+        return EventStream(all_events(service.supervisor.feed, service.gate, caller_of(request)), place)
 
 
-def _stream(request: Request, record: Record, after: int, *, holds: bool) -> Response:
+@contextmanager
+def _place(request: Request) -> Iterator[StreamPlace]:
+    """A place among the token's streams, for the response that is made in the block. Raises Problem (429)."""
+    place = service_of(request).streams.enter(principal_of(request))
+    try:
+        yield place
+    except BaseException:
+        place.leave()
+        raise
+
+
+def _stream(request: Request, place: StreamPlace, record: Record, after: int, *, holds: bool) -> Response:
     service = service_of(request)
     chunks = job_events(record.log, after, service.gate)
     if not holds or request.method == "HEAD":
-        return EventStream(chunks)
+        return EventStream(chunks, place)
     hold = Hold(service.supervisor, record, peer_of(request))
     try:
-        return EventStream(chunks, hold=hold)
+        return EventStream(chunks, place, hold=hold)
     except BaseException:
         hold.release()
         raise

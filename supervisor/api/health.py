@@ -9,7 +9,7 @@ import supervisor
 from supervisor.api import queries
 from supervisor.api.responses import JsonResponse
 from supervisor.api.schemas.answers import health_json, readiness_json
-from supervisor.api.service import service_of
+from supervisor.api.service import caller_of, service_of
 
 RETRY_AFTER_S = 1
 
@@ -34,4 +34,6 @@ async def readyz(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """Always 200: the words are in the body. Those who want a status code ask /readyz."""
     core = service_of(request).supervisor
-    return JsonResponse(health_json(supervisor.__version__, core.containment, core.checks(), core.counts()))
+    return JsonResponse(
+        health_json(supervisor.__version__, core.containment, core.checks(), core.counts(caller_of(request)))
+    )

@@ -28,7 +28,7 @@ MAX_PAGE_BYTES = 4 * 1024 * 1024
 
 async def create(request: Request) -> Response:
     supervisor = service_of(request).supervisor
-    record, created = supervisor.submit(await asked_job(request), token=caller_of(request))
+    record, created = supervisor.submit(await asked_job(request), caller=caller_of(request))
     headers = {"Location": f"/jobs/{record.job.id}"}
     return JsonResponse(job_json(record), 202 if created else 200, headers)
 
@@ -41,7 +41,7 @@ async def asked_job(request: Request) -> JobRequest:
 
 async def list_jobs(request: Request) -> Response:
     wanted = queries.job_filter(request)
-    records = matching(service_of(request).supervisor.records(), wanted)
+    records = matching(service_of(request).supervisor.records(caller_of(request)), wanted)
     page: list[bytes] = []
     page_bytes = 0
     last: Record | None = None
@@ -77,7 +77,8 @@ def _behind(records: list[Record], position: Position | None) -> list[Record]:
 
 
 async def show(request: Request) -> Response:
-    return JsonResponse(job_json(service_of(request).supervisor.record(queries.job_id(request))))
+    record = service_of(request).supervisor.record(queries.job_id(request), caller_of(request))
+    return JsonResponse(job_json(record))
 
 
 async def cancel(request: Request) -> Response:
@@ -87,7 +88,7 @@ async def cancel(request: Request) -> Response:
     job_id = queries.job_id(request)
     wait_s = queries.wait_s(request)
     cause = _cause(await request.body(), detected, service.supervisor.settings.cancel_budget_s)
-    record = service.supervisor.cancel(job_id, cause, token=caller_of(request))
+    record = service.supervisor.cancel(job_id, cause, caller=caller_of(request))
     if record is None:
         return JsonResponse(unknown_job_json(job_id), 202)
     if wait_s > 0:
@@ -111,10 +112,10 @@ def _cause(body: bytes, detected: float, max_budget_s: float) -> Cause:
 
 
 async def forget(request: Request) -> Response:
-    service_of(request).supervisor.forget(queries.job_id(request))
+    service_of(request).supervisor.forget(queries.job_id(request), caller_of(request))
     return Response(status_code=204)
 
 
 async def processes(request: Request) -> Response:
-    rows = await service_of(request).supervisor.processes(queries.job_id(request))
+    rows = await service_of(request).supervisor.processes(queries.job_id(request), caller_of(request))
     return JsonResponse(processes_json(rows))

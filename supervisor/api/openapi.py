@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 import supervisor
+from supervisor.api.access import SAFE_METHODS, is_never_limited, needed_scope
 from supervisor.api.operations import OPERATIONS, SSE, Answer, Operation
 from supervisor.api.problems import MEDIA_TYPE, SHAPES, Kind
 from supervisor.api.schemas import bodies
@@ -58,13 +59,16 @@ def _operation(operation: Operation, references: dict[Any, dict[str, Any]]) -> d
         "description": operation.about,
         "parameters": _parameters(operation),
         "responses": {str(answer.status): _answer(answer, references) for answer in operation.answers}
-        | {str(SHAPES[kind].status): _problem(kind, references) for kind in _problems(operation)},
+        | _refusals(operation, references),
     }
     if operation.body is not None:
         content = {"application/json": {"schema": references[operation.body]}}
         described["requestBody"] = {"required": operation.body_required, "content": content}
     if operation.open:
         described["security"] = []
+    else:
+        scope = needed_scope(operation.method, operation.path)
+        described["x-scope"] = "any" if scope is None else str(scope)
     return described
 
 
@@ -93,13 +97,17 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _problems(operation: Operation) -> list[Kind]:
     """Those that the operation names, and those of the doors that it stands behind."""
-    kinds = set(operation.problems)
+    kinds = set(operation.problems) | {Kind.HEADERS_TOO_LARGE}
     if not operation.path.endswith(("/livez", "/readyz")):
         kinds.add(Kind.WRONG_HOST)
     if not operation.open:
         kinds.add(Kind.UNAUTHORIZED)
-    if operation.method not in {"GET", "HEAD"}:
-        kinds |= {Kind.FORBIDDEN_ORIGIN, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.TOO_LARGE}
+        if needed_scope(operation.method, operation.path) is not None:
+            kinds.add(Kind.MISSING_SCOPE)
+        if not is_never_limited(operation.path):
+            kinds.add(Kind.TOO_MANY_REQUESTS)
+    if operation.method not in SAFE_METHODS:
+        kinds |= {Kind.FORBIDDEN_ORIGIN, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.TOO_LARGE, Kind.REQUEST_TIMEOUT}
     return sorted(kinds, key=lambda kind: SHAPES[kind].status)
 
 
@@ -112,5 +120,10 @@ def _answer(answer: Answer, references: dict[Any, dict[str, Any]]) -> dict[str, 
     return described
 
 
-def _problem(kind: Kind, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    return {"description": SHAPES[kind].meaning, "content": {MEDIA_TYPE: {"schema": references[ProblemJson]}}}
+def _refusals(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """Status → problem. Where two problems share a status, their `type` tells them apart."""
+    meanings: dict[str, list[str]] = {}
+    for kind in _problems(operation):
+        meanings.setdefault(str(SHAPES[kind].status), []).append(f"`{kind}`: {SHAPES[kind].meaning}")
+    content = {MEDIA_TYPE: {"schema": references[ProblemJson]}}
+    return {status: {"description": " ".join(words), "content": content} for status, words in meanings.items()}

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     BAD_REQUEST = "bad-request"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN_ORIGIN = "forbidden-origin"
+    MISSING_SCOPE = "missing-scope"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     REQUEST_TIMEOUT = "request-timeout"
@@ -47,6 +48,8 @@ class Kind(StrEnum):
     WRONG_HOST = "wrong-host"
     INVALID = "invalid"
     QUEUE_FULL = "queue-full"
+    TOO_MANY_REQUESTS = "too-many-requests"
+    HEADERS_TOO_LARGE = "headers-too-large"
     INTERNAL = "internal"
     NOT_READY = "not-ready"
 
@@ -57,9 +60,12 @@ SHAPES: dict[Kind, _Shape] = {
     Kind.FORBIDDEN_ORIGIN: _Shape(
         403, "Forbidden origin", "A page of another origin tried to change something here. Command lines send none."
     ),
+    Kind.MISSING_SCOPE: _Shape(
+        403, "Scope missing", "The token is good, but not for this: it needs another scope (`submit`, `read`, `admin`)."
+    ),
     Kind.NOT_FOUND: _Shape(404, "Not found", "There is no such job, or no such route."),
     Kind.METHOD_NOT_ALLOWED: _Shape(405, "Method not allowed", "The route exists, for the methods in `Allow`."),
-    Kind.REQUEST_TIMEOUT: _Shape(408, "Request timeout", "The body did not arrive in time. Nothing was started."),
+    Kind.REQUEST_TIMEOUT: _Shape(408, "Request timeout", "The request did not arrive in time. Nothing was started."),
     Kind.CONFLICT: _Shape(
         409, "Conflict", "The id or key belongs to another request, or the job is not in a state that allows this."
     ),
@@ -69,7 +75,18 @@ SHAPES: dict[Kind, _Shape] = {
         421, "Wrong host", "The Host header names a host that this server does not answer for (ALLOWED_HOSTS)."
     ),
     Kind.INVALID: _Shape(422, "Invalid request", "`errors` names each field that is wrong, and how."),
-    Kind.QUEUE_FULL: _Shape(429, "Queue full", "As many jobs as MAX_QUEUED allows already wait. See `Retry-After`."),
+    Kind.QUEUE_FULL: _Shape(
+        429,
+        "Queue full",
+        "As many jobs as MAX_QUEUED, or the token's own limit, allows already wait. See `Retry-After`.",
+    ),
+    Kind.TOO_MANY_REQUESTS: _Shape(
+        429,
+        "Too many requests",
+        "The token has used up its requests for now, or has as many streams open as it may. See `Retry-After`. "
+        "Cancel and health are never refused for this.",
+    ),
+    Kind.HEADERS_TOO_LARGE: _Shape(431, "Headers too large", "Request line and headers are at most 16 KiB together."),
     Kind.INTERNAL: _Shape(500, "Internal error", "A bug in this server. Its log has the details."),
     Kind.NOT_READY: _Shape(
         503, "Not ready", "The server cannot take this yet, or no more because it shuts down. See `Retry-After`."

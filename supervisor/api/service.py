@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import Request
 
-from supervisor.api.auth import Auth
+from supervisor.api.auth import Auth, Principal
 from supervisor.api.gate import Gate
+from supervisor.api.limits import OpenStreams
 from supervisor.api.pages import Pages
 from supervisor.api.peer import Peer
+from supervisor.core.model import Caller
 from supervisor.core.supervisor import Supervisor
 
 
@@ -23,15 +25,21 @@ class Service:
     auth: Auth
     pages: Pages
     openapi: bytes
+    streams: OpenStreams = field(default_factory=OpenStreams)
 
 
 def service_of(request: Request) -> Service:
     return cast("Service", request.app.state.service)
 
 
-def caller_of(request: Request) -> str:
-    """Whose token the request came with, as a name that does not tell the token."""
-    return cast("str", request.scope["deadstop.caller"])
+def principal_of(request: Request) -> Principal:
+    """Whose token the request came with."""
+    return cast("Principal", request.scope["deadstop.principal"])
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks, for the core. It cannot be left out there: whose jobs are seen is decided in one place."""
+    return principal_of(request).caller
 
 
 def peer_of(request: Request) -> Peer | None:

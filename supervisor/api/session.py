@@ -17,10 +17,11 @@ async def sign_in(request: Request) -> Response:
     """The token for a cookie that scripts cannot read and other sites cannot use."""
     auth = service_of(request).auth
     body = validate(SessionBody, parse_object(await request.body()))
-    if not auth.token_fits(body.token):
+    principal = auth.by_token(body.token)
+    if principal is None:
         raise Problem(Kind.UNAUTHORIZED, "the token is wrong; the right one is in the file `token` in STATE_DIR")
     response = Response(status_code=204)
-    _set_cookie(response, auth.cookie_name, auth.new_session(), SESSION_S)
+    _set_cookie(response, auth.cookie_name, auth.new_session(principal), SESSION_S)
     return response
 
 

@@ -16,9 +16,11 @@ from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
 from supervisor.api.gate import Gate
+from supervisor.api.limits import StreamPlace
 from supervisor.api.peer import Peer
 from supervisor.core.event_log import Event, EventLog, Gap
 from supervisor.core.feed import Feed
+from supervisor.core.model import Caller
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
 
@@ -67,21 +69,23 @@ class Hold:
 
 
 class EventStream(EventSourceResponse):
-    """A 200 with events. `hold` is released when the response is over, whatever ended it."""
+    """A 200 with events. `place` and `hold` are given back when the response is over, whatever ended it."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], *, hold: Hold | None = None) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], place: StreamPlace, *, hold: Hold | None = None) -> None:
         super().__init__(
             chunks,
             ping=IDLE_HEARTBEAT_S if hold is None else HOLDING_HEARTBEAT_S,
             ping_message_factory=_Heartbeat,
             sep="\n",
         )
+        self._place = place
         self._hold = hold
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
+            self._place.leave()
             if self._hold is not None:
                 self._hold.release()
 
@@ -107,9 +111,9 @@ async def job_events(log: EventLog, after: int, gate: Gate) -> AsyncGenerator[by
                 await log.wait_beyond(after)
 
 
-async def all_events(feed: Feed, gate: Gate) -> AsyncGenerator[bytes]:
-    """Every job's events from now on. They have no `id:`, because each job counts its own."""
-    subscription = feed.subscribe()
+async def all_events(feed: Feed, gate: Gate, caller: Caller) -> AsyncGenerator[bytes]:
+    """The events of the caller's jobs from now on. They have no `id:`, because each job counts its own."""
+    subscription = feed.subscribe(caller)
     try:
         async with aclosing(cast("AsyncGenerator[Event]", aiter(subscription))) as events:
             while True:

@@ -190,6 +190,7 @@ def serve(
     tasks: Annotated[
         list[str] | None, typer.Option(metavar="MODULE", help="Task modules, comma separated or repeated.")
     ] = None,
+    tasks_off: Annotated[list[str] | None, typer.Option(metavar="TASK", help="Tasks to switch off, by name.")] = None,
     warm: Annotated[int | None, typer.Option(metavar="N", help="Process sets kept ready. [2]")] = None,
     max_running: Annotated[int | None, typer.Option(metavar="N", help="Jobs at a time. [64]")] = None,
     max_queued: Annotated[int | None, typer.Option(metavar="N", help="Jobs that may wait. [1000]")] = None,
@@ -219,6 +220,7 @@ def serve(
         port=port,
         state_dir=state_dir,
         tasks=_joined(tasks),
+        tasks_off=_joined(tasks_off),
         warm=warm,
         max_running=max_running,
         max_queued=max_queued,

@@ -1,62 +1,100 @@
-"""Who may run: at most `max_running` jobs at once, then a FIFO queue of at most `max_queued`, then a refusal."""
+"""Who may run: at most `max_running` jobs at once, then a FIFO queue of at most `max_queued`, then a refusal.
+
+A token may have lower bounds of its own. Its jobs then wait although slots are free, and those of other tokens that
+came later pass them by: one token at its bound holds up nobody else.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import itertools
+from collections import Counter, deque
+from collections.abc import Mapping
 
 from supervisor.errors import QueueFull
+from supervisor.tokens import TokenLimits
 
 RETRY_AFTER_S = 1
+_NO_LIMITS = TokenLimits()
 
 
 class Admission:
     """Slots and the queue for them. Belongs to the event loop; nothing here blocks but `turn`."""
 
-    def __init__(self, max_running: int, max_queued: int) -> None:
+    def __init__(self, max_running: int, max_queued: int, limits: Mapping[str, TokenLimits] | None = None) -> None:
         self._free = max_running
         self._max_queued = max_queued
-        self._queue: deque[Place] = deque()
+        self._limits = limits or {}
+        self._running: Counter[str] = Counter()
+        self._queues: dict[str, deque[Place]] = {}
+        """One queue a token, none of them empty. The order between them is that of their places' numbers."""
+        self._numbers = itertools.count()
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return sum(map(len, self._queues.values()))
 
-    def enter(self) -> Place:
+    def enter(self, token: str = "") -> Place:
         """A slot or a place in the queue, at once. Raises QueueFull."""
-        place = Place(self)
-        if self._free > 0 and not self._queue:
-            self._free -= 1
-            place.admit()
-        elif len(self._queue) >= self._max_queued:
+        place = Place(self, token, next(self._numbers))
+        queue = self._queues.get(token)
+        if self._free > 0 and queue is None and self._may_run(token):
+            self._admit(place)
+            return place
+        limit = self._limits.get(token, _NO_LIMITS).max_queued
+        if limit is not None and len(queue or ()) >= limit:
             raise QueueFull(
-                f"cannot take the job: {len(self._queue)} jobs already wait (MAX_QUEUED); try again later",
+                f"cannot take the job: {limit} jobs of token {token!r} already wait, its limit; try again later",
                 RETRY_AFTER_S,
             )
-        else:
-            self._queue.append(place)
+        if self.waiting >= self._max_queued:
+            raise QueueFull(
+                f"cannot take the job: {self.waiting} jobs already wait (MAX_QUEUED); try again later", RETRY_AFTER_S
+            )
+        self._queues.setdefault(token, deque()).append(place)
         return place
 
     def leave(self, place: Place) -> None:
         """Give up a slot, or a place in the queue."""
         if not place.admitted.is_set():
-            self._queue.remove(place)
+            self._queues[place.token].remove(place)
+            self._drop_if_empty(place.token)
             return
         self._free += 1
-        if self._queue:
-            self._free -= 1
-            self._queue.popleft().admit()
+        self._running[place.token] -= 1
+        following = self._next()
+        if following is not None:
+            self._queues[following.token].popleft()
+            self._drop_if_empty(following.token)
+            self._admit(following)
+
+    def _may_run(self, token: str) -> bool:
+        limit = self._limits.get(token, _NO_LIMITS).max_running
+        return limit is None or self._running[token] < limit
+
+    def _next(self) -> Place | None:
+        """The oldest place whose token may run one more."""
+        heads = (queue[0] for token, queue in self._queues.items() if self._may_run(token))
+        return min(heads, key=lambda place: place.number, default=None)
+
+    def _admit(self, place: Place) -> None:
+        self._free -= 1
+        self._running[place.token] += 1
+        place.admitted.set()
+
+    def _drop_if_empty(self, token: str) -> None:
+        if not self._queues[token]:
+            del self._queues[token]
 
 
 class Place:
     """One job's place. Leave it exactly once, by `with`."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, token: str, number: int) -> None:
         self._admission = admission
+        self.token = token
+        self.number = number
         self.admitted = asyncio.Event()
-
-    def admit(self) -> None:
-        self.admitted.set()
 
     def __enter__(self) -> Place:
         return self

@@ -39,7 +39,9 @@ class _Entry:
 class Catalog:
     """The tasks of the built-in modules and of those named in TASKS."""
 
-    def __init__(self, modules: tuple[str, ...]) -> None:
+    def __init__(self, modules: tuple[str, ...], *, switched_off: tuple[str, ...] = ()) -> None:
+        self._switched_off = frozenset(switched_off)
+        self._never_seen = set(switched_off)
         self.modules = (*BUILT_IN, *(module for module in modules if module not in BUILT_IN))
         self._pending = set(self.modules)
         self._entries: dict[str, _Entry] = {}
@@ -56,6 +58,9 @@ class Catalog:
         if described.error is not None:
             self.errors[described.module] = described.error
         for task in described.tasks:
+            if task.name in self._switched_off:
+                self._never_seen.discard(task.name)
+                continue
             known = self._entries.get(task.name)
             if known is not None and known.module != described.module:
                 self.errors[described.module] = f"task {task.name!r} is already defined in {known.module}"
@@ -67,11 +72,18 @@ class Catalog:
                 continue
             description = TaskDescription(task.name, task.description, task.input_schema)
             self._entries[task.name] = _Entry(described.module, description, Draft202012Validator(task.input_schema))
+        self._look_for_misspelt()
 
     def give_up(self, module: str, why: str) -> None:
         """A module whose child never answered."""
         self._pending.discard(module)
         self.errors[module] = why
+        self._look_for_misspelt()
+
+    def _look_for_misspelt(self) -> None:
+        # Somebody meant to switch something off, and it is on.
+        if self._never_seen and not self._pending:
+            self.errors["TASKS_OFF"] = f"there is no task {', '.join(map(repr, sorted(self._never_seen)))}"
 
     def tasks(self) -> list[TaskDescription]:
         """Sorted by name. Raises NotReady while modules are still being described."""
@@ -81,6 +93,8 @@ class Catalog:
 
     def check(self, task: str, values: dict[str, Json]) -> str:
         """The module of `task`, if `values` fit it. Raises InvalidRequest, or NotReady while it may still come."""
+        if task in self._switched_off:
+            raise InvalidRequest.at("task", f"task {task!r} is switched off on this server (TASKS_OFF)")
         entry = self._entries.get(task)
         if entry is None:
             if self._pending:

@@ -7,26 +7,33 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from supervisor.core.event_log import Event
+from supervisor.core.model import SERVER, Caller
 
 MAX_BUFFERED = 2_000
+MAX_BUFFERED_BYTES = 4 * 1024 * 1024
+"""Per reader. Events have up to 32 KiB, so the number alone would not bound what a reader that stands still costs."""
 
 
 class Subscription:
-    """One reader's buffer."""
+    """One reader's buffer. It gets what `caller` may know of."""
 
-    def __init__(self, max_buffered: int) -> None:
+    def __init__(self, caller: Caller, max_buffered: int, max_bytes: int) -> None:
+        self.caller = caller
         self._buffer: deque[Event] = deque()
         self._max_buffered = max_buffered
+        self._max_bytes = max_bytes
         self._wake = asyncio.Event()
         self._closed = False
+        self.size_bytes = 0
         self.dropped = 0
         """Events lost since the reader last asked; it resets this when it has told its client."""
 
     def put(self, event: Event) -> None:
-        if len(self._buffer) >= self._max_buffered:
-            self._buffer.popleft()
-            self.dropped += 1
         self._buffer.append(event)
+        self.size_bytes += len(event.data)
+        while len(self._buffer) > self._max_buffered or self.size_bytes > self._max_bytes:
+            self._take()
+            self.dropped += 1
         self._wake.set()
 
     def close(self) -> None:
@@ -36,27 +43,35 @@ class Subscription:
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
             while self._buffer:
-                yield self._buffer.popleft()
+                yield self._take()
             if self._closed:
                 return
             self._wake.clear()
             await self._wake.wait()
 
+    def _take(self) -> Event:
+        event = self._buffer.popleft()
+        self.size_bytes -= len(event.data)
+        return event
+
 
 class Feed:
     """Fans events out. Belongs to the event loop."""
 
-    def __init__(self, max_buffered: int = MAX_BUFFERED) -> None:
+    def __init__(self, max_buffered: int = MAX_BUFFERED, max_bytes: int = MAX_BUFFERED_BYTES) -> None:
         self._subscriptions: set[Subscription] = set()
         self._max_buffered = max_buffered
+        self._max_bytes = max_bytes
 
-    def publish(self, event: Event) -> None:
+    def publish(self, token: str, event: Event) -> None:
+        """Tell of an event of a job that was made with the token of this name."""
         for subscription in self._subscriptions:
-            subscription.put(event)
+            if subscription.caller.sees(token):
+                subscription.put(event)
 
-    def subscribe(self) -> Subscription:
+    def subscribe(self, caller: Caller = SERVER) -> Subscription:
         """From now on. Give it back with `unsubscribe`."""
-        subscription = Subscription(self._max_buffered)
+        subscription = Subscription(caller, self._max_buffered, self._max_bytes)
         self._subscriptions.add(subscription)
         return subscription
 

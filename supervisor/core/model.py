@@ -75,6 +75,22 @@ class OnDisconnect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, by the name of the token. Jobs made with other tokens do not exist for it, unless it `sees_all`."""
+
+    token: str
+    sees_all: bool = False
+
+    def sees(self, token: str) -> bool:
+        """Whether it may know of a job that was made with the token of this name."""
+        return self.sees_all or token == self.token
+
+
+SERVER = Caller("", sees_all=True)
+"""The server itself, when nobody asked it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """One reason to stop, as it was detected.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from supervisor.core.event_log import Event, EventLog
 from supervisor.core.facts import Reported
 from supervisor.core.machine import Life
-from supervisor.core.model import Cause, Job, JobRequest
+from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest
 from supervisor.errors import Conflict, NotFound
 
 EARLY_CANCEL_KEPT_S = 30.0
@@ -26,8 +26,10 @@ MAX_FINISHED_EVENT_BYTES = 256 * 1024 * 1024
 class Record:
     """One known job: its present value, its events, and who waits for it. Belongs to the event loop."""
 
-    def __init__(self, job: Job, on_append: Callable[[Event], None]) -> None:
+    def __init__(self, job: Job, on_append: Callable[[Event], None], *, token: str) -> None:
         self.life = Life(job)
+        self.token = token
+        """The name of the token that the job was made with: for other tokens the job does not exist."""
         self.log = EventLog(job.id, on_append=on_append)
         self.finished = asyncio.Event()
         """Set after the terminal event is in the log."""
@@ -65,22 +67,25 @@ class Registry:
         self._max_finished = max_finished
         self._max_finished_bytes = max_finished_bytes
 
-    def get(self, job_id: str) -> Record:
-        """Raises NotFound."""
-        try:
-            return self._records[job_id]
-        except KeyError:
-            raise NotFound(f"cannot find job {job_id}: this server does not know it") from None
+    def get(self, job_id: str, caller: Caller = SERVER) -> Record:
+        """Raises NotFound, in the same words for a job that is not there and for one of another token."""
+        record = self._records.get(job_id)
+        if record is None or not caller.sees(record.token):
+            raise NotFound(f"cannot find job {job_id}: this server does not know it")
+        return record
 
     def __iter__(self) -> Iterator[Record]:
         """Newest first."""
         return iter(list(reversed(self._records.values())))
 
-    def find_same(self, request: JobRequest, token: str) -> Record | None:
+    def find_same(self, request: JobRequest, caller: Caller) -> Record | None:
         """The job that this request was already made for, by id or key. Raises Conflict for another's."""
         key = request.idempotency_key
-        by_key = None if key is None else self._records.get(self._ids_by_key.get((token, key), ""))
+        by_key = None if key is None else self._records.get(self._ids_by_key.get((caller.token, key), ""))
         by_id = None if request.id is None else self._records.get(request.id)
+        if by_id is not None and not caller.sees(by_id.token):
+            # Ids are the server's, so that an admin can name every job. That this one is taken is all that is told.
+            raise Conflict(f"cannot create job {by_id.job.id}: the id is taken; choose another")
         if by_key is not None and request.id is not None and by_key.job.id != request.id:
             raise Conflict(f"cannot create job {request.id}: the Idempotency-Key belongs to job {by_key.job.id}")
         if by_id is not None and key is not None and by_key is None:
@@ -92,11 +97,11 @@ class Registry:
             raise Conflict(f"cannot create job {found.job.id}: it exists with another body; choose another id")
         return found
 
-    def add(self, record: Record, token: str) -> None:
+    def add(self, record: Record) -> None:
         self._records[record.job.id] = record
         key = record.job.request.idempotency_key
         if key is not None:
-            self._ids_by_key[token, key] = record.job.id
+            self._ids_by_key[record.token, key] = record.job.id
 
     def remove(self, job_id: str) -> None:
         """Raises NotFound, and Conflict while the job is not finished."""

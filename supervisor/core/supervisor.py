@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self
 
 import structlog
@@ -28,7 +29,7 @@ from supervisor.core import processes
 from supervisor.core.admission import Admission
 from supervisor.core.catalog import Catalog, TaskDescription
 from supervisor.core.feed import Feed
-from supervisor.core.model import Cause, Job, JobRequest, Reason, State
+from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest, Reason, State
 from supervisor.core.owner import Owner, Services
 from supervisor.core.processes import ProcessRow
 from supervisor.core.registry import Record, Registry
@@ -60,8 +61,10 @@ class Supervisor:
         self.accepting = False
         self.feed = Feed()
         self._registry = Registry()
-        self._admission = Admission(settings.max_running, settings.max_queued)
-        self._catalog = Catalog(settings.tasks)
+        self._admission = Admission(
+            settings.max_running, settings.max_queued, {token.name: token.limits for token in settings.tokens}
+        )
+        self._catalog = Catalog(settings.tasks, switched_off=settings.tasks_off)
         self._workspaces = Workspaces(settings.state_dir)
         self._owners: dict[str, Owner] = {}
         self._graces: dict[str, asyncio.TimerHandle] = {}
@@ -121,12 +124,12 @@ class Supervisor:
 
     # --- jobs
 
-    def submit(self, request: JobRequest, *, token: str) -> tuple[Record, bool]:
+    def submit(self, request: JobRequest, *, caller: Caller) -> tuple[Record, bool]:
         """Take a job, or find the one that this request was already made for. True: it is new.
 
         Never blocks; the job starts on a later turn of the loop. Raises InvalidRequest, Conflict, QueueFull, NotReady.
         """
-        known = self._registry.find_same(request, token)
+        known = self._registry.find_same(request, caller)
         if known is not None:
             return known, False
         if not self.accepting:
@@ -139,10 +142,10 @@ class Supervisor:
             created_at=datetime.now(UTC),
             containment=level,
         )
-        early = self._registry.take_early_cancel(job.id, token)
-        place = None if early is not None else self._admission.enter()
-        record = Record(job, self.feed.publish)
-        self._registry.add(record, token)
+        early = self._registry.take_early_cancel(job.id, caller.token)
+        place = None if early is not None else self._admission.enter(caller.token)
+        record = Record(job, partial(self.feed.publish, caller.token), token=caller.token)
+        self._registry.add(record)
         owner = Owner(record, module, self._services)
         record.log.append("job.queued", {"task": request.task, "labels": request.labels})
         if early is not None:
@@ -158,33 +161,34 @@ class Supervisor:
         except LevelUnavailable as exc:
             raise InvalidRequest.at("containment", str(exc)) from None
 
-    def record(self, job_id: str) -> Record:
+    def record(self, job_id: str, caller: Caller) -> Record:
         """Raises NotFound."""
-        return self._registry.get(job_id)
+        return self._registry.get(job_id, caller)
 
-    def records(self) -> Iterator[Record]:
-        """Newest first."""
-        return iter(self._registry)
+    def records(self, caller: Caller = SERVER) -> Iterator[Record]:
+        """Those that the caller may know of, newest first."""
+        return (record for record in self._registry if caller.sees(record.token))
 
-    def cancel(self, job_id: str, cause: Cause, *, token: str) -> Record | None:
+    def cancel(self, job_id: str, cause: Cause, *, caller: Caller) -> Record | None:
         """Stop a job. Returns at once. None: the id is not known (yet), and the cancel is kept for it."""
+        try:
+            record = self._registry.get(job_id, caller)
+        except NotFound:
+            self._registry.keep_early_cancel(job_id, cause, caller.token)
+            return None
         owner = self._owners.get(job_id)
         if owner is not None:
             owner.cancel(cause)
-            return owner.record
-        try:
-            return self._registry.get(job_id)
-        except NotFound:
-            self._registry.keep_early_cancel(job_id, cause, token)
-            return None
+        return record
 
-    def forget(self, job_id: str) -> None:
+    def forget(self, job_id: str, caller: Caller) -> None:
         """Raises NotFound, and Conflict while the job is not finished."""
+        self._registry.get(job_id, caller)
         self._registry.remove(job_id)
 
-    async def processes(self, job_id: str) -> list[ProcessRow]:
+    async def processes(self, job_id: str, caller: Caller) -> list[ProcessRow]:
         """The job's processes now; empty when it has none. Raises NotFound."""
-        guardian_pid = self._registry.get(job_id).guardian_pid
+        guardian_pid = self._registry.get(job_id, caller).guardian_pid
         return [] if guardian_pid is None else await asyncio.to_thread(processes.table, guardian_pid)
 
     # --- streams that hold a job's life
@@ -232,10 +236,10 @@ class Supervisor:
         """Raises NotReady while task modules are being described."""
         return self._catalog.tasks()
 
-    def counts(self) -> dict[State, int]:
-        """How many jobs are in each state."""
+    def counts(self, caller: Caller = SERVER) -> dict[State, int]:
+        """How many of the caller's jobs are in each state."""
         counts = dict.fromkeys(State, 0)
-        for record in self._registry:
+        for record in self.records(caller):
             counts[record.job.state] += 1
         return counts
 

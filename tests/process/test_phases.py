@@ -10,7 +10,7 @@ from pathlib import Path
 
 from supervisor.core.model import Cause, Method, Reason, State
 from supervisor.core.registry import Record
-from tests.support.core import cancel, ended, output, reaches, running, says, scenario, submit, types
+from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit, types
 
 BODY = "echo BODY-BEGAN; sleep 30; echo BODY-ENDED"
 NEVER_STARTED = ["job.queued", "cancel.requested", "cancel.verified", "job.cancelled"]
@@ -85,7 +85,7 @@ def test_a_cancel_that_overtakes_its_submit(tmp_path: Path) -> None:
         async with running(tmp_path) as supervisor:
             cause = Cause(Reason.API, time.monotonic(), datetime.now(UTC))
             for number in range(10):
-                supervisor.cancel(f"early-{number}", cause, token="t")
+                supervisor.cancel(f"early-{number}", cause, caller=CALLER)
                 record = submit(supervisor, "shell", id=f"early-{number}", command=BODY)
                 check_cancelled(record)
             other = submit(supervisor, "shell", id="early-other", command="true")

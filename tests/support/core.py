@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.config import load_settings
-from supervisor.core.model import Cause, Job, JobRequest, Reason
+from supervisor.core.model import Caller, Cause, Job, JobRequest, Reason
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
 
-TOKEN = "t"
+CALLER = Caller("t")
 READY_BOUND_S = 20.0
 
 
@@ -29,12 +29,12 @@ async def running(state_dir: Path, **settings: Any) -> AsyncIterator[Supervisor]
 
 def submit(supervisor: Supervisor, task: str, **values: Any) -> Record:
     request = {name: values.pop(name) for name in ("id", "timeout_s", "labels") if name in values}
-    return supervisor.submit(JobRequest(task, values, **request), token=TOKEN)[0]
+    return supervisor.submit(JobRequest(task, values, **request), caller=CALLER)[0]
 
 
 def cancel(supervisor: Supervisor, record: Record, *, force: bool = False, budget_s: float | None = None) -> None:
     cause = Cause(Reason.API, time.monotonic(), datetime.now(UTC), force=force, budget_s=budget_s)
-    supervisor.cancel(record.job.id, cause, token=TOKEN)
+    supervisor.cancel(record.job.id, cause, caller=CALLER)
 
 
 async def ended(record: Record, bound_s: float = 10.0) -> Record:

@@ -82,12 +82,13 @@ def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.Monk
         "containment": "subreaper",
         "engine": "local",
         "tasks": ("a", "b", "c"),
+        "tasks_off": ("b",),
         "allowed_hosts": ("x.test",),
         "pass_env": ("LANG",),
         "vanished_after_s": 2.0,
     }
     # A token on a command line could be read by every user of the machine.
-    assert set(flags) == set(Settings.model_fields) - {"token"}
+    assert set(flags) == set(Settings.model_fields) - {"token", "tokens"}
     argv = ["serve", "--tasks", "a,b", "--tasks", "c"]
     for name, value in flags.items():
         if name != "tasks":

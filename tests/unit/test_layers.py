@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ORDER = ["supervisor.posix", "supervisor.containment", "supervisor.core", "supervisor.api", "supervisor.cli"]
-FOR_ALL = {"supervisor", "supervisor.config", "supervisor.errors", "supervisor.logs"}
+FOR_ALL = {"supervisor", "supervisor.config", "supervisor.errors", "supervisor.logs", "supervisor.tokens"}
 FORBIDDEN_IN_CHILDREN = {"starlette", "uvicorn", "sse_starlette", "structlog"}
 
 

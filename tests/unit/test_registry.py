@@ -8,10 +8,11 @@ import pytest
 from supervisor.containment.level import Level
 from supervisor.core.admission import Admission
 from supervisor.core.event_log import Event
-from supervisor.core.model import Cause, Job, JobRequest, Reason, State
+from supervisor.core.model import Caller, Cause, Job, JobRequest, Reason, State
 from supervisor.core.registry import Record, Registry
 from supervisor.errors import Conflict, NotFound, QueueFull
 
+T = Caller("t")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -20,7 +21,8 @@ def ignore(_event: Event) -> None:
 
 
 def a_record(job_id: str, request: JobRequest | None = None, state: State = State.QUEUED) -> Record:
-    return Record(Job(job_id, request or JobRequest("demo", {}, id=job_id), NOW, Level.SUBREAPER, state=state), ignore)
+    job = Job(job_id, request or JobRequest("demo", {}, id=job_id), NOW, Level.SUBREAPER, state=state)
+    return Record(job, ignore, token=T.token)
 
 
 def a_cause(*, force: bool = False) -> Cause:
@@ -31,22 +33,22 @@ def test_the_same_request_finds_its_job_and_another_body_is_a_conflict() -> None
     registry = Registry()
     request = JobRequest("demo", {"a": 1}, id="x")
     record = a_record("x", request)
-    registry.add(record, "t")
-    assert registry.find_same(JobRequest("demo", {"a": 1}, id="x"), "t") is record
-    assert registry.find_same(JobRequest("demo", {"a": 1}, id="y"), "t") is None
+    registry.add(record)
+    assert registry.find_same(JobRequest("demo", {"a": 1}, id="x"), T) is record
+    assert registry.find_same(JobRequest("demo", {"a": 1}, id="y"), T) is None
     with pytest.raises(Conflict, match="another body"):
-        registry.find_same(JobRequest("demo", {"a": 2}, id="x"), "t")
+        registry.find_same(JobRequest("demo", {"a": 2}, id="x"), T)
 
 
 def test_a_key_finds_the_job_for_its_token_only() -> None:
     registry = Registry()
     request = JobRequest("demo", {}, idempotency_key="k")
     record = a_record("x", request)
-    registry.add(record, "t")
-    assert registry.find_same(request, "t") is record
-    assert registry.find_same(request, "somebody else") is None
+    registry.add(record)
+    assert registry.find_same(request, T) is record
+    assert registry.find_same(request, Caller("somebody else")) is None
     with pytest.raises(Conflict, match="belongs to job x"):
-        registry.find_same(JobRequest("demo", {}, id="y", idempotency_key="k"), "t")
+        registry.find_same(JobRequest("demo", {}, id="y", idempotency_key="k"), T)
 
 
 def test_an_early_cancel_is_kept_per_token_and_taken_once() -> None:
@@ -80,8 +82,8 @@ def test_an_early_cancel_expires(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_finished_jobs_are_forgotten() -> None:
     registry = Registry()
-    registry.add(a_record("x", state=State.RUNNING), "t")
-    registry.add(a_record("y", state=State.SUCCEEDED), "t")
+    registry.add(a_record("x", state=State.RUNNING))
+    registry.add(a_record("y", state=State.SUCCEEDED))
     with pytest.raises(Conflict, match="it is running"):
         registry.remove("x")
     registry.remove("y")
@@ -92,7 +94,7 @@ def test_only_finished_jobs_are_forgotten() -> None:
 def test_trimming_forgets_the_oldest_finished_first() -> None:
     registry = Registry(max_finished=2)
     for job_id, state in [("a", State.SUCCEEDED), ("b", State.RUNNING), ("c", State.FAILED), ("d", State.CANCELLED)]:
-        registry.add(a_record(job_id, state=state), "t")
+        registry.add(a_record(job_id, state=state))
     assert registry.trim() == ["a"]
     assert [record.job.id for record in registry] == ["d", "c", "b"]
 
@@ -102,7 +104,7 @@ def test_trimming_gives_event_memory_back_before_it_forgets_jobs() -> None:
     for job_id in "ab":
         record = a_record(job_id, state=State.SUCCEEDED)
         record.log.append("job.output", {"text": "x" * 100})
-        registry.add(record, "t")
+        registry.add(record)
     assert registry.trim() == []
     assert registry.get("a").log.size_bytes == 0
     assert registry.get("b").log.size_bytes == 0

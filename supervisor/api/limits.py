@@ -1,0 +1,73 @@
+"""What one token may have at a time: requests a second, and streams. Its jobs are bounded by the core's admission."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from supervisor.api.auth import Principal
+from supervisor.api.problems import Kind, Problem
+
+STREAM_RETRY_S = 1
+
+
+class RequestRate:
+    """A bucket of allowances per token: one second's worth, refilled steadily. `clock` is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+        """Name → what was left, and when."""
+
+    def spend(self, principal: Principal) -> None:
+        """Count one request. Raises Problem (429) when the token has none left."""
+        rate = principal.limits.max_requests_per_s
+        if rate is None:
+            return
+        now = self._clock()
+        full = max(1.0, rate)
+        left, since = self._buckets.get(principal.name, (full, now))
+        left = min(full, left + (now - since) * rate)
+        if left < 1:
+            self._buckets[principal.name] = (left, now)
+            raise Problem(
+                Kind.TOO_MANY_REQUESTS,
+                f"token {principal.name!r} may send {rate:g} requests a second",
+                headers={"Retry-After": str(max(1, math.ceil((1 - left) / rate)))},
+            )
+        self._buckets[principal.name] = (left - 1, now)
+
+
+class OpenStreams:
+    """Counts the open event streams of each token. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    def enter(self, principal: Principal) -> StreamPlace:
+        """Raises Problem (429) when the token has as many as it may."""
+        limit = principal.limits.max_streams
+        if limit is not None and self._open[principal.name] >= limit:
+            raise Problem(
+                Kind.TOO_MANY_REQUESTS,
+                f"token {principal.name!r} has {limit} streams open, its limit; close one",
+                headers={"Retry-After": str(STREAM_RETRY_S)},
+            )
+        self._open[principal.name] += 1
+        return StreamPlace(self._open, principal.name)
+
+
+class StreamPlace:
+    """One stream's place. Give it back with `leave`; again does nothing."""
+
+    def __init__(self, open_: Counter[str], name: str) -> None:
+        self._open = open_
+        self._name = name
+        self._left = False
+
+    def leave(self) -> None:
+        if not self._left:
+            self._left = True
+            self._open[self._name] -= 1
