@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.cancellation import JobCancelled
 from runner.context import Context
-from runner.errors import TaskFailed
+from runner.errors import CommandEnded, TaskFailed
 from runner.loading import task
 
-__all__ = ["Context", "JobCancelled", "TaskFailed", "task"]
+__all__ = ["CommandEnded", "Context", "JobCancelled", "TaskFailed", "task"]

@@ -12,15 +12,19 @@ import asyncio
 import os
 import select
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event as SharedEvent
 from types import FrameType
 
+from runner.protocol import TO_RUNNER, Ask, Input, ProtocolError, decode
+
 POLL_S = 0.025
 """How often the Event is read. A tight loop on `is_set()` can be killed while it holds the Event's lock, and
 then `set()` hangs in the supervisor; from 20 ms up that was never seen."""
+READ_BYTES = 1 << 18
 
 
 class JobCancelled(BaseException):
@@ -40,10 +44,16 @@ class Cancellation:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[object] | None = None
         self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def requested(self) -> bool:
         return self._requested.is_set()
+
+    @property
+    def unwinding(self) -> bool:
+        """Whether the task's code has been told, and is cleaning up."""
+        return self._unwinding
 
     @property
     def wake_fd(self) -> int:
@@ -70,11 +80,25 @@ class Cancellation:
             if self._requested.is_set():
                 return
             self._requested.set()
+            listeners = list(self._listeners)
         self._acknowledge()
         os.write(self._wake_write, b"!")
+        for listener in listeners:
+            listener()
         loop = self._loop
         if loop is not None:
             loop.call_soon_threadsafe(self._cancel_async)
+
+    def on_ask(self, listener: Callable[[], None]) -> None:
+        """Have the watch thread call `listener` when the job is asked to stop; never if it was already."""
+        with self._lock:
+            if not self._requested.is_set():
+                self._listeners.append(listener)
+
+    def forget(self, listener: Callable[[], None]) -> None:
+        with self._lock:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
 
     def bind_async(self, task: asyncio.Task[object]) -> None:
         """Cancel `task` when asked. Called on its loop; a task that is bound after the ask is cancelled at once."""
@@ -127,20 +151,54 @@ class Cancellation:
 
 
 class Watch(threading.Thread):
-    """Polls the Event and the runner's channel until either asks, then asks the task."""
+    """Polls the Event and reads the runner's channel until either asks, then asks the task. Input is passed on.
 
-    def __init__(self, event: SharedEvent, channel_fd: int, cancellation: Cancellation, *, asked: bool = False) -> None:
+    `rest` is what was read from the channel behind the order. `on_input` must not wait: an ask may come behind it.
+    """
+
+    def __init__(
+        self,
+        event: SharedEvent,
+        channel: socket.socket,
+        cancellation: Cancellation,
+        *,
+        rest: bytes = b"",
+        on_input: Callable[[Input], None] = lambda _frame: None,
+    ) -> None:
         super().__init__(name="deadstop-watch", daemon=True)
         self._event = event
-        self._channel_fd = channel_fd
+        self._channel = channel
         self._cancellation = cancellation
-        self._asked = asked
+        self._unparsed = rest
+        self._on_input = on_input
 
     def run(self) -> None:
-        # Nothing but an Ask follows the job's spec on the channel, so readable means asked. EOF means that the
-        # supervisor is gone: the guardian kills everything in a moment, until then unwinding is right too.
-        while not self._asked and not self._event.is_set():
-            readable, _, _ = select.select([self._channel_fd], [], [], POLL_S)
+        asked = self._parse(b"")
+        while not asked and not self._event.is_set():
+            readable, _, _ = select.select([self._channel], [], [], POLL_S)
             if readable:
-                break
+                asked = self._read()
         self._cancellation.ask()
+
+    def _read(self) -> bool:
+        """Take what is there. Whether it asks to stop."""
+        try:
+            data = self._channel.recv(READ_BYTES)
+        except ConnectionResetError:
+            data = b""
+        # EOF means that the supervisor is gone: the guardian kills everything in a moment, until then unwinding is
+        # right too.
+        return not data or self._parse(data)
+
+    def _parse(self, data: bytes) -> bool:
+        *lines, self._unparsed = (self._unparsed + data).split(b"\n")
+        for line in lines:
+            try:
+                frame = decode(TO_RUNNER, line)
+            except ProtocolError:
+                return True  # a supervisor that talks nonsense cannot be relied on to ask
+            if isinstance(frame, Ask):
+                return True
+            if isinstance(frame, Input):
+                self._on_input(frame)
+        return False

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, get_args
 
 from pydantic_core import to_jsonable_python
 
 from runner.cancellation import Cancellation
+from runner.job_input import JobInput
 from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, ResourceKind
 from runner.reporting import Reporter
 from runner.resources.files import open_atomic
+from runner.resources.spawning import DEFAULT_SIZE, shell_words, spawn
 from runner.resources.terminal import Terminal
 
 _MAX_NAME = 200
@@ -23,13 +25,17 @@ _MAX_MESSAGE = 4000
 class Context:
     """One attempt, as its task sees it. All methods may be called from any thread.
 
-    `workspace` is the current directory of the job and goes away with it; `out` inside it is for results.
+    `workspace` is the current directory of the job and goes away with it; `out` inside it is for results. `typed` is
+    what clients write into a job whose input says `"stdin": "open"`: give it to `Terminal.run`.
     """
 
-    def __init__(self, job_id: str, workspace: Path, cancellation: Cancellation, reporter: Reporter) -> None:
+    def __init__(
+        self, job_id: str, workspace: Path, cancellation: Cancellation, reporter: Reporter, typed: JobInput
+    ) -> None:
         self.job_id = job_id
         self.workspace = workspace
         self.out = workspace / "out"
+        self.typed = typed
         self._cancellation = cancellation
         self._reporter = reporter
 
@@ -88,23 +94,38 @@ class Context:
     @contextlib.contextmanager
     def terminal(
         self,
-        argv: Sequence[str],
+        command: str | Sequence[str],
         *,
         pty: bool = True,
         cwd: str | Path | None = None,
-        env: dict[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        size: tuple[int, int] = DEFAULT_SIZE,
+        open_stdin: bool = False,
+        show: bool = True,
+        plain: bool = False,
     ) -> Iterator[Terminal]:
-        """Start a command in a terminal (or on pipes) of its own: `with ctx.terminal(["make"]) as t: t.run()`.
+        """Start a command in a terminal of its own: `with ctx.terminal("make") as t: t.run().check()`.
 
-        Raises TaskFailed when it cannot be started. At the end of the block it is asked to go, then killed.
+        A text is run by the shell, a list as it is. `env` adds variables; `size` is rows and columns. Without `pty` it
+        runs on pipes, where stdin is empty unless `open_stdin`. `show`: what it writes goes to the job's events.
+        `plain`: what is read here comes without escape sequences.
+
+        Raises TaskFailed when it cannot be started. At the end of the block it is asked to go, then killed. When the
+        job is to stop it is asked at once, whatever the task is doing.
         """
-        with self.holding("terminal" if pty else "process", " ".join(argv)):
+        argv = shell_words(command) if isinstance(command, str) else command
+        name = command if isinstance(command, str) else " ".join(command)
+        if not self._cancellation.unwinding:
+            self.raise_if_cancelled()
+        with self.holding("terminal" if pty else "process", name):
             terminal: Terminal | None = None
             try:
-                # Shielded: JobCancelled between fork and exec would unwind this stack in the child as well.
+                # Shielded: JobCancelled between the start and the assignment would leave a command that nobody ends.
                 with self._cancellation.shielded():
-                    terminal = Terminal.start(argv, pty=pty, cwd=cwd or self.workspace, env=env)
-                terminal.connect(self._cancellation, self._reporter.output)
+                    spawned = spawn(argv, pty=pty, cwd=cwd or self.workspace, env=env, size=size, open_stdin=open_stdin)
+                    terminal = Terminal(
+                        spawned, self._cancellation, self._reporter.output if show else None, plain=plain
+                    )
                 yield terminal
             finally:
                 if terminal is not None:

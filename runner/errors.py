@@ -15,3 +15,7 @@ class TaskFailed(Exception):
         self.message = message
         self.exit_code = exit_code
         self.signal = signal
+
+
+class CommandEnded(Exception):
+    """Met by a task that reads from, waits for or writes to a command which has ended, or has closed its input."""

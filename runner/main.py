@@ -24,6 +24,7 @@ from runner.cancellation import Cancellation, JobCancelled, Watch
 from runner.context import Context
 from runner.errors import TaskFailed
 from runner.handover import close_inherited, enter, job_environment, reset_signals
+from runner.job_input import JobInput
 from runner.loading import Task, load
 from runner.protocol import (
     TO_RUNNER,
@@ -61,13 +62,14 @@ def run(
         os.setsid()
         reset_signals()
         close_inherited(output_fds, [channel.fileno(), acknowledge_fd, *keep_open])
-        order, asked = _next_order(channel)
+        order, rest = _next_order(channel)
         if order is not None:
             cancellation = Cancellation(lambda: _acknowledge(acknowledge_fd))
-            watch = Watch(event, channel.fileno(), cancellation, asked=asked)
             reporter = Reporter(channel, cancellation)
+            typed = JobInput(reporter.send)
+            watch = Watch(event, channel, cancellation, rest=rest, on_input=typed.put)
             if isinstance(order, Work):
-                _run_work(order, watch, cancellation, reporter)
+                _run_work(order, watch, cancellation, reporter, typed)
             elif isinstance(order, Describe):
                 _describe(order, watch, reporter)
         status = 0
@@ -76,19 +78,19 @@ def run(
         os._exit(status)
 
 
-def _next_order(channel: socket.socket) -> tuple[Any, bool]:
-    """Wait for the spec; None when the supervisor or guardian goes away first. True: an Ask came right behind it."""
+def _next_order(channel: socket.socket) -> tuple[Any, bytes]:
+    """Wait for the spec; None when the supervisor or guardian goes away first. The rest came right behind it."""
     buffer = bytearray()
     while b"\n" not in buffer:
         data = channel.recv(1 << 16)
         if not data:
-            return None, False
+            return None, b""
         buffer += data
     line, _, rest = bytes(buffer).partition(b"\n")
-    return decode(TO_RUNNER, line), bool(rest)
+    return decode(TO_RUNNER, line), rest
 
 
-def _run_work(work: Work, watch: Watch, cancellation: Cancellation, reporter: Reporter) -> None:
+def _run_work(work: Work, watch: Watch, cancellation: Cancellation, reporter: Reporter, typed: JobInput) -> None:
     workspace = Path(work.workspace)
     enter(workspace, job_environment(work.environment, workspace, work.job_id))
     _become_ordinary()
@@ -102,7 +104,7 @@ def _run_work(work: Work, watch: Watch, cancellation: Cancellation, reporter: Re
         arguments = task.bind(work.input)
         cancellation.raise_if_requested()
         reporter.send(Running())
-        context = Context(work.job_id, workspace, cancellation, reporter)
+        context = Context(work.job_id, workspace, cancellation, reporter, typed)
         value = _call(task, context, arguments, cancellation)
     except BaseException as exc:
         outcome = _explain(exc, cancellation)

@@ -5,8 +5,9 @@ they do not fit; parsing can build nothing but the dataclasses below.
 
     supervisor → guardian   Stop
     guardian → supervisor   Hello, Acknowledged, Signalled, Ended
-    supervisor → runner     Work, Describe, Ask
-    runner → supervisor     Running, PhaseChange, Progress, Output, Log, ResourceChange, Result, Failure, Described
+    supervisor → runner     Work, Describe, Input, Ask
+    runner → supervisor     Running, PhaseChange, Progress, Output, Log, ResourceChange, InputTaken, InputClosed,
+                            Result, Failure, Described
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_EVENT_BYTES = 32 * 1024
 """Longest event a client gets; longer output is split before it is sent."""
 MAX_RESULT_BYTES = 1024 * 1024
+INPUT_FRAME_COST = 64
 
 ErrorKind = Literal["raised", "exited", "signalled", "memory", "processes", "load", "protocol"]
 Phase = Literal["startup", "tool", "llm", "cleanup"]
@@ -130,6 +132,22 @@ class Ask:
     type: Literal["ask"] = "ask"
 
 
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Typed by a client into a job with an open input: text, then the end of the input if `eof`; a terminal's size."""
+
+    text: str = ""
+    eof: bool = False
+    rows: int | None = None
+    columns: int | None = None
+    type: Literal["input"] = "input"
+
+
+def input_cost(text: str) -> int:
+    """What one Input counts for against the bound on what was not taken yet, in bytes; an empty one is not free."""
+    return INPUT_FRAME_COST + len(text.encode("utf-8", "replace"))
+
+
 # --- runner → supervisor
 
 
@@ -177,6 +195,21 @@ class ResourceChange:
 
 
 @dataclass(frozen=True, slots=True)
+class InputTaken:
+    """Something in the job has read Inputs of this cost: there is room for as much again."""
+
+    cost: Annotated[int, Field(ge=0)]
+    type: Literal["input_taken"] = "input_taken"
+
+
+@dataclass(frozen=True, slots=True)
+class InputClosed:
+    """Nobody in the job will read Input any more."""
+
+    type: Literal["input_closed"] = "input_closed"
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     result: Json
     type: Literal["result"] = "result"
@@ -211,18 +244,26 @@ class Described:
 
 ToGuardian = Stop
 FromGuardian = Annotated[Hello | Acknowledged | Signalled | Ended, Field(discriminator="type")]
-ToRunner = Annotated[Work | Describe | Ask, Field(discriminator="type")]
+ToRunner = Annotated[Work | Describe | Input | Ask, Field(discriminator="type")]
 FromRunner = Annotated[
-    Running | PhaseChange | Progress | Output | Log | ResourceChange | Result | Failure | Described,
+    Running
+    | PhaseChange
+    | Progress
+    | Output
+    | Log
+    | ResourceChange
+    | InputTaken
+    | InputClosed
+    | Result
+    | Failure
+    | Described,
     Field(discriminator="type"),
 ]
 
-TO_GUARDIAN: TypeAdapter[Stop] = TypeAdapter(ToGuardian)
-FROM_GUARDIAN: TypeAdapter[Hello | Acknowledged | Signalled | Ended] = TypeAdapter(FromGuardian)
-TO_RUNNER: TypeAdapter[Work | Describe | Ask] = TypeAdapter(ToRunner)
-FROM_RUNNER: TypeAdapter[
-    Running | PhaseChange | Progress | Output | Log | ResourceChange | Result | Failure | Described
-] = TypeAdapter(FromRunner)
+TO_GUARDIAN: TypeAdapter[ToGuardian] = TypeAdapter(ToGuardian)
+FROM_GUARDIAN: TypeAdapter[FromGuardian] = TypeAdapter(FromGuardian)
+TO_RUNNER: TypeAdapter[ToRunner] = TypeAdapter(ToRunner)
+FROM_RUNNER: TypeAdapter[FromRunner] = TypeAdapter(FromRunner)
 
 
 def encode(frame: object) -> bytes:

@@ -1,4 +1,4 @@
-"""A command in a pseudo-terminal (or on pipes), read as it writes, and asked to stop when the job is.
+"""A command in a pseudo-terminal (or on pipes): read as it writes, typed into, waited for, asked to stop with the job.
 
 On cancel the command's process group gets SIGTERM, so that a shell's `trap` runs; if it does not go, the job's
 ladder ends it. EOF is never waited for: a background child may hold the terminal open for ever.
@@ -6,178 +6,185 @@ ladder ends it. EOF is never waited for: a background child may hold the termina
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
+import re
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
-
-from ptyprocess import PtyProcess
+from collections.abc import Callable, Iterator
+from typing import Self
 
 from runner.cancellation import Cancellation
-from runner.errors import TaskFailed
-from runner.reporting import READ_BYTES, Decoder, Stream
+from runner.errors import CommandEnded
+from runner.job_input import JobInput
+from runner.reporting import Stream
+from runner.resources.command_end import ExitStatus
+from runner.resources.escapes import PlainText
+from runner.resources.pump import Pump
+from runner.resources.spawning import Spawned
 
-ROWS, COLUMNS = 24, 80
-CLOSE_GRACE_S = 0.2
-"""How long a command gets between SIGTERM and SIGKILL when its block ends before it does."""
+HANGUP_AFTER_S = 0.25
+CLOSE_GRACE_S = 0.5
+"""A command whose block ends first gets SIGTERM, then SIGHUP, for which interactive shells go, then SIGKILL."""
+MAX_UNREAD = 1024 * 1024
+"""Characters of output kept for `read` and `wait_for`; when nobody takes them, the oldest go."""
+LAST_SHOWN = 200
+
+Show = Callable[[Stream, str], None]
 
 
 class Terminal:
-    """One running command, leader of its own session and process group."""
+    """One running command, made by `ctx.terminal(...)`. For one thread at a time, not always the same.
 
-    def __init__(self, pid: int, streams: dict[int, Stream], owner: Any) -> None:
-        self.pid = pid
-        self.exit_status: int | None = None
-        self._streams = {fd: (stream, Decoder()) for fd, stream in streams.items()}
-        self._owner = owner  # keeps the library's object, and with it the descriptors, alive
-        self._exit_fd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
-        self._cancellation: Cancellation | None = None
-        self._emit: Callable[[Stream, str], None] | None = None
-        for fd in streams:
-            os.set_blocking(fd, False)
+    What it writes is passed to `show` as it comes, and kept for `read`, iteration and `wait_for` until they take it.
+    With `plain` these get text without escape sequences; `show` gets everything.
+    """
 
-    @classmethod
-    def start(cls, argv: Sequence[str], *, pty: bool, cwd: str | Path, env: dict[str, str] | None = None) -> Terminal:
-        """Start `argv`. Raises TaskFailed, kind exited with the shell's 126 or 127, when it cannot be run."""
-        environment = {**os.environ, "TERM": "xterm-256color" if pty else "dumb", **(env or {})}
-        if not Path(cwd).is_dir():
-            raise TaskFailed("load", f"cannot use cwd {str(cwd)!r}: no such directory")
-        environment["PWD"] = str(cwd)
-        try:
-            return cls._start_pty(argv, cwd, environment) if pty else cls._start_pipes(argv, cwd, environment)
-        except FileNotFoundError:
-            raise TaskFailed("exited", f"cannot run {argv[0]!r}: command not found", exit_code=127) from None
-        except OSError as exc:
-            raise TaskFailed("exited", f"cannot run {argv[0]!r}: {exc.strerror}", exit_code=126) from None
-
-    @classmethod
-    def _start_pty(cls, argv: Sequence[str], cwd: str | Path, env: dict[str, str]) -> Terminal:
-        process = PtyProcess.spawn(
-            list(argv), cwd=str(cwd), env=env, dimensions=(ROWS, COLUMNS), preexec_fn=_restore_signals
-        )
-        return cls(process.pid, {process.fd: "terminal"}, process)
-
-    @classmethod
-    def _start_pipes(cls, argv: Sequence[str], cwd: str | Path, env: dict[str, str]) -> Terminal:
-        process = subprocess.Popen(
-            list(argv),
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        return cls(process.pid, {process.stdout.fileno(): "stdout", process.stderr.fileno(): "stderr"}, process)
-
-    def connect(self, cancellation: Cancellation, emit: Callable[[Stream, str], None]) -> None:
+    def __init__(
+        self, spawned: Spawned, cancellation: Cancellation, show: Show | None = None, *, plain: bool = False
+    ) -> None:
+        self.pid = spawned.pid
+        self._pump = Pump(spawned, cancellation, self._take)
         self._cancellation = cancellation
-        self._emit = emit
+        self._show = show
+        self._plain = PlainText() if plain else None
+        self._unread = ""
 
-    def run(self) -> int:
-        """Forward output until the command ends; its wait status. Raises JobCancelled after it went on cancel."""
-        assert self._cancellation is not None
-        wake_fd = self._cancellation.wake_fd
-        poller = select.poll()
-        for fd in (*self._streams, wake_fd):
-            poller.register(fd, select.POLLIN)
-        if self._exit_fd is not None:
-            poller.register(self._exit_fd, select.POLLIN)
-        open_fds = set(self._streams)
-        while True:
-            # Without a pidfd (macOS) the exit is looked for at intervals.
-            for fd, _events in poller.poll(None if self._exit_fd is not None else 50):
-                if fd == wake_fd:
-                    poller.unregister(wake_fd)
-                    self._cancellation.notice()
-                    self.signal(signal.SIGTERM)
-                elif fd in open_fds and not self._forward(fd):
-                    open_fds.discard(fd)
-                    poller.unregister(fd)
-            if self._has_exited():
-                break
-        for fd in open_fds:
-            self._drain(fd)
-        status = self._reap()
-        self._cancellation.raise_if_requested()
-        return status
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def status(self) -> ExitStatus | None:
+        """How it ended; None while it runs."""
+        return self._pump.status
+
+    @property
+    def is_terminal(self) -> bool:
+        """False on pipes."""
+        return self._pump.spawned.terminal_fd is not None
+
+    # --- reading
+
+    def read(self, timeout_s: float | None = None) -> str:
+        """What it has written since the last time, waiting for the first of it; "" when it has ended.
+
+        Raises TimeoutError, and JobCancelled when the job is to stop.
+        """
+        deadline = _deadline(timeout_s)
+        while not self._unread and self.status is None:
+            self._step(deadline)
+        text, self._unread = self._unread, ""
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        """Everything it writes, piece by piece, until it ends. Raises JobCancelled when the job is to stop."""
+        while text := self.read():
+            yield text
+
+    def wait_for(self, pattern: str | re.Pattern[str], timeout_s: float | None = None) -> re.Match[str]:
+        """Wait until its output matches; what comes before and the match itself are then read.
+
+        Raises TimeoutError, CommandEnded when it ends without, and JobCancelled when the job is to stop. The first two
+        name the last of what was written instead.
+        """
+        expression = re.compile(pattern)
+        deadline = _deadline(timeout_s)
+        while (match := expression.search(self._unread)) is None:
+            wanted = f"{expression.pattern!r}; the last it wrote: {self._unread[-LAST_SHOWN:]!r}"
+            if self.status is not None:
+                raise CommandEnded(f"the command {self.status} before it wrote {wanted}")
+            try:
+                self._step(deadline)
+            except TimeoutError:
+                raise TimeoutError(f"the command did not write within {timeout_s} s: {wanted}") from None
+        self._unread = self._unread[match.end() :]
+        return match
+
+    def wait(self, timeout_s: float | None = None) -> ExitStatus:
+        """Wait until it ends. Raises TimeoutError, and JobCancelled after it went because the job is to stop."""
+        deadline = _deadline(timeout_s)
+        while self._pump.status is None:
+            self._pump.step(deadline)
+        self._stop_if_asked()
+        return self._pump.status
+
+    def run(self, typed: JobInput | None = None) -> ExitStatus:
+        """Pass on what is `typed` into the job (`ctx.typed`) until the command ends. Raises as `wait`."""
+        if typed is not None:
+            self._pump.attach(typed)
+        return self.wait()
+
+    # --- writing
+
+    def write(self, text: str | bytes, timeout_s: float | None = None) -> None:
+        """Type `text`, and wait until it is taken; what the command writes meanwhile is kept.
+
+        Raises CommandEnded when nobody will read it, TimeoutError, and JobCancelled when the job is to stop.
+        """
+        deadline = _deadline(timeout_s)
+        self._pump.type(text.encode() if isinstance(text, str) else text)
+        while self._pump.unsent_bytes and self._pump.takes_input:
+            self._step(deadline)
+        if not self._pump.takes_input:
+            self._pump.drop_unsent()
+            raise CommandEnded(f"cannot write: the command {self.status or 'has closed its input'}")
+
+    def end_input(self) -> None:
+        """No more will be typed: Ctrl-D in a terminal, the end of stdin on pipes."""
+        self._pump.type(b"", eof=True)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the terminal's programs its new size (SIGWINCH). Nothing happens on pipes, which have none."""
+        self._pump.spawned.resize(rows, columns)
+
+    # --- ending
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the command's process group, and what runs in the terminal's foreground. Stopped ones wake up."""
-        if self.exit_status is not None:
-            return  # its number may be somebody else's by now
-        groups = {self.pid}
-        for fd, (stream, _) in self._streams.items():
-            if stream == "terminal":
-                with contextlib.suppress(OSError):
-                    groups.add(os.tcgetpgrp(fd))
-        for group in groups - {0}:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, number)
-                os.killpg(group, signal.SIGCONT)
-
-    def _forward(self, fd: int) -> bool:
-        """Send what one read gives. False at the end of the stream."""
-        stream, decoder = self._streams[fd]
-        try:
-            data = os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            return True
-        except OSError:  # EIO: every holder of the terminal's other side has closed it
-            data = b""
-        text = decoder.feed(data, final=not data)
-        if text and self._emit is not None:
-            self._emit(stream, text)
-        return bool(data)
-
-    def _drain(self, fd: int) -> None:
-        # A background child may write for ever; what was in the buffer when the command ended is enough.
-        for _ in range(64):
-            if not select.select([fd], [], [], 0)[0] or not self._forward(fd):
-                return
-
-    def _has_exited(self) -> bool:
-        if self._exit_fd is not None:
-            return bool(select.select([self._exit_fd], [], [], 0)[0])
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-    def _reap(self) -> int:
-        _, self.exit_status = os.waitpid(self.pid, 0)
-        # Both libraries would otherwise wait for, or signal, a pid that is no longer theirs.
-        if isinstance(self._owner, PtyProcess):
-            self._owner.terminated = True
-        else:
-            self._owner.returncode = os.waitstatus_to_exitcode(self.exit_status)
-        return self.exit_status
+        self._pump.signal(number)
 
     def close(self) -> None:
-        """End the command if it still runs, and close the terminal."""
-        if self.exit_status is None:
-            self.signal(signal.SIGTERM)
-            deadline = time.monotonic() + CLOSE_GRACE_S
-            while not self._has_exited() and time.monotonic() < deadline:
-                select.select([self._exit_fd] if self._exit_fd is not None else [], [], [], 0.02)
-            if not self._has_exited():
-                self.signal(signal.SIGKILL)
-            self._reap()
-        if isinstance(self._owner, PtyProcess):
-            self._owner.fileobj.close()
-            self._owner.closed = True
-        else:
-            self._owner.stdout.close()
-            self._owner.stderr.close()
-        if self._exit_fd is not None:
-            os.close(self._exit_fd)
+        """End the command if it still runs, and close the terminal.
+
+        When the job is to stop it has as long as the ladder gives it; else CLOSE_GRACE_S.
+        """
+        left_to_the_ladder = self._pump.listening and self._cancellation.requested
+        self._pump.listening = True
+        self._pump.ask()
+        self._pump.listening = False
+        if not left_to_the_ladder:
+            for grace_s, then in ((HANGUP_AFTER_S, signal.SIGHUP), (CLOSE_GRACE_S - HANGUP_AFTER_S, signal.SIGKILL)):
+                if not self._ends_within(grace_s):
+                    self.signal(then)
+        self._ends_within(None)
+        self._pump.close()
+
+    def _ends_within(self, seconds: float | None) -> bool:
+        deadline = _deadline(seconds)
+        try:
+            while self.status is None:
+                self._pump.step(deadline)
+        except TimeoutError:
+            return False
+        return True
+
+    def _step(self, deadline: float | None) -> None:
+        self._stop_if_asked()
+        self._pump.step(deadline)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self._pump.listening:
+            self._cancellation.raise_if_requested()
+
+    def _take(self, stream: Stream, text: str) -> None:
+        if self._show is not None:
+            self._show(stream, text)
+        if self._plain is not None:
+            text = self._plain.feed(text)
+        self._unread = (self._unread + text)[-MAX_UNREAD:]
 
 
-def _restore_signals() -> None:
-    # Python ignores these; a command expects them to kill it, as in any shell.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+def _deadline(timeout_s: float | None) -> float | None:
+    return None if timeout_s is None else time.monotonic() + timeout_s

@@ -28,6 +28,13 @@ from supervisor.containment.level import Level
 from supervisor.containment.starter import StartedSet, StartFailed
 
 
+class _ResetIsTheEnd(asyncio.StreamReaderProtocol):
+    """A peer that ends with words of ours unread resets the connection: what it has said before still counts."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(None if isinstance(exc, ConnectionError) else exc)
+
+
 @dataclass(slots=True)
 class Line:
     """One direction each of a socket pair, as JSON lines."""
@@ -37,9 +44,11 @@ class Line:
 
     @classmethod
     async def connect(cls, sock: socket.socket, opened: list[asyncio.BaseTransport]) -> Line:
-        reader, writer = await asyncio.open_unix_connection(sock=sock, limit=MAX_FRAME_BYTES)
-        opened.append(writer.transport)
-        return cls(reader, writer)
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=MAX_FRAME_BYTES)
+        transport, protocol = await loop.create_unix_connection(lambda: _ResetIsTheEnd(reader), sock=sock)
+        opened.append(transport)
+        return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
     async def read(self) -> bytes | None:
         """The next whole line; None at the end, also when the peer was killed in the middle of a line.

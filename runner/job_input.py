@@ -1,0 +1,72 @@
+"""What clients type into a job that has an open input, in order, until something in the job takes it.
+
+The thread that watches the channel puts it here and never waits: an ask behind much input must be seen at once. What
+keeps the memory bounded is the supervisor, which counts what was not taken yet and refuses more.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runner.protocol import Input, InputClosed, InputTaken, input_cost
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """One piece: bytes to write, then the end of the input if `eof`; `size` is rows and columns."""
+
+    data: bytes
+    eof: bool
+    size: tuple[int, int] | None
+    cost: int
+
+
+class JobInput:
+    """The queue. `take` and what follows belong to one thread, `put` to the watch."""
+
+    def __init__(self, report: Callable[[object], None]) -> None:
+        self._report = report
+        self._pieces: deque[Typed] = deque()
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def fileno(self) -> int:
+        """Readable while there is something to take."""
+        return self._read
+
+    def put(self, frame: Input) -> None:
+        size = None if frame.rows is None or frame.columns is None else (frame.rows, frame.columns)
+        piece = Typed(frame.text.encode("utf-8", "replace"), frame.eof, size, input_cost(frame.text))
+        with self._lock:
+            if not self._closed:
+                if not self._pieces:
+                    os.write(self._write, b"!")
+                self._pieces.append(piece)
+
+    def take(self) -> Typed | None:
+        """The next piece; None when there is none. Say `taken` once it is used up."""
+        with self._lock:
+            if not self._pieces:
+                return None
+            piece = self._pieces.popleft()
+            if not self._pieces:
+                os.read(self._read, 1)
+            return piece
+
+    def taken(self, piece: Typed) -> None:
+        """There is room for as much again."""
+        self._report(InputTaken(piece.cost))
+
+    def close(self) -> None:
+        """Nobody takes any more; clients are told so. Again: nothing happens."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._pieces.clear()
+        self._report(InputClosed())

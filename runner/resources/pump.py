@@ -1,0 +1,230 @@
+"""What goes on between a task and its command: output out, typed text in, signals, the end. One poll(2) at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from runner.cancellation import Cancellation
+from runner.job_input import JobInput, Typed
+from runner.reporting import READ_BYTES, Decoder, Stream
+from runner.resources.command_end import ExitStatus
+from runner.resources.spawning import Spawned
+
+LAST_READS = 64
+"""A background child may write for ever; what was in the buffers when the command ended is enough."""
+_POLL_WITHOUT_PIDFD_S = 0.05
+_END_OF_INPUT = b"\x04"
+
+
+class Pump:
+    """The descriptors of one command. `step` belongs to the task's thread; `ask` and `signal` to any.
+
+    `on_text` gets the output as it comes, each stream decoded by itself.
+    """
+
+    def __init__(self, spawned: Spawned, cancellation: Cancellation, on_text: Callable[[Stream, str], None]) -> None:
+        self.spawned = spawned
+        self.status: ExitStatus | None = None
+        self.listening = not cancellation.requested
+        """What is started while the job cleans up is part of the cleaning: the ask was for what came before."""
+        self._cancellation = cancellation
+        self._on_text = on_text
+        self._decoders = {fd: (stream, Decoder()) for fd, stream in spawned.outputs.items()}
+        self._open = set(spawned.outputs)
+        self._exit_fd = os.pidfd_open(spawned.pid) if hasattr(os, "pidfd_open") else None
+        self._noticed = False
+        self._asked = False
+        self._unsent = bytearray()
+        self._at_line_start = True
+        self._end_when_sent = False
+        self._input: JobInput | None = None
+        self._typed: Typed | None = None
+        self._reaping = threading.Lock()
+        for fd in {*spawned.outputs, spawned.input_fd} - {None}:
+            os.set_blocking(fd, False)  # type: ignore[arg-type]
+        cancellation.on_ask(self.ask)
+
+    # --- input
+
+    @property
+    def takes_input(self) -> bool:
+        return self.status is None and self.spawned.input_fd is not None
+
+    @property
+    def unsent_bytes(self) -> int:
+        return len(self._unsent)
+
+    def attach(self, typed: JobInput) -> None:
+        """From now on, pass on what clients type."""
+        self._input = typed
+        if not self.takes_input:
+            typed.close()
+
+    def type(self, data: bytes, *, eof: bool = False) -> None:
+        """Queue what is to be typed. The end of the input is Ctrl-D in a terminal, the end of stdin on pipes."""
+        self._unsent += data
+        if data:
+            self._at_line_start = data[-1:] in (b"\n", b"\r")
+        if eof and self.spawned.terminal_fd is not None:
+            # In the middle of a line the first one only passes the line on; the second one is the end.
+            self._unsent += _END_OF_INPUT if self._at_line_start else _END_OF_INPUT * 2
+            self._at_line_start = True
+        elif eof:
+            self._end_when_sent = True
+        self._send()
+
+    def drop_unsent(self) -> None:
+        self._unsent.clear()
+
+    def _take_input(self) -> None:
+        assert self._input is not None
+        self._typed = typed = self._input.take()
+        if typed is not None:
+            if typed.size is not None:
+                self.spawned.resize(*typed.size)
+            self.type(typed.data, eof=typed.eof)
+
+    def _send(self) -> None:
+        """Write what the command takes now of what is to be typed."""
+        fd = self.spawned.input_fd
+        if fd is None:
+            return
+        try:
+            if self._unsent:
+                del self._unsent[: os.write(fd, self._unsent)]
+        except BlockingIOError:
+            return
+        except OSError:  # EPIPE, EIO: it has closed its side
+            self._close_input()
+            return
+        if not self._unsent:
+            if self._typed is not None and self._input is not None:
+                self._input.taken(self._typed)
+                self._typed = None
+            if self._end_when_sent:
+                self._close_input()
+
+    def _close_input(self) -> None:
+        self._unsent.clear()
+        self.spawned.close_input()
+        if self._input is not None:
+            self._input.close()
+
+    # --- stopping
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the command's process group, and what runs in the terminal's foreground. Stopped ones wake up."""
+        with self._reaping:
+            if self.status is not None:
+                return  # its number may be somebody else's by now
+            groups = {self.spawned.pid}
+            if self.spawned.terminal_fd is not None:
+                with contextlib.suppress(OSError):
+                    groups.add(os.tcgetpgrp(self.spawned.terminal_fd))
+            for group in groups - {0}:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, number)
+                    os.killpg(group, signal.SIGCONT)
+
+    def ask(self) -> None:
+        """Ask it to go, once: SIGTERM. Never waits."""
+        if self.listening and not self._asked:
+            self._asked = True
+            self.signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        """Give back the descriptors. Call once it has ended."""
+        self._cancellation.forget(self.ask)
+        if self._input is not None:
+            self._input.close()
+        self.spawned.close()
+        if self._exit_fd is not None:
+            os.close(self._exit_fd)
+            self._exit_fd = None
+
+    # --- the loop
+
+    def step(self, deadline: float | None) -> None:
+        """Wait for whatever comes first, and take it: output, room for input, input, the ask, the end.
+
+        Raises TimeoutError at `deadline` (monotonic seconds).
+        """
+        for fd, events in self._poller().poll(self._timeout_ms(deadline)):
+            if fd in self._open:
+                # In a terminal this may be room for input only; a read then finds nothing, which costs nothing.
+                self._take_output(fd)
+            elif fd == self.spawned.input_fd and events & select.POLLERR:
+                self._close_input()
+            elif self._input is not None and fd == self._input.fileno():
+                self._take_input()
+            elif fd == self._cancellation.wake_fd:
+                self._noticed = self._cancellation.notice()
+                self.ask()
+        self._send()
+        if self._has_exited():
+            self._finish()
+        elif deadline is not None and time.monotonic() >= deadline:
+            raise TimeoutError(f"the command with pid {self.spawned.pid} still runs")
+
+    def _poller(self) -> select.poll:
+        poller = select.poll()
+        for fd in self._open:
+            poller.register(fd, select.POLLIN)
+        if self.spawned.input_fd is not None:
+            both = select.POLLIN if self.spawned.input_fd in self._open else 0
+            room = select.POLLOUT if self._unsent else 0
+            # A pipe tells even unasked that nobody reads it; a terminal would tell so again and again.
+            if room or self.spawned.terminal_fd is None:
+                poller.register(self.spawned.input_fd, room | both)
+            if self._input is not None and not self._unsent:
+                poller.register(self._input.fileno(), select.POLLIN)
+        if self.listening and not self._noticed:
+            poller.register(self._cancellation.wake_fd, select.POLLIN)
+        if self._exit_fd is not None:
+            poller.register(self._exit_fd, select.POLLIN)
+        return poller
+
+    def _timeout_ms(self, deadline: float | None) -> float | None:
+        timeout_ms = None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000)
+        if self._exit_fd is None:  # macOS: the exit is looked for at intervals
+            return min(_POLL_WITHOUT_PIDFD_S * 1000, timeout_ms or math.inf)
+        return timeout_ms
+
+    def _take_output(self, fd: int) -> bool:
+        """What one read gives. False at the end of the stream."""
+        stream, decoder = self._decoders[fd]
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:  # EIO: every holder of the terminal's other side has closed it
+            data = b""
+        if text := decoder.feed(data, final=not data):
+            self._on_text(stream, text)
+        if not data:
+            self._open.discard(fd)
+        return bool(data)
+
+    def _has_exited(self) -> bool:
+        if self._exit_fd is not None:
+            return bool(select.select([self._exit_fd], [], [], 0)[0])
+        return os.waitid(os.P_PID, self.spawned.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _finish(self) -> None:
+        """It has ended: take the rest of its output, and its status."""
+        for fd in list(self._open):
+            for _ in range(LAST_READS):
+                if not select.select([fd], [], [], 0)[0] or not self._take_output(fd):
+                    break
+        # Shielded: a pid that was reaped without our knowing it might be signalled when it is somebody else's.
+        with self._cancellation.shielded(), self._reaping:
+            _, status = os.waitpid(self.spawned.pid, 0)
+            self.spawned.reaped(status)
+            self.status = ExitStatus.of(status)

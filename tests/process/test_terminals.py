@@ -1,0 +1,271 @@
+"""Commands in terminals and on pipes, as a task uses them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.cancellation import Cancellation, JobCancelled
+from runner.errors import CommandEnded, TaskFailed
+from runner.reporting import Stream
+from runner.resources.command_end import ExitStatus
+from runner.resources.spawning import DEFAULT_SIZE, shell_words, spawn
+from runner.resources.terminal import Terminal
+
+BOUND_S = 10.0
+
+
+@pytest.fixture
+def cancellation() -> Iterator[Cancellation]:
+    made = Cancellation(lambda: None)
+    yield made
+    os.close(made._wake_read)
+    os.close(made._wake_write)
+
+
+class Shown:
+    """What goes to the job's events."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[Stream, str]] = []
+
+    def __call__(self, stream: Stream, text: str) -> None:
+        self.pieces.append((stream, text))
+
+    @property
+    def text(self) -> str:
+        return "".join(text for _, text in self.pieces)
+
+
+def start(
+    cancellation: Cancellation, command: str | list[str], *, show: Shown | None = None, plain: bool = False, **how: Any
+) -> Terminal:
+    argv = shell_words(command) if isinstance(command, str) else command
+    settings: dict[str, Any] = {"pty": True, "cwd": "/", "env": None, "size": DEFAULT_SIZE, "open_stdin": False} | how
+    return Terminal(spawn(argv, **settings), cancellation, show, plain=plain)
+
+
+@pytest.fixture(params=[True, False], ids=["terminal", "pipes"])
+def pty(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def ended(terminal: Terminal) -> ExitStatus:
+    try:
+        return terminal.wait(BOUND_S)
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [("true", ExitStatus(0)), ("exit 3", ExitStatus(3)), ("kill -9 $$", ExitStatus(None, "SIGKILL"))],
+)
+def test_exit_status(cancellation: Cancellation, pty: bool, command: str, status: ExitStatus) -> None:
+    assert ended(start(cancellation, command, pty=pty)) == status
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"), [(["no-such-command"], 127), (["./no-such-file"], 127), (["/etc/hostname"], 126), (["/tmp"], 126)]
+)
+def test_what_cannot_be_run_has_the_code_of_a_shell(
+    cancellation: Cancellation, pty: bool, argv: list[str], code: int
+) -> None:
+    with pytest.raises(TaskFailed) as caught:
+        start(cancellation, argv, pty=pty)
+    assert caught.value.exit_code == code
+
+
+def test_a_program_is_looked_for_in_its_own_directory_and_path(
+    cancellation: Cancellation, pty: bool, tmp_path: Path
+) -> None:
+    program = tmp_path / "hello"
+    program.write_text("#!/bin/sh\necho hello from $PWD\n")
+    program.chmod(0o755)
+    for argv, env in ((["./hello"], None), (["hello"], {"PATH": f"{tmp_path}:/bin:/usr/bin"})):
+        shown = Shown()
+        assert ended(start(cancellation, argv, pty=pty, cwd=tmp_path, env=env, show=shown)).ok
+        assert shown.text.strip() == f"hello from {tmp_path}"
+
+
+def test_reading_writing_and_waiting(cancellation: Cancellation) -> None:
+    shown = Shown()
+    with start(cancellation, "stty -echo; echo name?; read name; echo hello $name", show=shown) as terminal:
+        terminal.wait_for(r"name\?\s")
+        terminal.write("world\n")
+        assert terminal.wait_for(r"hello (\w+)", BOUND_S)[1] == "world"
+        assert terminal.wait(BOUND_S).ok
+        assert terminal.read().strip() == ""
+    assert "".join(shown.text.split()) == "name?helloworld"
+
+
+def test_a_wait_says_what_came_instead(cancellation: Cancellation, pty: bool) -> None:
+    with start(cancellation, "echo something; exec sleep 60", pty=pty) as terminal:
+        terminal.wait_for("some", BOUND_S)
+        with pytest.raises(TimeoutError, match=r"'nothing'.*thing"):
+            terminal.wait_for("nothing", 0.1)
+    with start(cancellation, "echo something; exit 4", pty=pty) as terminal:
+        with pytest.raises(CommandEnded, match=r"exit code 4.*something"):
+            terminal.wait_for("nothing", BOUND_S)
+        with pytest.raises(CommandEnded):
+            terminal.write("anybody?")
+
+
+def test_utf8_survives_every_cut(cancellation: Cancellation, pty: bool) -> None:
+    text = "aä漢😀"
+    command = ["python3", "-c", f"import os\nfor b in {text.encode()!r} * 50: os.write(1, bytes([b]))"]
+    with start(cancellation, command, pty=pty) as terminal:
+        assert "".join(terminal) == text * 50
+
+
+def test_escape_sequences_are_shown_and_stripped_on_request(cancellation: Cancellation) -> None:
+    shown = Shown()
+    with start(cancellation, r"printf '\033[31mred\033[0m\n'", show=shown, plain=True) as terminal:
+        assert "".join(terminal) == "red\n"
+    assert shown.text == "\x1b[31mred\x1b[0m\r\n"
+
+
+def test_size(cancellation: Cancellation) -> None:
+    command = "stty size; trap 'stty size; exit' WINCH; echo READY; while :; do sleep 0.05; done"
+    with start(cancellation, command, size=(50, 132)) as terminal:
+        terminal.wait_for("50 132", BOUND_S)
+        terminal.wait_for("READY", BOUND_S)
+        terminal.resize(10, 20)
+        terminal.wait_for("10 20", BOUND_S)
+        assert terminal.wait(BOUND_S).ok
+
+
+def test_the_end_of_input(cancellation: Cancellation, pty: bool) -> None:
+    for text in ("", "a line\n", "half a line"):
+        with start(cancellation, "cat; echo over", pty=pty, open_stdin=True) as terminal:
+            if text:
+                terminal.write(text)
+            terminal.end_input()
+            terminal.wait_for("over", BOUND_S)
+            assert terminal.wait(BOUND_S).ok
+
+
+def test_a_command_that_closed_its_stdin_is_not_written_to(cancellation: Cancellation) -> None:
+    with start(cancellation, "exec <&-; echo closed; sleep 60", pty=False, open_stdin=True) as terminal:
+        terminal.wait_for("closed", BOUND_S)
+        with pytest.raises(CommandEnded, match="closed its input"):
+            terminal.write("x" * 100_000, BOUND_S)
+
+
+def test_much_input_and_output_do_not_wait_for_each_other(cancellation: Cancellation, pty: bool) -> None:
+    line = "x" * 1000 + "\n"
+    with start(cancellation, "stty raw -echo 2>/dev/null; echo READY; cat", pty=pty, open_stdin=True) as terminal:
+        terminal.wait_for(r"READY\r?\n", BOUND_S)
+        terminal.write(line * 300, BOUND_S)
+        terminal.wait_for(r"(?:x{1000}\n){300}", BOUND_S)
+
+
+def test_many_at_once(cancellation: Cancellation) -> None:
+    terminals = [start(cancellation, "read n; echo got-$n; read end") for _ in range(20)]
+    try:
+        for number, terminal in enumerate(terminals):
+            terminal.write(f"{number}\n")
+        for number, terminal in enumerate(terminals):
+            terminal.wait_for(f"got-{number}\\b", BOUND_S)
+        assert [terminal.status for terminal in terminals] == [None] * 20
+    finally:
+        for terminal in terminals:
+            terminal.close()
+    assert all(terminal.status is not None for terminal in terminals)
+
+
+def test_no_command_holds_the_descriptors_of_another(cancellation: Cancellation, pty: bool) -> None:
+    others = start(cancellation, ["sleep", "60"]), start(cancellation, ["sleep", "60"], pty=False, open_stdin=True)
+    with others[0], others[1], start(cancellation, ["ls", "/proc/self/fd"], pty=pty, plain=True) as terminal:
+        assert "".join(terminal).split() == ["0", "1", "2", "3"]  # 3 is the listing itself
+
+
+def test_a_background_child_does_not_keep_the_end_waiting(cancellation: Cancellation, pty: bool) -> None:
+    command = "trap '' HUP; sleep 60 & echo child $!; exit 0"
+    with start(cancellation, command, pty=pty) as terminal:
+        child = int(terminal.wait_for(r"child (\d+)", BOUND_S)[1])
+        assert terminal.wait(BOUND_S).ok
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)  # the test run is a subreaper
+
+
+# --- cancel
+
+
+def ask_soon(cancellation: Cancellation) -> threading.Thread:
+    """Ask from another thread, as the watch does, once this one surely waits."""
+    thread = threading.Timer(0.1, cancellation.ask)
+    thread.start()
+    return thread
+
+
+def test_on_cancel_a_trap_runs_and_is_heard(cancellation: Cancellation, pty: bool) -> None:
+    shown = Shown()
+    command = "trap 'sleep 0.6; echo UNLOCKED; exit 0' TERM; echo READY; while :; do sleep 0.02; done"
+    with start(cancellation, command, pty=pty, show=shown) as terminal:
+        terminal.wait_for("READY", BOUND_S)
+        asking = ask_soon(cancellation)
+        with pytest.raises(JobCancelled):
+            terminal.run()
+    asking.join()
+    assert "UNLOCKED" in shown.text
+    assert terminal.status == ExitStatus(0)
+
+
+@pytest.mark.parametrize("act", ["read", "wait_for", "write", "wait"])
+def test_whatever_waits_is_woken_by_the_ask(cancellation: Cancellation, act: str) -> None:
+    acts = {
+        "read": lambda terminal: terminal.read(),
+        "wait_for": lambda terminal: terminal.wait_for("never"),
+        "write": lambda terminal: terminal.write(b"x" * 1_000_000),
+        "wait": lambda terminal: terminal.wait(),
+    }
+    with start(cancellation, "stty raw -echo; printf R; exec sleep 60", pty=True) as terminal:
+        terminal.wait_for("R")
+        asking = ask_soon(cancellation)
+        began = time.monotonic()
+        with pytest.raises(JobCancelled):
+            acts[act](terminal)
+    asking.join()
+    assert terminal.status == ExitStatus(None, "SIGTERM")
+    assert time.monotonic() - began < 1.0
+
+
+def test_an_interactive_shell_goes_by_hangup_when_its_block_ends(cancellation: Cancellation) -> None:
+    with start(cancellation, ["bash", "--norc", "--noprofile", "-i"]) as terminal:
+        terminal.write("echo RE''ADY\n")
+        terminal.wait_for("READY", BOUND_S)
+    assert terminal.status == ExitStatus(None, "SIGHUP")
+
+
+def test_all_are_asked_at_once_whatever_the_task_does(cancellation: Cancellation) -> None:
+    terminals = [start(cancellation, ["sleep", "60"]) for _ in range(5)]
+    cancellation.ask()  # nobody reads any of them
+    try:
+        for terminal in terminals:
+            assert terminal._pump._exit_fd is not None
+            assert os.waitid(os.P_PIDFD, terminal._pump._exit_fd, os.WEXITED | os.WNOWAIT) is not None
+    finally:
+        for terminal in terminals:
+            terminal.close()
+
+
+def test_what_is_started_while_cleaning_up_is_not_asked(cancellation: Cancellation) -> None:
+    cancellation.ask()
+    cancellation.notice()
+    with start(cancellation, "sleep 0.1; echo cleaned") as terminal:
+        terminal.wait_for("cleaned", BOUND_S)
+        assert terminal.wait(BOUND_S).ok
+
+
+def test_a_block_that_ends_early_ends_its_command(cancellation: Cancellation, pty: bool) -> None:
+    with start(cancellation, "trap '' TERM HUP; echo READY; while :; do sleep 0.02; done", pty=pty) as terminal:
+        terminal.wait_for("READY", BOUND_S)
+    assert terminal.status == ExitStatus(None, "SIGKILL")
