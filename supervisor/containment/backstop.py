@@ -1,65 +1,123 @@
-"""The supervisor's own kill, for when a guardian is stopped, dead or late.
+"""The supervisor's own kill, for when guardians are stopped, dead or late.
 
 A dead guardian's orphans come to the supervisor, because it is a subreaper too. They are told from its own children
-by their session: a runner starts a new session and nothing below it can join the supervisor's.
+by their session: a runner starts a new session and nothing below it can join the supervisor's. An orphan does not say
+whose it was, so it counts against every guardian that is dead and not younger than it, until it is reaped.
+
+There is one backstop for all jobs and one thread for its rounds: a hundred guardians that are late together cost one
+pass over the adopted children, and the event loop goes on reading what those that are not late report.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from supervisor.containment.handle import Handle, Survivor
 from supervisor.posix.pidfd import ignore_missing
-from supervisor.posix.proc import children, descendants, read_stat
+from supervisor.posix.proc import Stat, children, descendants, read_stat
 
 _STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "t": "tracing-stop", "Z": "zombie"}
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round found for one guardian. `done`: the guardian is dead and no orphan counts against it."""
+
+    done: bool
+    seen: frozenset[int]
+
+
 class Backstop:
-    """Rounds of SIGKILL over a guardian's tree and over what was adopted. `is_guardian` names the pids to leave."""
+    """Rounds of SIGKILL over guardians' trees and over what was adopted. `is_guardian` names the pids to leave."""
 
     def __init__(self, is_guardian: Callable[[int], bool]) -> None:
         self._is_guardian = is_guardian
         self._pid = os.getpid()
         self._sid = os.getsid(0)
-        self.seen: set[int] = set()
+        self._thread = ThreadPoolExecutor(1, "deadstop-backstop")
+        self._asked: list[tuple[Handle, asyncio.Future[Round]]] = []
+        self._rounds: asyncio.Task[None] | None = None
 
-    def orphans(self, born_after_ticks: int) -> list[int]:
-        """Adopted children: another session, not a guardian, not older than the guardian they may have had."""
-        found = []
-        for pid in children(self._pid):
-            stat = read_stat(pid)
-            if (
-                stat is not None
-                and stat.sid != self._sid
-                and stat.start_ticks >= born_after_ticks
-                and not self._is_guardian(pid)
-            ):
-                found.append(pid)
-        return found
+    async def round(self, guardian: Handle) -> Round:
+        """Kill and reap once, together with everybody else who asks at this moment."""
+        answer: asyncio.Future[Round] = asyncio.get_running_loop().create_future()
+        self._asked.append((guardian, answer))
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._serve(), name="backstop")
+        return await answer
 
-    def round(self, guardian: Handle) -> bool:
-        """Kill and reap once. True: the guardian is dead and no orphan is left."""
-        targets = descendants(guardian.pid) if not guardian.ended else []
-        for orphan in self.orphans(guardian.start_ticks):
-            targets += [orphan, *descendants(orphan)]
-        self.seen.update(targets)
-        for pid in targets:
-            ignore_missing(os.kill, pid, signal.SIGKILL)
-        # Last, so that until then nothing below it is reparented away while it is being listed.
-        guardian.kill()
-        for orphan in self.orphans(guardian.start_ticks):
-            reap(orphan)
-        return guardian.ended and not self.orphans(guardian.start_ticks)
-
-    def survivors(self, guardian: Handle) -> tuple[Survivor, ...]:
+    async def survivors(self, guardian: Handle) -> tuple[Survivor, ...]:
         """Who is still there, for people to look at."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._survivors, guardian)
+
+    def close(self) -> None:
+        """End the thread. Call when nobody asks any more; a round is short and is waited for."""
+        self._thread.shutdown()
+
+    async def _serve(self) -> None:
+        try:
+            while self._asked:
+                asked, self._asked = self._asked, []
+                guardians = [guardian for guardian, _ in asked]
+                rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, guardians)
+                for (_, answer), found in zip(asked, rounds, strict=True):
+                    if not answer.done():
+                        answer.set_result(found)
+        finally:
+            self._rounds = None
+
+    def kill_once(self, guardians: Sequence[Handle]) -> list[Round]:
+        """One round over all of them. Blocks for as long as reading their part of /proc takes."""
+        trees = [descendants(guardian.pid) if not guardian.ended else [] for guardian in guardians]
+        orphans = self._orphans(min(guardian.start_ticks for guardian in guardians))
+        below = {orphan.pid: [orphan.pid, *descendants(orphan.pid)] for orphan in orphans}
+        for pid in {pid for tree in (*trees, *below.values()) for pid in tree}:
+            ignore_missing(os.kill, pid, signal.SIGKILL)
+        for guardian in guardians:
+            # Last, so that until then nothing below it is reparented away while it is being listed.
+            guardian.kill()
+        for orphan in orphans:
+            reap(orphan.pid)
+        # In this order: what a guardian leaves is adopted before its end can be seen.
+        ended = [guardian.ended for guardian in guardians]
+        left = self._orphans(min(guardian.start_ticks for guardian in guardians))
+        return [
+            Round(
+                done=ended[number] and not any(_may_be_of(guardian, orphan) for orphan in left),
+                seen=frozenset(trees[number]).union(
+                    *(below[orphan.pid] for orphan in orphans if _may_be_of(guardian, orphan))
+                ),
+            )
+            for number, guardian in enumerate(guardians)
+        ]
+
+    def _orphans(self, born_after_ticks: int) -> list[Stat]:
+        """Adopted children: another session, not a guardian, not older than the oldest guardian that is asked for."""
+        stats = [read_stat(pid) for pid in children(self._pid)]
+        return [
+            stat
+            for stat in stats
+            if stat is not None
+            and stat.sid != self._sid
+            and stat.start_ticks >= born_after_ticks
+            and not self._is_guardian(stat.pid)
+        ]
+
+    def _survivors(self, guardian: Handle) -> tuple[Survivor, ...]:
         pids = descendants(guardian.pid) if not guardian.ended else []
-        pids += self.orphans(guardian.start_ticks)
+        for orphan in self._orphans(guardian.start_ticks):
+            pids += [orphan.pid, *descendants(orphan.pid)]
         stats = [read_stat(pid) for pid in pids]
         return tuple(Survivor(s.pid, s.name, _STATES.get(s.state, s.state)) for s in stats if s is not None)
+
+
+def _may_be_of(guardian: Handle, orphan: Stat) -> bool:
+    return orphan.start_ticks >= guardian.start_ticks
 
 
 def reap(pid: int) -> bool:

@@ -52,6 +52,7 @@ class Attempt:
         self._on_fact = on_fact
         self._on_frame = on_frame
         self._ladder: Ladder | None = None
+        self._swept: set[int] = set()
         self._guardian_gone = asyncio.Event()
         self._report: asyncio.Future[protocol.Ended | None] = asyncio.get_running_loop().create_future()
         self._stopped = asyncio.Event()
@@ -108,22 +109,32 @@ class Attempt:
             timeout = None if left_s == math.inf else left_s
             await asyncio.wait((self._report, stopped), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
-        report = self._report.result() if self._report.done() else None
-        if report is None:
+        if self._reported() is None:
             await self._sweep()
-        return report
+        return self._reported()
+
+    def _reported(self) -> protocol.Ended | None:
+        return self._report.result() if self._report.done() else None
 
     def _until_backstop_s(self) -> float:
         return math.inf if self._ladder is None else self._ladder.backstop_at - time.monotonic()
 
     async def _sweep(self) -> None:
-        """Rounds of SIGKILL until nothing is left, past the verdict too: what is not proven is not given up."""
-        self._log.warning("backstop", guardian_ended=self._bound.guardian.ended)
+        """Rounds of SIGKILL until nothing is left, past the verdict too: what is not proven is not given up.
+
+        A guardian that was only late may still report its own proof meanwhile; then that is the end.
+        """
+        guardian = self._bound.guardian
+        self._log.warning("backstop", guardian_ended=guardian.ended)
         told = False
-        while not self._backstop.round(self._bound.guardian):
+        while self._reported() is None:
+            found = await self._backstop.round(guardian)
+            self._swept |= found.seen
+            if found.done:
+                return
             late = self._ladder is not None and time.monotonic() >= self._ladder.verdict_at
             if late and not told:
-                survivors = self._backstop.survivors(self._bound.guardian)
+                survivors = await self._backstop.survivors(guardian)
                 self._log.error("cancel_unproven", survivors=[survivor.pid for survivor in survivors])
                 self._on_fact(Unproven(survivors))
                 told = True
@@ -192,7 +203,7 @@ class Attempt:
         return Gone(
             proof=Proof.ADOPTED_REAPED,
             error=JobError("guardian", "the process that guards this job was ended from outside; the job was killed"),
-            processes_seen=len(self._backstop.seen),
+            processes_seen=len(self._swept),
             killed_ms=killed_ms,
             gone_ms=killed_ms,
         )

@@ -46,7 +46,7 @@ class Services:
 
     pool: WarmPool
     workspaces: Workspaces
-    new_backstop: Callable[[], Backstop]
+    backstop: Backstop
     environment: dict[str, str]
     cancel_budget_s: float
     on_end: Callable[[Record], None]
@@ -151,7 +151,7 @@ class Owner:
         )
         # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
         self._attempt = Attempt(
-            self.record.job.id, bound, self._services.new_backstop(), on_fact=self.apply, on_frame=self._frame
+            self.record.job.id, bound, self._services.backstop, on_fact=self.apply, on_frame=self._frame
         )
         self.record.guardian_pid = self._attempt.guardian_pid
         self.apply(Bound())

@@ -66,9 +66,7 @@ class SelfTest:
                 described.set_result(frame)
 
         bound = await self._services.pool.take()
-        attempt = Attempt(
-            f"describe {module}", bound, self._services.new_backstop(), on_fact=_ignore, on_frame=on_frame
-        )
+        attempt = Attempt(f"describe {module}", bound, self._services.backstop, on_fact=_ignore, on_frame=on_frame)
         run = asyncio.ensure_future(attempt.run(protocol.Describe(module, self._services.environment)))
         try:
             await asyncio.wait((described, run), timeout=DESCRIBE_BOUND_S, return_when=asyncio.FIRST_COMPLETED)

@@ -94,10 +94,12 @@ class Supervisor:
         self._stack.callback(starter.close)
         self._pool = WarmPool(starter, self.settings.warm, self._levels.default)
         self._stack.push_async_callback(self._pool.close)
+        backstop = Backstop(self._pool.guardian_pids.__contains__)
+        self._stack.callback(backstop.close)
         self._services = Services(
             pool=self._pool,
             workspaces=self._workspaces,
-            new_backstop=lambda: Backstop(self._pool.guardian_pids.__contains__),
+            backstop=backstop,
             environment=self._environment,
             cancel_budget_s=self.settings.cancel_budget_s,
             on_end=self._ended,

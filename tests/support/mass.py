@@ -1,0 +1,58 @@
+"""Many jobs that ignore SIGTERM, all hung up on in one moment, looked at from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.children.stage import LIFETIME_S
+from tests.support.client import EventStream
+from tests.support.observer import Beacon, Watched, descendants, describe
+from tests.support.server import RunningServer
+
+START_BOUND_S = 60.0
+TREE = 4
+"""Processes of each job's command: a shell and three more, one of them in a session of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class MassCancel:
+    """What became of it. `gone_s` counts from the first hang-up until the last process was gone, seen from outside."""
+
+    gone_s: float
+    left: str
+    jobs: list[dict[str, Any]]
+
+    @property
+    def gone_ms(self) -> list[float]:
+        """What the server says, job by job, counted from when it noticed."""
+        return [job["cancellation"]["gone_ms"] for job in self.jobs]
+
+
+def command(beacon: Path) -> str:
+    # An ignored signal stays ignored in what a shell starts.
+    sleep = f"sleep {LIFETIME_S * 3}"
+    return f"trap '' TERM; exec 9>'{beacon}'; {sleep} & {sleep} & setsid {sleep} & echo READY; wait"
+
+
+def hang_up_on_many(server: RunningServer, count: int, folder: Path, bound_s: float = 10.0) -> MassCancel:
+    """Start `count` jobs, wait until each is in place, close all their streams at once and wait for the ends."""
+    idle = set(descendants(server.pid))
+    with contextlib.ExitStack() as stack:
+        beacon = stack.enter_context(Beacon(folder / f"mass-{count}.fifo"))
+        body = {"task": "shell", "input": {"command": command(beacon.path), "terminal": False}}
+        streams = [stack.enter_context(EventStream(server.url, server.token, body=body)) for _ in range(count)]
+        for stream in streams:
+            stream.until_output("READY", START_BOUND_S)
+        tree = stack.enter_context(Watched(set(descendants(server.pid)) - idle))
+        assert len(tree.handles) >= count * TREE
+        hung_up = min(stream.hang_up() for stream in streams)
+        gone = beacon.wait_eof(hung_up + bound_s)
+        gone_s = time.monotonic() - hung_up
+        # New idle sets have been started since the look before; they are not the jobs'.
+        left = [handle for handle in tree.wait_gone(time.monotonic() + 1) if not handle.name.startswith("deadstop-")]
+        jobs = [server.wait_finished(stream.events[0].data["job_id"], bound_s) for stream in streams]
+        return MassCancel(gone_s if gone else float("inf"), describe(left) if left else "", jobs)
