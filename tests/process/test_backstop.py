@@ -10,23 +10,8 @@ import pytest
 
 from supervisor.containment.starter import forkserver_pid
 from supervisor.core.model import Method, Proof, State
-from supervisor.core.registry import Record
-from supervisor.posix.proc import descendants, read_stat
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
-
-TREE = "setsid sleep 60 & setsid sh -c 'sleep 60 & sleep 60' & (setsid sleep 60 &) ; echo READY; wait"
-
-
-def a_tree(record: Record) -> set[tuple[int, int]]:
-    """(pid, start time) of the guardian and all below it."""
-    assert record.guardian_pid is not None
-    stats = [read_stat(pid) for pid in (record.guardian_pid, *descendants(record.guardian_pid))]
-    return {(stat.pid, stat.start_ticks) for stat in stats if stat is not None}
-
-
-def alive(tree: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    stats = [read_stat(pid) for pid, _ in tree]
-    return {(s.pid, s.start_ticks) for s in stats if s is not None and s.state != "Z"} & tree
+from tests.support.trees import TREE, a_tree, alive
 
 
 def test_a_killed_guardian_fails_its_job_and_leaves_nothing(tmp_path: Path) -> None:

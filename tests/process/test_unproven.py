@@ -1,0 +1,115 @@
+"""What cannot be got rid of: survivors are named, the job stays `cancelling`, and the proof comes when it can.
+
+A task in uninterruptible sleep cannot be made without a broken disk. A process that a debugger holds after its death
+is as immune to every signal and keeps its place in the tree just so; what differs is that it runs no more code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from supervisor.core.event_log import Event
+from supervisor.core.model import Proof, State
+from supervisor.core.registry import Record
+from supervisor.posix.proc import read_stat
+from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, types, until
+from tests.support.trees import DAEMONS, TREE, a_tree, alive, held, named, there
+
+BUDGET_S = 0.5
+DAEMON = "(setsid sleep 60 &) ; echo READY; cat"
+
+
+def fields(record: Record, type_: str) -> dict[str, object]:
+    (found,) = [item for item in record.log.read(0, limit=100_000) if isinstance(item, Event) and item.type == type_]
+    return dict(json.loads(found.data))
+
+
+async def daemon(record: Record) -> int:
+    """The pid of the job's daemon, once it is one."""
+    await says(record, "READY")
+    await until(lambda: len(named(record, "sleep")) == 1)
+    return named(record, "sleep")[0]
+
+
+def test_survivors_are_named_and_the_proof_comes_with_their_end(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            record = submit(supervisor, "shell", command=TREE)
+            await says(record, "READY")
+            await until(lambda: len(named(record, "sleep")) == DAEMONS)
+            tree = a_tree(record)
+            stuck = named(record, "sleep")[0]
+            with held(stuck):
+                cancel(supervisor, record, budget_s=BUDGET_S)
+                await reaches(record, lambda job: job.cancellation is not None and bool(job.cancellation.survivors))
+                assert record.job.state is State.CANCELLING
+                assert [s.pid for s in record.job.cancellation.survivors if record.job.cancellation] == [stuck]  # type: ignore[union-attr]
+                assert fields(record, "cancel.unproven")["survivors"] == [
+                    {"pid": stuck, "name": "sleep", "status": "zombie"}
+                ]
+                assert alive(tree) == set()  # what can be killed is, survivor or not
+                other = submit(supervisor, "shell", command="true")
+                assert (await ended(other)).job.state is State.SUCCEEDED
+                assert record.job.state is State.CANCELLING
+            await ended(record, 1.0)
+            assert there(tree) == set()
+            assert types(record)[-3:] == ["cancel.unproven", "cancel.verified", "job.cancelled"]
+            cancellation = record.job.cancellation
+            assert cancellation is not None
+            assert (cancellation.proof, cancellation.survivors) == (Proof.ADOPTED_REAPED, ())
+            assert cancellation.within_budget is False
+
+    scenario(body)
+
+
+def test_an_orphan_counts_against_every_dead_guardian_that_is_not_younger(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, warm=0) as supervisor:
+            older = submit(supervisor, "shell", command=DAEMON)
+            early = await daemon(older)
+            younger = submit(supervisor, "shell", command=DAEMON)
+            late = await daemon(younger)
+            trees = a_tree(older) | a_tree(younger)
+            guardians = [record.guardian_pid or 0 for record in (older, younger)]
+            born = [stat.start_ticks for pid in (early, guardians[1]) if (stat := read_stat(pid)) is not None]
+            assert born[0] < born[1]
+            with held(early):
+                with held(late):
+                    for pid in guardians:
+                        os.kill(pid, signal.SIGKILL)
+                    await until(lambda: alive(trees) == set(), 2)
+                    await until(lambda: len(there(trees)) == 2, 2)
+                    for record in (older, younger):
+                        cancel(supervisor, record, budget_s=BUDGET_S)
+                        await reaches(record, lambda job: bool(job.cancellation and job.cancellation.survivors))
+                    # Who the late orphan belonged to cannot be told; the early one is older than one of the guardians.
+                    found = [{s.pid for s in record.job.cancellation.survivors} for record in (older, younger)]  # type: ignore[union-attr]
+                    assert found == [{early, late}, {late}]
+                await ended(younger, 1.0)
+                assert older.job.state is State.CANCELLING
+            await ended(older, 1.0)
+            assert there(trees) == set()
+
+    scenario(body)
+
+
+def test_a_debugged_job_is_the_control(tmp_path: Path) -> None:
+    """Traced and let go in time: the same road, and nothing of it is unproven."""
+
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            record = submit(supervisor, "shell", command=TREE)
+            await says(record, "READY")
+            await until(lambda: len(named(record, "sleep")) == DAEMONS)
+            with held(named(record, "sleep")[0]):
+                pass
+            cancel(supervisor, record)
+            await ended(record, 3)
+            assert record.job.cancellation is not None
+            assert record.job.cancellation.proof is Proof.ECHILD
+            assert "cancel.unproven" not in types(record)
+
+    scenario(body)
