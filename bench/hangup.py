@@ -94,7 +94,9 @@ def plot(seen: dict[str, list[float]]) -> None:
     axes.axvline(BUDGET_MS, color=report.BAD, linewidth=1)
     axes.text(BUDGET_MS * 0.96, -0.28, "budget 2 s", color=report.BAD, fontsize=8, ha="right")
     axes.set_xscale("log")
-    axes.set_xticks([5, 10, 20, 50, 100, 200, 500, 1000, 2000], ["5", "10", "20", "50", "100", "200", "500", "1 s", "2 s"])
+    axes.set_xticks(
+        [5, 10, 20, 50, 100, 200, 500, 1000, 2000], ["5", "10", "20", "50", "100", "200", "500", "1 s", "2 s"]
+    )
     axes.minorticks_off()
     axes.set_xlim(3, 2500)
     axes.set_yticks(range(len(names)), names)
