@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """Names of variables that jobs get besides the allow-list."""
     vanished_after_s: Annotated[float, Field(ge=0.2, le=600)] = 1.0
     """How long sent bytes may stay unacknowledged before a peer counts as vanished (TCP_USER_TIMEOUT)."""
+    frozen_after_s: Annotated[float, Field(ge=1, le=86_400)] = 30.0
+    """How long a client may take nothing of what waits for it before its connection is closed."""
 
     @field_validator("allowed_hosts", "tasks", "tasks_off", "pass_env", mode="before")
     @classmethod

@@ -71,6 +71,20 @@ class Peer:
         self.vanished = False
         """The connection ended because nothing came from the client any more."""
 
+    def acknowledged_bytes(self) -> int | None:
+        """How much of what we sent has arrived at its kernel. None: the system does not tell."""
+        if self._sock is None or _USER_TIMEOUT is None or self._sock.family == socket.AF_UNIX:
+            return None
+        try:
+            return _TcpInfo.read(self._sock).acked_bytes
+        except OSError:
+            return None
+
+    def reset(self) -> None:
+        """Have the coming close throw away what is still to be sent: the kernel would keep it for minutes."""
+        if self._sock is not None:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
     def lost(self, exc: Exception | None) -> None:
         """The connection has ended, with what the kernel said about it."""
         self.unwatch()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from supervisor.api.peer import Peer
-from supervisor.api.problems import MEDIA_TYPE, Kind, Problem
+from supervisor.api.problems import MEDIA_TYPE, SHAPES, Kind, Problem
 
 LINGER_S = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -21,33 +24,109 @@ DRAIN_BOUND_S = 0.5
 """How long a shutdown waits for clients to take the rest of their responses."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client may keep a connection without getting on. Seconds."""
+
+    head_s: float = 10.0
+    """From the first byte of a request (or from connecting) to the end of its headers, however it drips in."""
+    frozen_s: float = 30.0
+    """With a response waiting, and none of it taken."""
+
+
 class Connection(H11Protocol):
     """One client connection. Handlers find its `Peer` as `scope["state"]["peer"]`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, patience: Patience, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.peer = Peer(None)
+        self._patience = patience
         self._discarded_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._frozen_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.peer = Peer(transport.get_extra_info("socket"))
         self.app_state = {**self.app_state, "peer": self.peer}
+        self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         # First: uvicorn wakes the handlers, and they ask the peer how it left.
         self.peer.lost(exc)
+        self._head_is_there()
+        self._stop_frozen_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.transport.is_closing():
             return
+        if self.conn.their_state is h11.IDLE:
+            self._expect_head()
+        else:
+            self._head_is_there()
         if self._refused_body_still_coming():
             self._discard(len(data))
         elif self.flow.read_paused and len(self.conn.trailing_data[0]) < READ_AHEAD_BYTES:
             # A pipelined request waits for its turn. uvicorn stops reading then, and would not see the client close.
             self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+            # The beginning of the next request came with the one that was just answered.
+            self._expect_head()
+
+    def _expect_head(self) -> None:
+        """A request has begun, or should. What comes of it while the clock runs does not set it back."""
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self._patience.head_s, self._head_is_late)
+
+    def _head_is_there(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self.transport.is_closing() or self.conn.their_state is not h11.IDLE:
+            return
+        if self.conn.trailing_data[0]:
+            late = f"the headers did not arrive within {self._patience.head_s:g} s"
+            self._refuse(Problem(Kind.REQUEST_TIMEOUT, late))
+        else:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_frozen(self._taken())
+
+    def resume_writing(self) -> None:
+        self._stop_frozen_timer()
+        super().resume_writing()
+
+    def _taken(self) -> int:
+        """A number that grows as the client takes what we send."""
+        acknowledged = self.peer.acknowledged_bytes()
+        return -self.transport.get_write_buffer_size() if acknowledged is None else acknowledged
+
+    def _watch_frozen(self, taken: int) -> None:
+        self._frozen_timer = self.loop.call_later(self._patience.frozen_s, self._look_whether_frozen, taken)
+
+    def _look_whether_frozen(self, taken_before: int) -> None:
+        taken = self._taken()
+        if taken > taken_before:
+            self._watch_frozen(taken)
+        else:
+            # It may be stopped, or wait in front of a pager: it takes nothing, and what waits for it costs memory.
+            self.peer.reset()
+            self.transport.abort()
+
+    def _stop_frozen_timer(self) -> None:
+        if self._frozen_timer is not None:
+            self._frozen_timer.cancel()
+            self._frozen_timer = None
 
     def _refused_body_still_coming(self) -> bool:
         return self.cycle is not None and self.cycle.response_complete and self.conn.their_state is h11.SEND_BODY
@@ -70,7 +149,17 @@ class Connection(H11Protocol):
             # It came in the middle of a response, which cannot be taken back.
             self.transport.close()
             return
-        problem = Problem(Kind.BAD_REQUEST, f"cannot read the request: {msg.rstrip('.')}")
+        cause = sys.exception()
+        if (
+            isinstance(cause, h11.RemoteProtocolError)
+            and cause.error_status_hint == SHAPES[Kind.HEADERS_TOO_LARGE].status
+        ):
+            self._refuse(Problem(Kind.HEADERS_TOO_LARGE, "the request line and headers are more than 16 KiB together"))
+        else:
+            self._refuse(Problem(Kind.BAD_REQUEST, f"cannot read the request: {msg.rstrip('.')}"))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer before there is a request that a handler could answer, and close."""
         body = problem.body()
         headers = [
             ("content-type", MEDIA_TYPE),
@@ -79,7 +168,9 @@ class Connection(H11Protocol):
             ("connection", "close"),
         ]
         for event in (
-            h11.Response(status_code=problem.status, headers=headers, reason=b"Bad Request"),
+            h11.Response(
+                status_code=problem.status, headers=headers, reason=HTTPStatus(problem.status).phrase.encode()
+            ),
             h11.Data(data=body),
             h11.EndOfMessage(),
         ):

@@ -11,6 +11,8 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from typing import cast
 
 import structlog
 import uvicorn
@@ -20,7 +22,7 @@ from supervisor import logs
 from supervisor.api.app import create_app
 from supervisor.api.gate import Gate
 from supervisor.api.listening import BACKLOG, listen, url_of
-from supervisor.api.protocol import Connection
+from supervisor.api.protocol import Connection, Patience
 from supervisor.api.signals import Stop, leave_after, reset_inherited
 from supervisor.api.state_folder import TOKEN_FILE, StateFolder
 from supervisor.config import Settings
@@ -68,7 +70,7 @@ async def _run(settings: Settings, folder: StateFolder, sock: socket.socket) -> 
         token = settings.token.get_secret_value() if settings.token is not None else folder.token()
         async with Supervisor(settings) as supervisor:
             gate = Gate()
-            web = _Web(_web_config(create_app(supervisor, token=token, gate=gate)))
+            web = _Web(_web_config(create_app(supervisor, token=token, gate=gate), settings.frozen_after_s))
             serving = asyncio.create_task(web.serve([sock]))
             announcing = asyncio.create_task(_announce(supervisor, folder, url_of(sock)))
             try:
@@ -129,10 +131,11 @@ def _ready(supervisor: Supervisor) -> bool:
     return all(check.ok for check in supervisor.checks().values() if check.required)
 
 
-def _web_config(app: Starlette) -> uvicorn.Config:
+def _web_config(app: Starlette, frozen_after_s: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Connection,
+        # uvicorn only ever calls it, and a partial can be called.
+        http=cast("type[asyncio.Protocol]", partial(Connection, patience=Patience(frozen_s=frozen_after_s))),
         loop="asyncio",
         ws="none",
         lifespan="off",

@@ -209,6 +209,7 @@ def serve(
     vanished_after_s: Annotated[
         float | None, typer.Option(metavar="S", help="When a silent peer counts as vanished. [1.0]")
     ] = None,
+    frozen_after_s: Annotated[float | None, typer.Option(metavar="S", help="When a stuck reader is cut. [30]")] = None,
 ) -> None:
     """Start the server. Every option is also a variable, DEADSTOP_PORT for --port, and a line in deadstop.toml."""
     from supervisor.api.server import serve as serve_until_stopped  # noqa: PLC0415  # half a second of imports
@@ -230,6 +231,7 @@ def serve(
         allowed_hosts=_joined(allowed_hosts),
         pass_env=_joined(pass_env),
         vanished_after_s=vanished_after_s,
+        frozen_after_s=frozen_after_s,
     )
     raise typer.Exit(serve_until_stopped(settings))
 
