@@ -5,6 +5,7 @@
     ├── NotFound           no such job (or route)
     ├── Conflict           the id or key is taken, or the job is not in a state that allows this
     ├── QueueFull          admission refused; try again after `retry_after_s`
+    ├── InputFull          a job has not read what was typed; try again after `retry_after_s`
     ├── NotReady           the server cannot take this *yet* (task being described) or *any more* (shutting down)
     └── StartupError       `serve` cannot start: bad setting, port in use, state folder locked
 
@@ -50,6 +51,14 @@ class Conflict(DeadstopError):
 
 class QueueFull(DeadstopError):
     """Met by a client when MAX_QUEUED jobs already wait (HTTP 429). `retry_after_s` is a hint in seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class InputFull(DeadstopError):
+    """Met by a client that types faster than the job reads (HTTP 429). `retry_after_s` is a hint in seconds."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter
 
 import supervisor
 from supervisor.api.access import SAFE_METHODS, is_never_limited, needed_scope
-from supervisor.api.operations import OPERATIONS, SSE, Answer, Operation
+from supervisor.api.operation import SSE, Answer, Operation
+from supervisor.api.operations import OPERATIONS
 from supervisor.api.problems import MEDIA_TYPE, SHAPES, Kind
 from supervisor.api.schemas import bodies
 from supervisor.api.schemas.answers import ProblemJson

@@ -2,53 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
+from supervisor.api.operation import SSE, Answer, Operation, Parameter
 from supervisor.api.problems import Kind
 from supervisor.api.queries import DEFAULT_LIMIT, MAX_LIMIT, MAX_WAIT_S
-from supervisor.api.schemas import answers, bodies
-
-SSE = "text/event-stream"
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A query parameter or header. `schema` is JSON Schema."""
-
-    name: str
-    schema: dict[str, Any]
-    about: str
-    where: str = "query"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One status and what comes with it: a type of `answers`, or a media type that JSON Schema does not describe."""
-
-    status: int
-    about: str
-    model: Any = None
-    media_type: str = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one path."""
-
-    method: str
-    path: str
-    group: str
-    summary: str
-    about: str
-    answers: tuple[Answer, ...]
-    body: Any = None
-    body_required: bool = True
-    parameters: tuple[Parameter, ...] = ()
-    problems: tuple[Kind, ...] = ()
-    open: bool = False
-    example: str = ""
-
+from supervisor.api.schemas import answers, bodies, contents
 
 _INTEGER = {"type": "integer", "minimum": 0}
 _BOOLEAN = {"type": "boolean"}
@@ -150,6 +107,18 @@ OPERATIONS = (
         (Answer(200, "The processes, parents first.", answers.ProcessesJson),),
         problems=(Kind.INVALID, Kind.NOT_FOUND),
         example='curl $URL/jobs/$ID/processes -H "$AUTH"',
+    ),
+    Operation(
+        "POST",
+        "/jobs/{id}/input",
+        "Run",
+        "Type into a job",
+        'For jobs whose input says `"stdin": "open"`, such as a shell. What comes before the task runs is kept for it. '
+        "What the job has not read yet is bounded: past 256 KiB the answer is 429.",
+        (Answer(202, "Accepted; so much is not taken yet.", contents.InputJson),),
+        body=bodies.InputBody,
+        problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.INPUT_FULL),
+        example='curl $URL/jobs/$ID/input -H "$AUTH" --json \'{"text": "ls\\n"}\'',
     ),
     Operation(
         "POST",

@@ -18,7 +18,16 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from supervisor.api.responses import json_bytes
-from supervisor.errors import Conflict, DeadstopError, FieldError, InvalidRequest, NotFound, NotReady, QueueFull
+from supervisor.errors import (
+    Conflict,
+    DeadstopError,
+    FieldError,
+    InputFull,
+    InvalidRequest,
+    NotFound,
+    NotReady,
+    QueueFull,
+)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "/problems/"
@@ -48,6 +57,7 @@ class Kind(StrEnum):
     WRONG_HOST = "wrong-host"
     INVALID = "invalid"
     QUEUE_FULL = "queue-full"
+    INPUT_FULL = "input-full"
     TOO_MANY_REQUESTS = "too-many-requests"
     HEADERS_TOO_LARGE = "headers-too-large"
     INTERNAL = "internal"
@@ -75,6 +85,9 @@ SHAPES: dict[Kind, _Shape] = {
         421, "Wrong host", "The Host header names a host that this server does not answer for (ALLOWED_HOSTS)."
     ),
     Kind.INVALID: _Shape(422, "Invalid request", "`errors` names each field that is wrong, and how."),
+    Kind.INPUT_FULL: _Shape(
+        429, "Input full", "The job has not read what was typed into it before. See `Retry-After`."
+    ),
     Kind.QUEUE_FULL: _Shape(
         429,
         "Queue full",
@@ -147,6 +160,8 @@ def problem_for(error: DeadstopError) -> Problem:
             return Problem(Kind.CONFLICT, str(error))
         case QueueFull():
             return Problem(Kind.QUEUE_FULL, str(error), headers=_retry_after(error.retry_after_s))
+        case InputFull():
+            return Problem(Kind.INPUT_FULL, str(error), headers=_retry_after(error.retry_after_s))
         case NotReady():
             return Problem(Kind.NOT_READY, str(error), headers=_retry_after(error.retry_after_s))
         case _:

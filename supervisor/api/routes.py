@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from supervisor.api import events, health, jobs, session, tasks
+from supervisor.api import events, health, job_input, jobs, session, tasks
 
 ROUTES = (
     Route("/execute/stream", events.execute_stream, methods=["POST"]),
@@ -14,6 +14,7 @@ ROUTES = (
     Route("/jobs/{id}", jobs.forget, methods=["DELETE"]),
     Route("/jobs/{id}/events", events.of_job, methods=["GET"]),
     Route("/jobs/{id}/cancel", jobs.cancel, methods=["POST"]),
+    Route("/jobs/{id}/input", job_input.write, methods=["POST"]),
     Route("/jobs/{id}/processes", jobs.processes, methods=["GET"]),
     Route("/tasks", tasks.list_tasks, methods=["GET"]),
     Route("/events", events.of_all, methods=["GET"]),

@@ -80,6 +80,11 @@ class Attempt:
         self._bound.stop(protocol.Stop(t0=t0, budget_s=budget_s, force=cause.force, vanished=cause.vanished))
         self._stopped.set()
 
+    def type(self, frame: protocol.Input) -> int:
+        """Send what a client has typed. Never blocks; how many bytes wait to be sent, of this and before."""
+        self._bound.channel.send(frame)
+        return self._bound.channel.writer.transport.get_write_buffer_size()
+
     async def run(self, work: protocol.Work | protocol.Describe) -> Gone:
         """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
         self._bound.hand_over(work)

@@ -96,6 +96,7 @@ class Owner:
     def _finish(self) -> None:
         if self._timeout is not None:
             self._timeout.cancel()
+        self.record.input.close("it has ended")
         self.record.log.close()
         self.record.finished.set()
         self._log.info("job_ended", state=str(self.record.job.state))
@@ -176,6 +177,13 @@ class Owner:
 
     def _frame(self, frame: object) -> None:
         assert self._attempt is not None
+        match frame:
+            case protocol.Running():
+                self.record.input.connect(self._attempt.type)
+            case protocol.InputTaken(cost):
+                self.record.input.taken(cost)
+            case protocol.InputClosed():
+                self.record.input.close("nothing in it reads its input any more")
         emits, fact = frames.interpret(frame, self._attempt.runner_pid)
         job = frames.follow(self.record.job, frame)
         if job is not self.record.job and self.record.reported is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from supervisor.core.event_log import Event, EventLog
 from supervisor.core.facts import Reported
+from supervisor.core.job_input import JobInput
 from supervisor.core.machine import Life
 from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest
 from supervisor.errors import Conflict, NotFound
@@ -31,6 +32,7 @@ class Record:
         self.token = token
         """The name of the token that the job was made with: for other tokens the job does not exist."""
         self.log = EventLog(job.id, on_append=on_append)
+        self.input = JobInput(job.id, job.request)
         self.finished = asyncio.Event()
         """Set after the terminal event is in the log."""
         self.stop_wanted = asyncio.Event()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from runner.protocol import Input
 from supervisor.config import CONTAINMENT_LEVELS
 from supervisor.core.model import JobRequest, OnDisconnect
 from supervisor.errors import FieldError, InvalidRequest
@@ -20,6 +21,8 @@ MAX_TASK_NAME = 200
 MAX_REASON = 200
 MIN_BUDGET_S = 0.2
 MAX_RECONNECT_GRACE_S = 3600.0
+MAX_INPUT_BYTES = 64 * 1024
+MAX_TERMINAL_SIDE = 10_000
 
 
 def _known_level(level: str) -> str:
@@ -92,6 +95,40 @@ class CancelBody(Body):
     budget_s: Annotated[float, Field(ge=MIN_BUDGET_S)] | None = None
 
 
+def _fits_an_input(text: str) -> str:
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_INPUT_BYTES:
+        raise PydanticCustomError(
+            "too_long", f"has {size} bytes, at most {MAX_INPUT_BYTES} go at once; send it in pieces"
+        )
+    return text
+
+
+class SizeBody(Body):
+    """A terminal's size in characters."""
+
+    rows: Annotated[int, Field(ge=1, le=MAX_TERMINAL_SIDE)]
+    columns: Annotated[int, Field(ge=1, le=MAX_TERMINAL_SIDE)]
+
+
+class InputBody(Body):
+    """What to type, at least one of these: `text` as it is (Ctrl-C is \\u0003), then the end of the input if `eof`.
+
+    In a terminal `eof` is Ctrl-D, on pipes the end of stdin; nothing can be typed after it.
+    """
+
+    text: Annotated[str, AfterValidator(_fits_an_input)] | None = None
+    eof: bool | None = None
+    size: SizeBody | None = None
+
+    def frame(self) -> Input:
+        """What the job is sent. Raises InvalidRequest when there is nothing in it."""
+        if self.text is None and not self.eof and self.size is None:
+            raise InvalidRequest.at("text", "is required, unless there is `eof` (true) or `size`")
+        rows, columns = (None, None) if self.size is None else (self.size.rows, self.size.columns)
+        return Input(self.text or "", bool(self.eof), rows, columns)
+
+
 class SessionBody(Body):
     """The server's token, for a cookie."""
 
@@ -115,6 +152,7 @@ _SAYINGS = {
     "string_type": "must be a string",
     "dict_type": "must be an object",
     "bool_type": "must be true or false",
+    "int_type": "must be an integer",
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
 }

@@ -1,0 +1,48 @@
+"""The shape of what is said about a route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from supervisor.api.problems import Kind
+
+SSE = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter or header. `schema` is JSON Schema."""
+
+    name: str
+    schema: dict[str, Any]
+    about: str
+    where: str = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One status and what comes with it: a type of `answers`, or a media type that JSON Schema does not describe."""
+
+    status: int
+    about: str
+    model: Any = None
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    path: str
+    group: str
+    summary: str
+    about: str
+    answers: tuple[Answer, ...]
+    body: Any = None
+    body_required: bool = True
+    parameters: tuple[Parameter, ...] = ()
+    problems: tuple[Kind, ...] = ()
+    open: bool = False
+    example: str = ""
