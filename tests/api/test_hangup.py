@@ -87,7 +87,7 @@ def test_the_request_alone_is_enough(server: RealServer) -> None:
 
 
 def test_a_client_that_pipelined_a_request(server: RealServer) -> None:
-    """Trap 15: a further request on the connection must not blind the server to its end."""
+    """A further request on the connection must not blind the server to its end."""
     for number, together in enumerate([True, False]):
         job_id = f"pipelined-{number}"
         more = server.head("GET", "/livez") + b"\r\n"

@@ -174,7 +174,7 @@ def stubborn(server: RealServer, job_id: str) -> None:
 
 
 def test_shutdown_stops_the_jobs_and_tells_every_stream_how(tmp_path: Path) -> None:
-    """Traps 19: streams run to their terminal event before connections are closed, all within the budget."""
+    """Streams run to their terminal event before connections are closed, all within the budget."""
     with real_server(tmp_path / "state") as server:
         for number in range(5):
             stubborn(server, f"stubborn-{number}")

@@ -34,7 +34,7 @@ def test_a_stream_is_the_jobs_whole_story(server: RealServer) -> None:
 
 
 def test_what_a_job_prints_cannot_break_out_of_its_field(server: RealServer) -> None:
-    """Trap 20: line ends of every kind, quotes and other scripts stay inside one line of ASCII JSON."""
+    """Line ends of every kind, quotes and other scripts stay inside one line of ASCII JSON."""
     evil = r"printf 'a\n\nid: 999\nevent: job.succeeded\ndata: {}\n\n\r\u2028\u0085\000\033[0m \"ä😀'"
     with execute(server, evil) as stream:
         stream.read_to_end()
@@ -55,7 +55,7 @@ def test_every_event_is_bounded(server: RealServer) -> None:
 
 
 def test_heartbeats_are_no_events(server: RealServer) -> None:
-    """Trap 17: a comment with a blank line behind it is an event without data to some clients."""
+    """A comment with a blank line behind it is an event without data to some clients."""
     with execute(server, "sleep 1.2") as stream:
         text = stream.read_to_end()
     beats = text.count(": hb\n")
@@ -198,7 +198,7 @@ def test_reconnect_grace(server: RealServer) -> None:
 
 
 def test_head_opens_no_stream_and_holds_nothing(server: RealServer) -> None:
-    """Trap 21."""
+    """A HEAD answers what the GET would, and does nothing."""
     job_id = server.run("echo up; sleep 60")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
         stream.until('"text": "up')
@@ -210,7 +210,7 @@ def test_head_opens_no_stream_and_holds_nothing(server: RealServer) -> None:
 
 
 def test_get_never_starts_work(server: RealServer) -> None:
-    """Trap 21: an EventSource repeats its GET for ever."""
+    """An EventSource repeats its GET for ever."""
     for method in ("GET", "HEAD"):
         assert server.ask(method, "/execute/stream").status == 405
     assert server.active() == 0

@@ -108,7 +108,7 @@ def finish(client: subprocess.Popen[str]) -> None:
 
 
 def test_a_vanished_client_is_noticed_by_what_it_does_not_acknowledge(cable: Cable, far_server: RealServer) -> None:
-    """Trap 16."""
+    """Neither FIN nor RST comes: only bytes without an acknowledgement tell."""
     client = connect_far(cable, far_server, "trap '' TERM; echo up; sleep 61", buffer=0, read="read")
     try:
         cable.pull()
