@@ -20,7 +20,7 @@ ensure_packages() {
   for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
   done
-  if ! command -v uv >/dev/null && command -v python3 >/dev/null && ! python3 -I -c 'import ensurepip' 2>/dev/null; then
+  if ! command -v uv >/dev/null && command -v python3 >/dev/null && ! python3 -I -c 'import ensurepip; ensurepip.version()' 2>/dev/null; then
     missing+=(python3-venv)
   fi
   [[ ${#missing[@]} -gt 0 ]] || return 0

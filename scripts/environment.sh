@@ -128,7 +128,7 @@ install_locked() {
     step "$title, by uv" with_uv && return
     say "uv could not install them; trying pip"
   fi
-  "$python" -I -c 'import ensurepip' 2>/dev/null ||
+  "$python" -I -c 'import ensurepip; ensurepip.version()' 2>/dev/null ||
     fail "cannot install: this Python has no pip for virtual environments; run: apt-get install python3-venv"
   step "$title, by pip" with_pip || explain_failure
 }
@@ -202,6 +202,6 @@ explain_failure() {
       "(details: $log)"
   fi
   local reason
-  reason=$(grep -E '^ERROR|^error|Error:' "$log" | tail -n 1)
+  reason=$(grep -E '^ERROR|^error|Error:' "$log" | tail -n 1) || true # no such line
   fail "cannot install: ${reason:-see the last lines of $log} (details: $log)"
 }
