@@ -87,8 +87,21 @@ class Context:
 
     @contextlib.contextmanager
     def open_atomic(self, path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-        """Write a file that appears complete or not at all: renamed into place when the block ends well."""
-        with self.holding("file", str(path)), open_atomic(Path(path), mode) as file:
+        """Write a file that appears complete or not at all: put in its place when the block ends well.
+
+        Raises JobCancelled instead when the job was asked to stop meanwhile: what was there stands. A file that is
+        begun while the job cleans up is put in its place.
+        """
+        begun_in_time = not self.cancelled
+
+        @contextlib.contextmanager
+        def commit() -> Iterator[None]:
+            if begun_in_time:
+                self.raise_if_cancelled()
+            with self._cancellation.shielded():
+                yield
+
+        with self.holding("file", str(path)), open_atomic(Path(path), mode, commit=commit) as file:
             yield file
 
     @contextlib.contextmanager

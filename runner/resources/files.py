@@ -4,32 +4,81 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
+_O_TMPFILE = getattr(os, "O_TMPFILE", 0)
+
 
 @contextlib.contextmanager
-def open_atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path`, and rename it to `path` when the block ends without an exception.
+def open_atomic(
+    path: Path, mode: str = "w", *, commit: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext
+) -> Iterator[IO[Any]]:
+    """Open a new file in the folder of `path`, and put it at `path` when the block ends without an exception.
 
-    `mode` is "w" (UTF-8) or "wb", else ValueError. On any exception, cancel included, the temporary file is removed.
+    What is there stands until then, and for good when the block raises, or the process is killed: where the file
+    system can (O_TMPFILE), the new file has no name before it is complete, so that not even SIGKILL leaves one. It is
+    written through to the disk first, and keeps the permissions of what it replaces. `mode` is "w" (UTF-8) or "wb",
+    else ValueError. `commit` surrounds the moment of replacement, and stops it by raising.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"cannot open {path} atomically with mode {mode!r}: use 'w' or 'wb'")
-    encoding = None if "b" in mode else "utf-8"
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
+    target = Path(os.path.realpath(path))  # a link stays a link, as for any program that writes to it
+    draft = _Draft(target)
     try:
-        with os.fdopen(descriptor, mode, encoding=encoding) as file:
+        # A descriptor of its own, so that the block may close the file.
+        with os.fdopen(os.dup(draft.fd), mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        os.fsync(draft.fd)
+        with commit():
+            draft.put_in_place()
+    finally:
+        draft.close()
+
+
+class _Draft:
+    """A file on its way to `target`. Without O_TMPFILE it has a hidden name beside it meanwhile."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target.name
+        self._folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._name: str | None = None
+        try:
+            self.fd = self._open(target.parent)
+        except BaseException:
+            os.close(self._folder)
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            os.fchmod(self.fd, stat.S_IMODE(target.stat().st_mode))
+
+    def _open(self, folder: Path) -> int:
+        if _O_TMPFILE:
+            with contextlib.suppress(OSError):  # not on every file system, NFS and some overlays among them
+                return os.open(folder, _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        self._name = self._new_name()
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+        return os.open(self._name, flags, 0o666, dir_fd=self._folder)
+
+    def _new_name(self) -> str:
+        return f".{self._target[:200]}.{secrets.token_hex(4)}"
+
+    def put_in_place(self) -> None:
+        if self._name is None:
+            name = self._new_name()
+            # With a dir_fd Python calls linkat(2), which can follow the link in /proc to a file without a name.
+            os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=self._folder)
+            self._name = name
+        os.replace(self._name, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        self._name = None
+        os.fsync(self._folder)
+
+    def close(self) -> None:
+        if self._name is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._name, dir_fd=self._folder)  # Path has no dir_fd
+        os.close(self.fd)
+        os.close(self._folder)

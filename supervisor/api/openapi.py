@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 import supervisor
 from supervisor.api.access import SAFE_METHODS, is_never_limited, needed_scope
-from supervisor.api.operation import SSE, Answer, Operation
+from supervisor.api.operation import ANY, SSE, Answer, Operation
 from supervisor.api.operations import OPERATIONS
 from supervisor.api.problems import MEDIA_TYPE, SHAPES, Kind
 from supervisor.api.schemas import bodies
@@ -83,6 +83,11 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     if "{id}" in operation.path:
         schema = {"type": "string", "pattern": bodies.JOB_ID_PATTERN}
         parameters.append({"name": "id", "in": "path", "required": True, "schema": schema})
+    if "{path}" in operation.path:
+        about = "The file's path, with slashes as they are."
+        parameters.append(
+            {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}, "description": about}
+        )
     parameters.extend(
         {
             "name": parameter.name,
@@ -116,6 +121,8 @@ def _answer(answer: Answer, references: dict[Any, dict[str, Any]]) -> dict[str, 
     described: dict[str, Any] = {"description": answer.about}
     if answer.media_type == SSE:
         described["content"] = {SSE: {"schema": {"type": "string"}}}
+    elif answer.media_type == ANY:
+        described["content"] = {ANY: {"schema": {"type": "string", "format": "binary"}}}
     elif answer.model is not None:
         described["content"] = {answer.media_type: {"schema": references[answer.model]}}
     return described

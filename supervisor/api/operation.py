@@ -8,6 +8,7 @@ from typing import Any
 from supervisor.api.problems import Kind
 
 SSE = "text/event-stream"
+ANY = "*/*"
 
 
 @dataclass(frozen=True, slots=True)

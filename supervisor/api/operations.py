@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.api.operation import SSE, Answer, Operation, Parameter
+from supervisor.api.operation import ANY, SSE, Answer, Operation, Parameter
 from supervisor.api.problems import Kind
 from supervisor.api.queries import DEFAULT_LIMIT, MAX_LIMIT, MAX_WAIT_S
 from supervisor.api.schemas import answers, bodies, contents
@@ -121,6 +121,32 @@ OPERATIONS = (
         example='curl $URL/jobs/$ID/input -H "$AUTH" --json \'{"text": "ls\\n"}\'',
     ),
     Operation(
+        "GET",
+        "/jobs/{id}/files",
+        "Look",
+        "List the files that a job left",
+        "What it had written to `out/` when it succeeded; with `keep_files` also when it did not. "
+        "Nothing as long as it has not ended.",
+        (Answer(200, "The files, sorted by path.", contents.FilesJson),),
+        problems=(Kind.INVALID, Kind.NOT_FOUND),
+        example='curl $URL/jobs/$ID/files -H "$AUTH"',
+    ),
+    Operation(
+        "GET",
+        "/jobs/{id}/files/{path}",
+        "Look",
+        "Download a file that a job left",
+        "One range can be asked for. It comes as an attachment that no browser runs as a page of this server.",
+        (
+            Answer(200, "The file.", media_type=ANY),
+            Answer(206, "The range.", media_type=ANY),
+            Answer(304, "The one that you have is good (`If-None-Match`, `If-Modified-Since`)."),
+        ),
+        parameters=(Parameter("Range", _TEXT, "Such as `bytes=0-1023` or `bytes=-500`.", where="header"),),
+        problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.RANGE),
+        example='curl -O $URL/jobs/$ID/files/report.txt -H "$AUTH"',
+    ),
+    Operation(
         "POST",
         "/jobs/{id}/cancel",
         "Stop",
@@ -148,7 +174,7 @@ OPERATIONS = (
         "/jobs/{id}",
         "Stop",
         "Forget a finished job",
-        "The job and its events are gone from this server.",
+        "The job, its events and its files are gone from this server.",
         (Answer(204, "Forgotten."),),
         problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT),
         example='curl -X DELETE $URL/jobs/$ID -H "$AUTH"',

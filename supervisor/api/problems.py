@@ -55,6 +55,7 @@ class Kind(StrEnum):
     TOO_LARGE = "too-large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     WRONG_HOST = "wrong-host"
+    RANGE = "range-not-satisfiable"
     INVALID = "invalid"
     QUEUE_FULL = "queue-full"
     INPUT_FULL = "input-full"
@@ -81,6 +82,7 @@ SHAPES: dict[Kind, _Shape] = {
     ),
     Kind.TOO_LARGE: _Shape(413, "Body too large", "Bodies are at most 1 MiB."),
     Kind.UNSUPPORTED_MEDIA_TYPE: _Shape(415, "Unsupported media type", "Bodies are `application/json`."),
+    Kind.RANGE: _Shape(416, "Range not satisfiable", "The file ends before the range begins. See `Content-Range`."),
     Kind.WRONG_HOST: _Shape(
         421, "Wrong host", "The Host header names a host that this server does not answer for (ALLOWED_HOSTS)."
     ),

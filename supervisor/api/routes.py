@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from supervisor.api import events, health, job_input, jobs, session, tasks
+from supervisor.api import events, files, health, job_input, jobs, session, tasks
 
 ROUTES = (
     Route("/execute/stream", events.execute_stream, methods=["POST"]),
@@ -15,6 +15,8 @@ ROUTES = (
     Route("/jobs/{id}/events", events.of_job, methods=["GET"]),
     Route("/jobs/{id}/cancel", jobs.cancel, methods=["POST"]),
     Route("/jobs/{id}/input", job_input.write, methods=["POST"]),
+    Route("/jobs/{id}/files", files.list_files, methods=["GET"]),
+    Route("/jobs/{id}/files/{path:path}", files.download, methods=["GET"]),
     Route("/jobs/{id}/processes", jobs.processes, methods=["GET"]),
     Route("/tasks", tasks.list_tasks, methods=["GET"]),
     Route("/events", events.of_all, methods=["GET"]),

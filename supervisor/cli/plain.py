@@ -110,6 +110,8 @@ def about(event: Event, story: Story) -> str | None:
             return f"progress {words.progress(data)}"
         case "job.log":
             return f"{data.get('level')}: {words.log_line(data)}"
+        case "job.resource" if story.is_workspace(data):
+            return None
         case "job.resource":
             return f"{data.get('action')} {data.get('kind')} {words.one_line(str(data.get('name')))}"
         case "stream.gap":

@@ -12,6 +12,7 @@ from supervisor.cli import words
 Json = Any
 Fact = tuple[str, str]
 
+HELD = {"acquired": "holds", "released": "released", "removed": "removed"}
 COMMAND_SHOWN = 200
 """Characters of a process's command line."""
 
@@ -60,8 +61,8 @@ def _facts(job: dict[str, Json]) -> Iterator[Fact]:
     yield "on_disconnect", str(job.get("on_disconnect"))
     yield "containment", str(job.get("containment"))
     yield from _outcome(job)
-    for held in job.get("resources") or []:
-        yield "holds", f"{held.get('kind')} {held.get('name')}"
+    for entry in job.get("resources") or []:
+        yield HELD.get(str(entry.get("action")), "holds"), f"{entry.get('kind')} {entry.get('name')}"
     yield "last_event_id", str(job.get("last_event_id"))
 
 

@@ -105,7 +105,13 @@ class Story:
             case _ if event.terminal:
                 self._ended(event)
 
+    def is_workspace(self, data: dict[str, Json]) -> bool:
+        """Whether a resource is the job's workspace, which every job has: nothing to tell a person."""
+        return data.get("kind") == "directory" and str(data.get("name")).endswith(f"/{self.job_id}")
+
     def _hold(self, data: dict[str, Json]) -> None:
+        if self.is_workspace(data):
+            return
         resource = (str(data.get("kind")), str(data.get("name")))
         if data.get("action") == "acquired":
             self.held.append(resource)

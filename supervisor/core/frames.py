@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from runner import protocol
 from runner.protocol import MAX_EVENT_BYTES
 from runner.reporting import split_text
+from supervisor.core import ledger
 from supervisor.core.facts import Began, Emit, Fact, Reported
-from supervisor.core.model import Job, JobError, Resource
+from supervisor.core.model import Job, JobError
 
-MAX_RESOURCES = 1000
 _MAX_PATH = 1000
 
 
@@ -48,16 +48,10 @@ def follow(job: Job, frame: object) -> Job:
     match frame:
         case protocol.PhaseChange(phase, _):
             return replace(job, phase=phase)
-        case protocol.ResourceChange("acquired", kind, name) if len(job.resources) < MAX_RESOURCES:
-            held = Resource(kind, name[:_MAX_PATH], datetime.now(UTC))
-            return replace(job, resources=(*job.resources, held))
-        case protocol.ResourceChange(_, kind, name):
-            kept = list(job.resources)
-            for held in kept:
-                if (held.kind, held.name) == (kind, name[:_MAX_PATH]):
-                    kept.remove(held)
-                    break
-            return replace(job, resources=tuple(kept))
+        case protocol.ResourceChange("acquired", kind, name):
+            return replace(job, resources=ledger.acquired(job.resources, kind, name, datetime.now(UTC)))
+        case protocol.ResourceChange("released", kind, name):
+            return replace(job, resources=ledger.released(job.resources, kind, name, datetime.now(UTC)))
         case _:
             return job
 

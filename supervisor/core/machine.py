@@ -224,7 +224,7 @@ def _finish_cancelled(life: Life, now: datetime) -> tuple[Life, list[Effect]]:
 def _finish(
     life: Life, state: State, now: datetime, *, result: Json = None, error: JobError | None = None
 ) -> tuple[Life, list[Effect]]:
-    job = replace(life.job, state=state, phase=None, finished_at=now, result=result, error=error, resources=())
+    job = replace(life.job, state=state, phase=None, finished_at=now, result=result, error=error)
     fields: dict[str, Json]
     match state:
         case State.SUCCEEDED:

@@ -143,11 +143,27 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Something a task holds now: `kind` is terminal, browser, file, directory or process."""
+    """Something a job holds, or held: `kind` is terminal, browser, file, directory or process.
+
+    `released_at`: the job let it go. `removed_at`: the job had not, and it was removed after it.
+    """
 
     kind: str
     name: str
     acquired_at: datetime
+    released_at: datetime | None = None
+    removed_at: datetime | None = None
+
+    @property
+    def held(self) -> bool:
+        return self.released_at is None and self.removed_at is None
+
+    @property
+    def action(self) -> str:
+        """The last thing that was done with it, as events call it."""
+        if self.released_at is not None:
+            return "released"
+        return "acquired" if self.removed_at is None else "removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +178,8 @@ class JobRequest:
     labels: dict[str, str] = field(default_factory=dict)
     containment: str | None = None
     reconnect_grace_s: float = 0.0
+    keep_files: bool = False
+    """Whether what is in `out/` is published also when the job does not succeed."""
     idempotency_key: str | None = None
 
 

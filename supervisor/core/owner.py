@@ -22,6 +22,7 @@ from supervisor.containment.warm import WarmPool
 from supervisor.core import frames, machine
 from supervisor.core.admission import Place
 from supervisor.core.attempt import Attempt
+from supervisor.core.belongings import Belongings
 from supervisor.core.facts import (
     Bound,
     CancelRequested,
@@ -33,6 +34,7 @@ from supervisor.core.facts import (
     StartTimeout,
     StopAttempt,
 )
+from supervisor.core.files import Files
 from supervisor.core.model import Cause, JobError, Reason, State
 from supervisor.core.registry import Record
 from supervisor.core.workspaces import Workspaces
@@ -46,6 +48,7 @@ class Services:
 
     pool: WarmPool
     workspaces: Workspaces
+    files: Files
     backstop: Backstop
     environment: dict[str, str]
     cancel_budget_s: float
@@ -59,6 +62,7 @@ class Owner:
         self.record = record
         self._module = module
         self._services = services
+        self._belongings = Belongings(record, services.workspaces, services.files)
         self._attempt: Attempt | None = None
         self._timeout: asyncio.TimerHandle | None = None
         self._log = log.bind(job_id=record.job.id)
@@ -147,7 +151,7 @@ class Owner:
             module=self._module,
             task=request.task,
             input=request.input,
-            workspace=str(self._services.workspaces.path(self.record.job.id)),
+            workspace=str(self._belongings.workspace),
             environment=self._services.environment,
         )
         # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
@@ -159,10 +163,7 @@ class Owner:
         gone = await self._attempt.run(work)
         self.record.guardian_pid = None
         self._services.pool.retire(bound)
-        for held in self.record.job.resources:
-            self.record.log.append("job.resource", {"action": "removed", "kind": held.kind, "name": held.name})
-        removed = self._services.workspaces.discard(self.record.job.id)
-        self.apply(replace(gone, workspace_removed=removed))
+        self.apply(replace(gone, workspace_removed=self._belongings.put_away()))
 
     async def _abandon(self) -> None:
         if self.record.job.state.terminal:
@@ -172,8 +173,7 @@ class Owner:
             return
         gone = await self._attempt.abandon()
         self.record.guardian_pid = None
-        removed = self._services.workspaces.discard(self.record.job.id)
-        self.apply(replace(gone, workspace_removed=removed))
+        self.apply(replace(gone, workspace_removed=self._belongings.put_away()))
 
     def _frame(self, frame: object) -> None:
         assert self._attempt is not None
@@ -186,9 +186,11 @@ class Owner:
                 self.record.input.close("nothing in it reads its input any more")
         emits, fact = frames.interpret(frame, self._attempt.runner_pid)
         job = frames.follow(self.record.job, frame)
-        if job is not self.record.job and self.record.reported is None:
+        if job is not self.record.job and not (self.record.reported and isinstance(frame, protocol.PhaseChange)):
             self.record.life = replace(self.record.life, job=job)
         for emit in emits:
             self.record.log.append(emit.type, emit.fields)
         if fact is not None:
             self.apply(fact)
+        if isinstance(frame, protocol.Running):
+            self._belongings.hold_workspace()

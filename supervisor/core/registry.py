@@ -152,4 +152,5 @@ def _same_body(known: JobRequest, asked: JobRequest) -> bool:
         and known.labels == asked.labels
         and known.containment == asked.containment
         and known.reconnect_grace_s == asked.reconnect_grace_s
+        and known.keep_files == asked.keep_files
     )

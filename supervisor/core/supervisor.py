@@ -29,11 +29,13 @@ from supervisor.core import processes
 from supervisor.core.admission import Admission
 from supervisor.core.catalog import Catalog, TaskDescription
 from supervisor.core.feed import Feed
+from supervisor.core.files import Files
 from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest, Reason, State
 from supervisor.core.owner import Owner, Services
 from supervisor.core.processes import ProcessRow
 from supervisor.core.registry import Record, Registry
 from supervisor.core.selftest import SelfTest
+from supervisor.core.trash import Trash
 from supervisor.core.workspaces import Workspaces
 from supervisor.errors import InvalidRequest, NotFound, NotReady, StartupError
 from supervisor.posix import prctl
@@ -65,7 +67,9 @@ class Supervisor:
             settings.max_running, settings.max_queued, {token.name: token.limits for token in settings.tokens}
         )
         self._catalog = Catalog(settings.tasks, switched_off=settings.tasks_off)
-        self._workspaces = Workspaces(settings.state_dir)
+        self._trash = Trash(settings.state_dir / "trash")
+        self._workspaces = Workspaces(settings.state_dir, self._trash)
+        self.files = Files(settings.state_dir, self._trash)
         self._owners: dict[str, Owner] = {}
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._environment = passed_environment(settings.pass_env)
@@ -77,10 +81,12 @@ class Supervisor:
         Raises StartupError when STATE_DIR or the level of CONTAINMENT cannot be used.
         """
         try:
+            self._trash.open()
             self._workspaces.open()
+            self.files.open()
         except OSError as exc:
             raise StartupError(f"cannot use state folder {self.settings.state_dir}: {exc.strerror}") from exc
-        self._stack.callback(self._workspaces.close)
+        self._stack.callback(self._trash.close)
         try:
             self._levels = await self._choose_levels()
         except StartupError:
@@ -99,6 +105,7 @@ class Supervisor:
         self._services = Services(
             pool=self._pool,
             workspaces=self._workspaces,
+            files=self.files,
             backstop=backstop,
             environment=self._environment,
             cancel_budget_s=self.settings.cancel_budget_s,
@@ -107,6 +114,7 @@ class Supervisor:
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._selftest = SelfTest(self._services, self._catalog)
         self._selftest_task = self._tasks.create_task(self._selftest.run())
+        self.files.keep_only({record.job.id for record in self._registry}.__contains__)
         self._pool.fill()
         self.accepting = True
         return self
@@ -187,6 +195,7 @@ class Supervisor:
         """Raises NotFound, and Conflict while the job is not finished."""
         self._registry.get(job_id, caller)
         self._registry.remove(job_id)
+        self.files.discard(job_id)
 
     async def processes(self, job_id: str, caller: Caller) -> list[ProcessRow]:
         """The job's processes now; empty when it has none. Raises NotFound."""
@@ -225,7 +234,8 @@ class Supervisor:
         grace = self._graces.pop(record.job.id, None)
         if grace is not None:
             grace.cancel()
-        self._registry.trim()
+        for job_id in self._registry.trim():
+            self.files.discard(job_id)
 
     # --- the server itself
 

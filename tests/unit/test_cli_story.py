@@ -9,6 +9,7 @@ import pytest
 from supervisor.cli import exit_codes, words
 from supervisor.cli.events import Event, parse_event
 from supervisor.cli.exit_codes import ExitCode
+from supervisor.cli.plain import about
 from supervisor.cli.story import Story
 from tests.support.fake_server import cancellation
 
@@ -58,6 +59,15 @@ def test_held_resources_come_and_go() -> None:
     story.add(Event("job.resource", 5, acquired | {"action": "released"}))
     story.add(Event("job.resource", 6, acquired | {"action": "removed"}))
     assert story.held == []
+
+
+def test_the_workspace_that_every_job_has_is_not_told() -> None:
+    story = told(*RUNNING)
+    workspace = {"action": "acquired", "kind": "directory", "name": f"/state/workspaces/{story.job_id}"}
+    event = Event("job.resource", 5, workspace)
+    story.add(event)
+    assert story.held == []
+    assert about(event, story) is None
 
 
 def test_the_ladder_has_a_rung_for_each_step_with_its_milliseconds() -> None:

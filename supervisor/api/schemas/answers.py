@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
+from supervisor.api.schemas.contents import ResourceJson, resource_json
+from supervisor.api.schemas.times import moment, timestamp
 from supervisor.containment.status import ContainmentStatus
 from supervisor.core.catalog import TaskDescription
-from supervisor.core.model import Cancellation, JobError, Resource, State
+from supervisor.core.model import Cancellation, JobError, State
 from supervisor.core.processes import ProcessRow
 from supervisor.core.registry import EARLY_CANCEL_KEPT_S, Record
 from supervisor.core.supervisor import Check
@@ -48,12 +49,6 @@ class ErrorJson(TypedDict):
     exit_code: int | None
     signal: str | None
     traceback: str | None
-
-
-class ResourceJson(TypedDict):
-    kind: str
-    name: str
-    acquired_at: str
 
 
 class JobJson(TypedDict):
@@ -170,15 +165,6 @@ class ProblemJson(TypedDict, total=False):
     errors: list[FieldErrorJson]
 
 
-def timestamp(when: datetime) -> str:
-    """RFC 3339 in UTC, to the millisecond."""
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _moment(when: datetime | None) -> str | None:
-    return None if when is None else timestamp(when)
-
-
 def job_json(record: Record) -> JobJson:
     job, request = record.job, record.job.request
     return {
@@ -189,15 +175,15 @@ def job_json(record: Record) -> JobJson:
         "phase": job.phase,
         "labels": request.labels,
         "created_at": timestamp(job.created_at),
-        "started_at": _moment(job.started_at),
-        "finished_at": _moment(job.finished_at),
+        "started_at": moment(job.started_at),
+        "finished_at": moment(job.finished_at),
         "timeout_s": request.timeout_s,
         "on_disconnect": request.on_disconnect,
         "result": job.result,
         "error": None if job.error is None else _error_json(job.error),
         "cancellation": None if job.cancellation is None else _cancellation_json(job.cancellation),
         "leftovers": job.leftovers,
-        "resources": [_resource_json(resource) for resource in job.resources],
+        "resources": [resource_json(resource) for resource in job.resources],
         "limits": None,
         "containment": job.containment,
         "last_event_id": record.log.last_id,
@@ -232,10 +218,6 @@ def _error_json(error: JobError) -> ErrorJson:
         "signal": error.signal,
         "traceback": error.traceback,
     }
-
-
-def _resource_json(resource: Resource) -> ResourceJson:
-    return {"kind": resource.kind, "name": resource.name, "acquired_at": timestamp(resource.acquired_at)}
 
 
 def unknown_job_json(job_id: str) -> UnknownJobJson:

@@ -48,7 +48,6 @@ def _unsupported(*harmless: object) -> Any:
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN)]
 LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE)]
 Absent: Any = _unsupported(None)
-AbsentOrFalse: Any = _unsupported(None, False)
 
 
 class Body(BaseModel):
@@ -68,7 +67,7 @@ class CreateBody(Body):
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=MAX_LABELS)] | None = None
     limits: Absent = None
     containment: Annotated[str, AfterValidator(_known_level)] | None = None
-    keep_files: AbsentOrFalse = None
+    keep_files: bool | None = None
     reconnect_grace_s: Annotated[float, Field(ge=0, le=MAX_RECONNECT_GRACE_S)] | None = None
     lease_s: Absent = None
 
@@ -83,6 +82,7 @@ class CreateBody(Body):
             labels=dict(self.labels or {}),
             containment=self.containment,
             reconnect_grace_s=self.reconnect_grace_s or 0.0,
+            keep_files=bool(self.keep_files),
             idempotency_key=idempotency_key,
         )
 

@@ -1,10 +1,17 @@
-"""The JSON of what goes into a job and what comes out of it: what is typed, and its files."""
+"""The JSON of what goes into a job, what it holds, and what comes out of it: typed text, resources, files."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from urllib.parse import quote
+
 from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
+from supervisor.api.media_types import media_type_of
+from supervisor.api.schemas.times import moment, timestamp
 from supervisor.core.job_input import JobInput
+from supervisor.core.model import Resource
+from supervisor.posix.beneath import Found
 
 
 class InputJson(TypedDict):
@@ -13,5 +20,58 @@ class InputJson(TypedDict):
     pending_bytes: int
 
 
+class ResourceJson(TypedDict):
+    """`action` is the last that was done: acquired, released by the job, or removed after it."""
+
+    kind: str
+    name: str
+    action: str
+    acquired_at: str
+    released_at: str | None
+    removed_at: str | None
+
+
+class FileJson(TypedDict):
+    """`path` is for people, where a name is not UTF-8 with replacements; `href` always leads to the file."""
+
+    path: str
+    size_bytes: int
+    content_type: str
+    href: str
+
+
+class FilesJson(TypedDict):
+    """`truncated`: there are more files than are listed here."""
+
+    files: list[FileJson]
+    truncated: bool
+
+
 def input_json(typed: JobInput) -> InputJson:
     return {"pending_bytes": typed.pending_bytes}
+
+
+def resource_json(resource: Resource) -> ResourceJson:
+    return {
+        "kind": resource.kind,
+        "name": resource.name,
+        "action": resource.action,
+        "acquired_at": timestamp(resource.acquired_at),
+        "released_at": moment(resource.released_at),
+        "removed_at": moment(resource.removed_at),
+    }
+
+
+def files_json(job_id: str, found: Iterable[Found], *, truncated: bool) -> FilesJson:
+    return {
+        "files": [
+            {
+                "path": file.path.decode("utf-8", "replace"),
+                "size_bytes": file.size_bytes,
+                "content_type": media_type_of(file.path),
+                "href": f"/jobs/{job_id}/files/{quote(file.path)}",
+            }
+            for file in found
+        ],
+        "truncated": truncated,
+    }

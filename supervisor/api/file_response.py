@@ -1,0 +1,143 @@
+"""A file as a response: a range of it if that is asked for, and never a page of this server.
+
+What a job wrote is data. Whatever it calls itself, a browser must not run it with the dashboard's session: it is sent
+as an attachment, sandboxed, and with the type that its name has. See RFC 9110, 14 (ranges) and 13.1 (conditions).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
+from urllib.parse import quote
+
+from starlette.datastructures import Headers
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from supervisor.api.media_types import media_type_of
+from supervisor.api.problems import Kind, Problem
+
+CHUNK_BYTES = 256 * 1024
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_FOR_BROWSERS = {
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Cache-Control": "no-cache, private",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes from `start` up to, not including, `end`."""
+
+    start: int
+    end: int
+
+
+def file_response(fd: int, path: bytes, headers: Headers, *, body: bool) -> Response:
+    """Answer with the file open at `fd`, which is closed in any case. Raises Problem (416)."""
+    try:
+        status = os.fstat(fd)
+        size = status.st_size
+        etag = f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{size:x}"'
+        modified = formatdate(status.st_mtime, usegmt=True)
+        answer = _FOR_BROWSERS | {
+            "Accept-Ranges": "bytes",
+            "Content-Disposition": _disposition(path),
+            "Content-Type": media_type_of(path),
+            "ETag": etag,
+            "Last-Modified": modified,
+        }
+        if _is_known(headers, etag, status.st_mtime):
+            os.close(fd)
+            return Response(status_code=304, headers=answer)
+        span = _wanted(headers, size, etag, modified)
+        code = 200
+        if span is not None:
+            code = 206
+            answer["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
+        span = span or Span(0, size)
+        answer["Content-Length"] = str(span.end - span.start)
+        if not body:
+            os.close(fd)
+            return Response(status_code=code, headers=answer)
+    except BaseException:
+        os.close(fd)
+        raise
+    return _FileStream(fd, span, code, answer)
+
+
+class _FileStream(StreamingResponse):
+    """Owns the descriptor, and closes it also when its client left before the first byte."""
+
+    def __init__(self, fd: int, span: Span, status: int, headers: dict[str, str]) -> None:
+        super().__init__(self._chunks(span), status, headers)
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Started before it is awaited: a cancelled request closes its file, too.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._close))
+
+    async def _chunks(self, span: Span) -> AsyncIterator[bytes]:
+        position = span.start
+        while position < span.end:
+            data = await asyncio.to_thread(self._read, min(CHUNK_BYTES, span.end - position), position)
+            if not data:
+                return  # shorter than it was: the client sees that the length does not fit
+            position += len(data)
+            yield data
+
+    def _read(self, size: int, position: int) -> bytes:
+        with self._lock:
+            return b"" if self._fd < 0 else os.pread(self._fd, size, position)
+
+    def _close(self) -> None:
+        # A read that was under way when the client left may still use the number, which another file could get.
+        with self._lock:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _wanted(headers: Headers, size: int, etag: str, modified: str) -> Span | None:
+    """The one range that is asked for; None for all of it, as for several ranges, which need not be served."""
+    given = headers.get("range")
+    if given is None or headers.get("if-range", etag) not in (etag, modified):
+        return None
+    match = _RANGE.fullmatch(given.replace(" ", ""))
+    if match is None or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    if first:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < int(first):
+            return None  # no range at all: to be ignored
+    else:
+        start, end = max(0, size - int(last)), size
+    if start >= end:
+        detail = f"the file has {size} bytes, and none of them is in {given[:80]}"
+        raise Problem(Kind.RANGE, detail, headers={"Content-Range": f"bytes */{size}"})
+    return Span(start, end)
+
+
+def _is_known(headers: Headers, etag: str, mtime: float) -> bool:
+    tags = headers.get("if-none-match")
+    if tags is not None:
+        return tags.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in tags.split(","))
+    try:
+        return int(mtime) <= parsedate_to_datetime(headers["if-modified-since"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return False
+
+
+def _disposition(path: bytes) -> str:
+    name = path.rpartition(b"/")[2]
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name.decode("utf-8", "replace"))
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

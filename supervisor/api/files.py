@@ -1,0 +1,41 @@
+"""Handlers of the files that jobs left."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from supervisor.api import queries
+from supervisor.api.file_response import file_response
+from supervisor.api.responses import JsonResponse
+from supervisor.api.schemas.contents import files_json
+from supervisor.api.service import caller_of, service_of
+from supervisor.errors import NotFound
+
+
+async def list_files(request: Request) -> Response:
+    """Of a job that has not ended: none yet."""
+    supervisor = service_of(request).supervisor
+    job_id = supervisor.record(queries.job_id(request), caller_of(request)).job.id
+    found, truncated = await asyncio.to_thread(supervisor.files.list, job_id)
+    return JsonResponse(files_json(job_id, found, truncated=truncated))
+
+
+async def download(request: Request) -> Response:
+    supervisor = service_of(request).supervisor
+    job = supervisor.record(queries.job_id(request), caller_of(request)).job
+    if not job.state.terminal:
+        raise NotFound(f"cannot find files of job {job.id}: it is {job.state}, and its files come when it has ended")
+    path = _path(request)
+    # Nothing is awaited between this and the response that closes it.
+    fd = await asyncio.to_thread(supervisor.files.open_file, job.id, path)
+    return file_response(fd, path, request.headers, body=request.method != "HEAD")
+
+
+def _path(request: Request) -> bytes:
+    """Behind `/files/`, as bytes: a job may give its files names that are no UTF-8."""
+    raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    return unquote_to_bytes(raw.partition(b"?")[0]).split(b"/", 4)[4]

@@ -1,0 +1,86 @@
+"""Looking into a folder that a job has filled, without being led out of it.
+
+No symbolic link is followed, at any step of a path, and nothing but ordinary files is opened: a FIFO would block and a
+device would do whatever devices do. See openat(2), O_NOFOLLOW.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+_READABLE_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+MAX_DEPTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An ordinary file. `path` is relative and has the bytes that the job gave it."""
+
+    path: bytes
+    size_bytes: int
+
+
+def open_file(root: Path, parts: Sequence[bytes]) -> int:
+    """A descriptor for reading the ordinary file at root/part/part. Raises OSError when there is none."""
+    if not parts or any(part in (b"", b".", b"..") or b"/" in part or b"\0" in part for part in parts):
+        raise FileNotFoundError(2, os.strerror(2))
+    folder = _open_folder(root, parts[:-1], _FOLDER)
+    try:
+        if not stat.S_ISREG(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode):
+            raise FileNotFoundError(2, os.strerror(2))
+        return os.open(parts[-1], _FILE, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def list_files(root: Path, limit: int) -> tuple[list[Found], bool]:
+    """The ordinary files below `root`, sorted by path, at most `limit`. True: there are more, or deeper ones.
+
+    Takes as long as the disk needs: call it from a thread. Nothing is there: an empty list.
+    """
+    found: list[Found] = []
+    pending: list[tuple[bytes, ...]] = [()]
+    while pending:
+        parts = pending.pop()
+        try:
+            folder = _open_folder(root, parts, _READABLE_FOLDER)
+        except OSError:
+            continue  # gone in between, or a folder that its own maker cannot read
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name = os.fsencode(entry.name)
+                    if entry.is_dir(follow_symlinks=False):
+                        if len(parts) == MAX_DEPTH:
+                            return _sorted(found), True
+                        pending.append((*parts, name))
+                    elif entry.is_file(follow_symlinks=False):
+                        if len(found) == limit:
+                            return _sorted(found), True
+                        size = entry.stat(follow_symlinks=False).st_size
+                        found.append(Found(b"/".join((*parts, name)), size))
+        finally:
+            os.close(folder)
+    return _sorted(found), False
+
+
+def _sorted(found: list[Found]) -> list[Found]:
+    return sorted(found, key=lambda file: file.path)
+
+
+def _open_folder(root: Path, parts: Sequence[bytes], flags: int) -> int:
+    folder = os.open(root, flags)
+    for part in parts:
+        try:
+            inner = os.open(part, flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = inner
+    return folder

@@ -1,0 +1,194 @@
+"""What jobs leave: found without being led astray, and removed whatever they made of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from supervisor.core import ledger
+from supervisor.core.files import Files
+from supervisor.core.trash import Trash, remove_tree
+from supervisor.errors import NotFound
+from supervisor.posix import beneath
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def trash(tmp_path: Path) -> Iterator[Trash]:
+    made = Trash(tmp_path / "trash")
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path, trash: Trash) -> Files:
+    made = Files(tmp_path, trash)
+    made.open()
+    return made
+
+
+def an_out(tmp_path: Path) -> Path:
+    out = tmp_path / "workspaces" / "j" / "out"
+    out.mkdir(parents=True)
+    return out
+
+
+def paths(root: Path, limit: int = 100) -> list[bytes]:
+    return [found.path for found in beneath.list_files(root, limit)[0]]
+
+
+# --- looking
+
+
+def test_only_ordinary_files_are_listed_and_opened(tmp_path: Path) -> None:
+    root, secret = tmp_path / "root", tmp_path / "secret"
+    (root / "sub" / "deep").mkdir(parents=True)
+    secret.write_text("secret")
+    (root / "a.txt").write_text("a")
+    (root / "sub" / "deep" / "b").write_text("bb")
+    (root / "link").symlink_to(secret)
+    (root / "folder-link").symlink_to(tmp_path)
+    (root / "loop").symlink_to(root)
+    os.mkfifo(root / "fifo")
+    assert [(f.path, f.size_bytes) for f in beneath.list_files(root, 100)[0]] == [(b"a.txt", 1), (b"sub/deep/b", 2)]
+    fd = beneath.open_file(root, [b"sub", b"deep", b"b"])
+    assert os.read(fd, 10) == b"bb"
+    os.close(fd)
+    for wrong in (
+        [b"link"], [b"folder-link", b"secret"], [b"loop", b"a.txt"], [b"fifo"], [b"sub"], [b".."],
+        [b"..", b"secret"], [b"sub", b"..", b"a.txt"], [b""], [b"a.txt", b""], [b"."], [b"sub/../a.txt"], [b"a\0"], [],
+        [b"x" * 5000],
+    ):  # fmt: skip
+        with pytest.raises(OSError):  # noqa: PT011  # whichever of them, nothing is opened
+            beneath.open_file(root, wrong)
+
+
+def test_a_root_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x").write_text("x")
+    (tmp_path / "root").symlink_to(tmp_path / "real")
+    assert paths(tmp_path / "root") == []
+    with pytest.raises(OSError):  # noqa: PT011
+        beneath.open_file(tmp_path / "root", [b"x"])
+
+
+def test_lists_are_bounded_and_say_so(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / str(number)).touch()
+    assert len(beneath.list_files(tmp_path, 10)[0]) == 10
+    assert beneath.list_files(tmp_path, 10)[1] is False
+    assert beneath.list_files(tmp_path, 9)[1] is True
+    folder = tmp_path
+    for _ in range(beneath.MAX_DEPTH + 1):
+        folder = folder / "d"
+    folder.mkdir(parents=True)
+    assert beneath.list_files(tmp_path, 100)[1] is True
+    assert beneath.list_files(tmp_path / "nothing", 10) == ([], False)
+
+
+# --- publishing
+
+
+def test_all_of_out_is_published_by_one_rename(tmp_path: Path, files: Files) -> None:
+    out = an_out(tmp_path)
+    (out / "x").write_text("new")
+    inode = out.stat().st_ino
+    assert files.publish("j", out.parent)
+    assert not out.exists()
+    assert (tmp_path / "files" / "j").stat().st_ino == inode
+    fd = files.open_file("j", b"x")
+    assert os.read(fd, 10) == b"new"
+    os.close(fd)
+    assert files.discard("j")
+    with pytest.raises(NotFound):
+        files.open_file("j", b"x")
+
+
+def test_what_is_no_folder_of_files_is_not_published(tmp_path: Path, files: Files) -> None:
+    out = an_out(tmp_path)
+    assert not files.publish("j", out.parent)  # empty
+    out.rmdir()
+    assert not files.publish("j", out.parent)
+    out.symlink_to("/etc")
+    assert not files.publish("j", out.parent)
+    assert not files.publish("j", tmp_path / "no-workspace")
+    assert not (tmp_path / "files" / "j").exists()
+
+
+def test_at_the_start_only_what_is_known_is_kept(tmp_path: Path, files: Files) -> None:
+    for name in ("known", "unknown"):
+        (tmp_path / "files" / name).mkdir()
+    files.keep_only({"known"}.__contains__)
+    assert [path.name for path in (tmp_path / "files").iterdir()] == ["known"]
+
+
+# --- removing
+
+
+def test_everything_is_removed_however_deep_or_forbidden(tmp_path: Path) -> None:
+    hoist_to = tmp_path / "trash"
+    victim = hoist_to / "victim"
+    victim.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.write_text("stays")
+    (victim / "link").symlink_to(outside)
+    (victim / "folder-link").symlink_to(tmp_path)
+    os.mkfifo(victim / "fifo")
+    here = os.open(victim, os.O_RDONLY)
+    for _ in range(3000):  # deeper than a path can be long, and than Python recurses
+        os.mkdir("a-folder", dir_fd=here)  # Path has no dir_fd
+        inner = os.open("a-folder", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    (victim / "a-folder").chmod(stat.S_IRUSR)
+    assert list(remove_tree(victim, hoist_to)) == []
+    assert list(hoist_to.iterdir()) == []
+    assert outside.read_text() == "stays"
+
+
+def test_the_next_server_empties_what_is_left(tmp_path: Path) -> None:
+    (tmp_path / "trash" / "left" / "inside").mkdir(parents=True)
+    trash = Trash(tmp_path / "trash")
+    trash.open()
+    trash.close(10)
+    assert list((tmp_path / "trash").iterdir()) == []
+
+
+# --- the ledger
+
+
+def test_entries_are_released_or_removed_once() -> None:
+    book = ledger.acquired((), "terminal", "make", NOW)
+    book = ledger.acquired(book, "terminal", "make", NOW)
+    book = ledger.released(book, "terminal", "make", LATER)
+    assert [entry.action for entry in book] == ["released", "acquired"]
+    book = ledger.removed(book, "terminal", "make", LATER)
+    assert [entry.action for entry in book] == ["released", "removed"]
+    assert ledger.released(book, "terminal", "make", LATER) == book
+    assert ledger.held(book) == []
+
+
+def test_the_ledger_is_bounded_and_forgets_what_is_not_held_first() -> None:
+    book = ledger.acquired((), "directory", "workspace", NOW)
+    for number in range(1000):
+        book = ledger.acquired(book, "file", str(number), NOW)
+        book = ledger.released(book, "file", str(number), LATER)
+    assert len(book) == ledger.MAX_ENTRIES
+    assert [entry.name for entry in ledger.held(book)] == ["workspace"]
+    for number in range(1000):
+        book = ledger.acquired(book, "file", f"held {number}", NOW)
+    assert len(book) == len(ledger.held(book)) == ledger.MAX_ENTRIES
+
+
+def test_long_names_are_found_again() -> None:
+    book = ledger.acquired((), "file", "x" * 5000, NOW)
+    assert ledger.held(ledger.released(book, "file", "x" * 5000, LATER)) == []
