@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 import structlog
 
 from runner import protocol
+from supervisor.containment.attempt_set import AttemptSet
 from supervisor.core.attempt import Attempt
 from supervisor.core.catalog import Catalog
-from supervisor.core.facts import Fact
+from supervisor.core.facts import Fact, Gone
 from supervisor.core.model import Cause, Reason
 from supervisor.core.owner import Services
 
@@ -28,9 +29,10 @@ log = structlog.get_logger()
 
 
 class SelfTest:
-    """Belongs to the supervisor's task group. `ok` is for readiness."""
+    """Runs in the supervisor's task group, as do the ends of what it starts. `ok` is for readiness."""
 
-    def __init__(self, services: Services, catalog: Catalog) -> None:
+    def __init__(self, tasks: asyncio.TaskGroup, services: Services, catalog: Catalog) -> None:
+        self._tasks = tasks
         self._services = services
         self._catalog = catalog
         self._proven_at: float | None = None
@@ -74,14 +76,18 @@ class SelfTest:
                 why = "its import ended the process" if run.done() else f"its import took over {DESCRIBE_BOUND_S} s"
                 self._catalog.give_up(module, why)
         finally:
-            asked = time.monotonic()
-            attempt.stop(Cause(Reason.API, asked, datetime.now(UTC), force=True), self._services.cancel_budget_s)
-            await asyncio.shield(run)
-            self._services.pool.retire(bound)
-        self._proven_at = time.monotonic()
-        self._gone_ms = (self._proven_at - asked) * 1000
+            # A task of its own: the server may stop, and cancel this one, while the set is being killed.
+            await asyncio.shield(self._tasks.create_task(self._end(attempt, run, bound)))
         if described.done():
             self._catalog.add(described.result())
+
+    async def _end(self, attempt: Attempt, run: asyncio.Future[Gone], bound: AttemptSet) -> None:
+        asked = time.monotonic()
+        attempt.stop(Cause(Reason.API, asked, datetime.now(UTC), force=True), self._services.cancel_budget_s)
+        await run
+        self._services.pool.retire(bound)
+        self._proven_at = time.monotonic()
+        self._gone_ms = (self._proven_at - asked) * 1000
 
 
 def _ignore(_fact: Fact) -> None:

@@ -112,7 +112,7 @@ class Supervisor:
             on_end=self._ended,
         )
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._selftest = SelfTest(self._services, self._catalog)
+        self._selftest = SelfTest(self._tasks, self._services, self._catalog)
         self._selftest_task = self._tasks.create_task(self._selftest.run())
         self.files.keep_only({record.job.id for record in self._registry}.__contains__)
         self._pool.fill()

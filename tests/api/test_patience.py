@@ -153,6 +153,7 @@ def test_a_request_in_time_is_not_cut_while_it_is_answered(door: Door) -> None:
 def test_a_reader_that_stands_still_is_cut(door: Door) -> None:
     with door.open(receive_buffer=4096) as sock:
         sock.sendall(ENDLESS)
+        assert wait_for(lambda: bool(door.state.connections), 5.0)
         gone = wait_for(lambda: not door.state.connections, FROZEN_S + 3.0)
         assert gone
 

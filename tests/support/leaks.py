@@ -99,9 +99,10 @@ def _settled(check: Callable[[], list[str]], deadline: float) -> list[str]:
 def _children(pid: int) -> list[int]:
     """Direct children, zombies included, cheaply: this runs twice in every test."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found += map(int, task.read_text(encoding="ascii").split())
+    with contextlib.suppress(FileNotFoundError):  # the folder, when the process is gone
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, task.read_text(encoding="ascii").split())
     return found
 
 

@@ -1,0 +1,24 @@
+"""A supervisor that is stopped at any moment of its start leaves nothing: the leak check of every test looks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+from supervisor.config import load_settings
+from supervisor.core.supervisor import Supervisor
+from tests.support.core import scenario
+
+MOMENTS = 12
+START_S = 0.4
+"""By then the sets are warm, the tasks described, and the self-test's set killed."""
+
+
+def test_a_stop_at_any_moment_of_the_start_leaves_nothing(tmp_path: Path) -> None:
+    async def body() -> None:
+        for _ in range(MOMENTS):
+            async with Supervisor(load_settings(state_dir=tmp_path / "state")):
+                await asyncio.sleep(random.uniform(0, START_S))
+
+    scenario(body)
