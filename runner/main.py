@@ -24,6 +24,7 @@ from runner.cancellation import Cancellation, JobCancelled, Watch
 from runner.context import Context
 from runner.errors import TaskFailed
 from runner.handover import close_inherited, enter, job_environment, reset_signals
+from runner.heartbeat import HeartbeatThread
 from runner.job_input import JobInput
 from runner.loading import Task, load
 from runner.protocol import (
@@ -50,18 +51,19 @@ def run(
     channel: socket.socket,
     output_fds: tuple[int, int],
     acknowledge_fd: int,
+    stack_fd: int,
     keep_open: Iterable[int],
 ) -> NoReturn:
     """The life of the process. Never returns: it has no caller to return to, only the guardian's copied stack.
 
-    `output_fds` become stdout and stderr; `acknowledge_fd` is a pipe to the guardian; `keep_open` are descriptors that
-    the standard library needs.
+    `output_fds` become stdout and stderr; `acknowledge_fd` is a pipe to the guardian, `stack_fd` one to the supervisor;
+    `keep_open` are descriptors that the standard library needs.
     """
     status = 70  # EX_SOFTWARE: a bug of ours, when nothing below says otherwise
     try:
         os.setsid()
         reset_signals()
-        close_inherited(output_fds, [channel.fileno(), acknowledge_fd, *keep_open])
+        close_inherited(output_fds, [channel.fileno(), acknowledge_fd, stack_fd, *keep_open])
         order, rest = _next_order(channel)
         if order is not None:
             cancellation = Cancellation(lambda: _acknowledge(acknowledge_fd))
@@ -69,7 +71,7 @@ def run(
             typed = JobInput(reporter.send)
             watch = Watch(event, channel, cancellation, rest=rest, on_input=typed.put)
             if isinstance(order, Work):
-                _run_work(order, watch, cancellation, reporter, typed)
+                _run_work(order, [watch, HeartbeatThread(reporter, stack_fd)], cancellation, reporter, typed)
             elif isinstance(order, Describe):
                 _describe(order, watch, reporter)
         status = 0
@@ -90,13 +92,16 @@ def _next_order(channel: socket.socket) -> tuple[Any, bytes]:
     return decode(TO_RUNNER, line), rest
 
 
-def _run_work(work: Work, watch: Watch, cancellation: Cancellation, reporter: Reporter, typed: JobInput) -> None:
+def _run_work(
+    work: Work, threads: list[threading.Thread], cancellation: Cancellation, reporter: Reporter, typed: JobInput
+) -> None:
     workspace = Path(work.workspace)
     enter(workspace, job_environment(work.environment, workspace, work.job_id))
     _become_ordinary()
     open_standard_streams()
     cancellation.install()
-    watch.start()
+    for thread in threads:
+        thread.start()
     outcome: Failure | None = None
     value: object = None
     try:

@@ -6,8 +6,8 @@ they do not fit; parsing can build nothing but the dataclasses below.
     supervisor → guardian   Stop
     guardian → supervisor   Hello, Acknowledged, Signalled, Ended
     supervisor → runner     Work, Describe, Input, Ask
-    runner → supervisor     Running, PhaseChange, Progress, Output, Log, ResourceChange, InputTaken, InputClosed,
-                            Result, Failure, Described
+    runner → supervisor     Running, Heartbeat, PhaseChange, Progress, Output, Log, ResourceChange, InputTaken,
+                            InputClosed, Result, Failure, Described
 """
 
 from __future__ import annotations
@@ -157,6 +157,13 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The runner's interpreter runs Python code."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseChange:
     phase: Phase
     detail: str | None = None
@@ -247,6 +254,7 @@ FromGuardian = Annotated[Hello | Acknowledged | Signalled | Ended, Field(discrim
 ToRunner = Annotated[Work | Describe | Input | Ask, Field(discriminator="type")]
 FromRunner = Annotated[
     Running
+    | Heartbeat
     | PhaseChange
     | Progress
     | Output

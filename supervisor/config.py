@@ -6,7 +6,7 @@ import ipaddress
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -26,8 +26,6 @@ CONTAINMENT_LEVELS = ("auto", "pgroup", "subreaper", "cgroup", "pidns")
 
 LATER = {
     "RUN_AS": "running jobs as another user",
-    "STUCK_AFTER_S": "stuck rules",
-    "STUCK_NO_EVENT_S": "stuck rules",
 }
 """Settings of the contract that this version does not have. Ignoring them would be worse than refusing."""
 
@@ -48,6 +46,11 @@ class Settings(BaseSettings):
     max_queued: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     cancel_budget_s: Annotated[float, Field(ge=0.5, le=60)] = 2.0
     warm: Annotated[int, Field(ge=0, le=256)] = 2
+    stuck_after_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """After so long a silence of a runner its job counts as stuck. 0, or "off": never."""
+    stuck_no_event_s: Annotated[float, Field(ge=0, le=86_400 * 30)] = 0.0
+    """The same for a silence of the task."""
+    stuck_action: Literal["report", "cancel"] = "report"
     containment: str = "auto"
     tasks: Annotated[tuple[str, ...], NoDecode] = ()
     tasks_off: Annotated[tuple[str, ...], NoDecode] = ()
@@ -65,6 +68,18 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("stuck_after_s", "stuck_no_event_s", mode="before")
+    @classmethod
+    def _off_is_zero(cls, value: Any) -> Any:
+        return 0.0 if value == "off" else value
+
+    @field_validator("stuck_after_s")
+    @classmethod
+    def _longer_than_a_beat(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be at least 1: a runner beats every half second; off for never")
         return value
 
     @field_validator("containment")

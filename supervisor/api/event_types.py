@@ -11,6 +11,12 @@ EVENT_TYPES: tuple[tuple[str, str, str], ...] = (
     ("job.output", "stream, text", "What it printed, to stdout, stderr or its terminal."),
     ("job.log", "level, message, fields", "What it logged."),
     ("job.resource", "action, kind, name", "A terminal, browser, file, directory or process was acquired or given up."),
+    (
+        "job.stuck",
+        "rule, words, stack, note",
+        "It gives no sign of life, or will not go; the stack says where it hangs.",
+    ),
+    ("job.unstuck", "rule", "It has come to life again."),
     ("cancel.requested", "reason, budget_s", "Somebody or something wants it stopped."),
     ("cancel.acknowledged", "", "The task knows, and unwinds."),
     ("cancel.signalled", "signal, pids", "The ladder went on."),

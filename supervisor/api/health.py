@@ -9,6 +9,7 @@ import supervisor
 from supervisor.api import queries
 from supervisor.api.responses import JsonResponse
 from supervisor.api.schemas.answers import health_json, readiness_json
+from supervisor.api.schemas.diagnosis import stuck_jobs_json
 from supervisor.api.service import caller_of, service_of
 
 RETRY_AFTER_S = 1
@@ -37,3 +38,9 @@ async def health(request: Request) -> Response:
     return JsonResponse(
         health_json(supervisor.__version__, core.containment, core.checks(), core.counts(caller_of(request)))
     )
+
+
+async def stuck(request: Request) -> Response:
+    """The jobs that hang, each with where it hangs. 503 when there are any: for monitors that look at the status."""
+    rows = await service_of(request).supervisor.stuck_watch.diagnose(caller_of(request))
+    return JsonResponse(stuck_jobs_json(rows), 503 if rows else 200)

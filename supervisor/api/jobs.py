@@ -15,8 +15,9 @@ from supervisor.api import queries
 from supervisor.api.json_body import parse_object
 from supervisor.api.queries import JobFilter, Position
 from supervisor.api.responses import JsonResponse, json_bytes
-from supervisor.api.schemas.answers import job_json, processes_json, unknown_job_json
+from supervisor.api.schemas.answers import job_json, unknown_job_json
 from supervisor.api.schemas.bodies import CancelBody, CreateBody, validate
+from supervisor.api.schemas.diagnosis import processes_json, stack_json
 from supervisor.api.service import caller_of, service_of
 from supervisor.core.model import Cause, JobRequest, Reason
 from supervisor.core.registry import Record
@@ -61,6 +62,8 @@ def matching(records: Iterable[Record], wanted: JobFilter) -> Iterator[Record]:
     labels = set(wanted.labels)
     for record in _behind(list(records), wanted.behind):
         if wanted.states is not None and record.job.state not in wanted.states:
+            continue
+        if wanted.stuck is not None and wanted.stuck is (record.stuck is None):
             continue
         if labels <= record.job.request.labels.items():
             yield record
@@ -119,3 +122,8 @@ async def forget(request: Request) -> Response:
 async def processes(request: Request) -> Response:
     rows = await service_of(request).supervisor.processes(queries.job_id(request), caller_of(request))
     return JsonResponse(processes_json(rows))
+
+
+async def stack(request: Request) -> Response:
+    taken = await service_of(request).supervisor.stack(queries.job_id(request), caller_of(request))
+    return JsonResponse(stack_json(taken))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from supervisor.api.operation import ANY, SSE, Answer, Operation, Parameter
 from supervisor.api.problems import Kind
 from supervisor.api.queries import DEFAULT_LIMIT, MAX_LIMIT, MAX_WAIT_S
-from supervisor.api.schemas import answers, bodies, contents
+from supervisor.api.schemas import answers, bodies, contents, diagnosis
 
 _INTEGER = {"type": "integer", "minimum": 0}
 _BOOLEAN = {"type": "boolean"}
@@ -104,9 +104,20 @@ OPERATIONS = (
         "Look",
         "List a job's processes",
         "The processes that the job has now, with the host's pids. CPU use is measured for 0.1 s.",
-        (Answer(200, "The processes, parents first.", answers.ProcessesJson),),
+        (Answer(200, "The processes, parents first.", diagnosis.ProcessesJson),),
         problems=(Kind.INVALID, Kind.NOT_FOUND),
         example='curl $URL/jobs/$ID/processes -H "$AUTH"',
+    ),
+    Operation(
+        "GET",
+        "/jobs/{id}/stack",
+        "Look",
+        "See where a job's Python code is",
+        "The stacks of all threads of the job's runner, also while C code holds the interpreter lock. The job is not "
+        "disturbed: not a system call of it is interrupted. A runner that is stopped gives `stack: null` and a `note`.",
+        (Answer(200, "The stacks, main thread first, innermost call first.", diagnosis.StackJson),),
+        problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT),
+        example='curl $URL/jobs/$ID/stack -H "$AUTH" | jq -r .stack',
     ),
     Operation(
         "POST",
@@ -230,6 +241,19 @@ OPERATIONS = (
         "In words: always 200. `down` takes no jobs, `degraded` takes them although a check fails.",
         (Answer(200, "Status, containment, checks and counts.", answers.HealthJson),),
         example='curl $URL/health -H "$AUTH"',
+    ),
+    Operation(
+        "GET",
+        "/health/stuck",
+        "Server",
+        "Which jobs hang, and where?",
+        "Rules: `no_heartbeat` (the runner itself is silent), `no_event` (the task is), `starting_late`, "
+        "`cancelling_late`, `survivors`. A stuck job never makes the server unready.",
+        (
+            Answer(200, "None.", diagnosis.StuckJobsJson),
+            Answer(503, "These, with their stacks and processes.", diagnosis.StuckJobsJson),
+        ),
+        example='curl $URL/health/stuck -H "$AUTH"',
     ),
     Operation(
         "POST",

@@ -121,12 +121,12 @@ class JobFilter:
     labels: tuple[tuple[str, str], ...]
     limit: int
     behind: Position | None
+    stuck: bool | None = None
 
 
 def job_filter(request: Request) -> JobFilter:
-    if "stuck" in request.query_params:
-        raise InvalidRequest.at("stuck", "is not supported by this version: it has no stuck rules")
-    return JobFilter(_states(request), _labels(request), _limit(request), _position(request))
+    stuck = flag(request, "stuck", default=False) if "stuck" in request.query_params else None
+    return JobFilter(_states(request), _labels(request), _limit(request), _position(request), stuck)
 
 
 def _states(request: Request) -> frozenset[State] | None:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from supervisor.cli import words
 from supervisor.cli.address import find_server
 from supervisor.cli.errors import CommandError
 from supervisor.cli.exit_codes import ExitCode
+from supervisor.cli.serve import serve
 from supervisor.errors import StartupError
 
 if TYPE_CHECKING:
@@ -179,61 +179,7 @@ def health(context: typer.Context, url: Url = None) -> None:
         raise typer.Exit(3) from None
 
 
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]", show_default=False)] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one. [8700]")] = None,
-    state_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Journal, token, workspaces. [the user's state folder]")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A deadstop.toml.")] = None,
-    tasks: Annotated[
-        list[str] | None, typer.Option(metavar="MODULE", help="Task modules, comma separated or repeated.")
-    ] = None,
-    tasks_off: Annotated[list[str] | None, typer.Option(metavar="TASK", help="Tasks to switch off, by name.")] = None,
-    warm: Annotated[int | None, typer.Option(metavar="N", help="Process sets kept ready. [2]")] = None,
-    max_running: Annotated[int | None, typer.Option(metavar="N", help="Jobs at a time. [64]")] = None,
-    max_queued: Annotated[int | None, typer.Option(metavar="N", help="Jobs that may wait. [1000]")] = None,
-    cancel_budget_s: Annotated[
-        float | None,
-        typer.Option("--cancel-budget-s", "--cancel-budget", metavar="S", help="From cancel to proof. [2.0]"),
-    ] = None,
-    containment: Annotated[str | None, typer.Option(metavar="LEVEL", help="Containment level. [auto]")] = None,
-    engine: Annotated[str | None, typer.Option(metavar="NAME", help="What starts attempts. [local]")] = None,
-    allowed_hosts: Annotated[
-        list[str] | None, typer.Option(metavar="HOST", help="More Host headers to accept, comma separated or repeated.")
-    ] = None,
-    pass_env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Variables that jobs inherit, comma separated or repeated.")
-    ] = None,
-    vanished_after_s: Annotated[
-        float | None, typer.Option(metavar="S", help="When a silent peer counts as vanished. [1.0]")
-    ] = None,
-    frozen_after_s: Annotated[float | None, typer.Option(metavar="S", help="When a stuck reader is cut. [30]")] = None,
-) -> None:
-    """Start the server. Every option is also a variable, DEADSTOP_PORT for --port, and a line in deadstop.toml."""
-    from supervisor.api.server import serve as serve_until_stopped  # noqa: PLC0415  # half a second of imports
-    from supervisor.config import load_settings  # noqa: PLC0415
-
-    settings = load_settings(
-        config,
-        host=host,
-        port=port,
-        state_dir=state_dir,
-        tasks=_joined(tasks),
-        tasks_off=_joined(tasks_off),
-        warm=warm,
-        max_running=max_running,
-        max_queued=max_queued,
-        cancel_budget_s=cancel_budget_s,
-        containment=containment,
-        engine=engine,
-        allowed_hosts=_joined(allowed_hosts),
-        pass_env=_joined(pass_env),
-        vanished_after_s=vanished_after_s,
-        frozen_after_s=frozen_after_s,
-    )
-    raise typer.Exit(serve_until_stopped(settings))
+app.command()(serve)
 
 
 def main(argv: list[str]) -> int:
@@ -262,10 +208,6 @@ def _talk(url: str | None, command: Callable[[Client], Coroutine[Any, Any, ExitC
     except BrokenPipeError:
         code = _pipe_closed()
     raise typer.Exit(code)
-
-
-def _joined(values: list[str] | None) -> str | None:
-    return ",".join(values) if values else None
 
 
 def _usage(exc: typer.TyperException) -> str:

@@ -174,6 +174,7 @@ class AttemptSet:
         self.channel.writer.transport.abort()
         for output in self.outputs:
             output.transport.close()
+        self.started.stack.close()
 
     def close(self) -> None:
         """Give back what the set held. Call once the guardian has ended."""

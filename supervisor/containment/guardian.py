@@ -43,6 +43,7 @@ def main(
     channel: socket.socket,
     stdout: Connection,
     stderr: Connection,
+    stack: Connection,
 ) -> NoReturn:
     """Entry point of the child process. `control` leads to the supervisor; `channel` and the pipes are the runner's."""
     os.setsid()
@@ -52,12 +53,14 @@ def main(
     prctl.set_dumpable(False)
     prctl.set_name("deadstop-guard")
     prepare(plan)
-    _close_all_but(control.fileno(), channel.fileno(), stdout.fileno(), stderr.fileno())
+    _close_all_but(control.fileno(), channel.fileno(), stdout.fileno(), stderr.fileno(), stack.fileno())
     tracker = Tracker.start()
     acknowledge_read, acknowledge_write = os.pipe2(os.O_CLOEXEC)
     outputs = (stdout.fileno(), stderr.fileno())
-    launched = launch(plan, lambda: runner_main.run(event, channel, outputs, acknowledge_write, [tracker.fd]))
-    for end in (channel, stdout, stderr):
+    launched = launch(
+        plan, lambda: runner_main.run(event, channel, outputs, acknowledge_write, stack.fileno(), [tracker.fd])
+    )
+    for end in (channel, stdout, stderr, stack):
         end.close()
     os.close(acknowledge_write)
     Guardian(control, acknowledge_read, launched, tracker).run()

@@ -51,10 +51,11 @@ class StartedSet:
     channel: socket.socket
     stdout: Connection
     stderr: Connection
+    stack: Connection
 
     def discard(self) -> None:
         """Nobody wants it any more: its guardian sees the end of the lifeline and goes."""
-        for end in (self.control, self.channel, self.stdout, self.stderr):
+        for end in (self.control, self.channel, self.stdout, self.stderr, self.stack):
             end.close()
 
 
@@ -150,8 +151,9 @@ class Starter:
             channel, runner_channel = socket.socketpair()
             stdout, runner_stdout = self._context.Pipe(duplex=False)
             stderr, runner_stderr = self._context.Pipe(duplex=False)
+            stack, runner_stack = self._context.Pipe(duplex=False)
             _lifelines.add(control)
-            theirs = (guardian_control, runner_channel, runner_stdout, runner_stderr)
+            theirs = (guardian_control, runner_channel, runner_stdout, runner_stderr, runner_stack)
             process = self._context.Process(target=guardian.main, args=(plan, event, *theirs), daemon=False)
             watchdog = threading.Timer(self._start_bound_s, _kill_forkserver)
             watchdog.daemon = True
@@ -159,14 +161,14 @@ class Starter:
             try:
                 process.start()
             except BaseException:
-                for ours in (control, channel, stdout, stderr):
+                for ours in (control, channel, stdout, stderr, stack):
                     ours.close()
                 raise
             finally:
                 watchdog.cancel()
                 for end in theirs:
                     end.close()
-        return StartedSet(plan, event, process, control, channel, stdout, stderr)
+        return StartedSet(plan, event, process, control, channel, stdout, stderr, stack)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from runner.reporting import READ_BYTES, Decoder, split_text
 from supervisor.containment.attempt_set import AttemptSet, Output
 from supervisor.containment.backstop import Backstop
 from supervisor.containment.ladder import Ladder
+from supervisor.containment.stacks import NoStack, take
 from supervisor.core.facts import Acknowledged, Fact, Gone, Signalled, Unproven
 from supervisor.core.model import Cause, JobError, Proof
 
@@ -56,6 +57,7 @@ class Attempt:
         self._guardian_gone = asyncio.Event()
         self._report: asyncio.Future[protocol.Ended | None] = asyncio.get_running_loop().create_future()
         self._stopped = asyncio.Event()
+        self._stack_asked = asyncio.Lock()
         self._log = log.bind(job_id=job_id)
         bound.watch_exit(self._guardian_gone.set)
 
@@ -84,6 +86,15 @@ class Attempt:
         """Send what a client has typed. Never blocks; how many bytes wait to be sent, of this and before."""
         self._bound.channel.send(frame)
         return self._bound.channel.writer.transport.get_write_buffer_size()
+
+    async def stack(self) -> str:
+        """The Python stacks of the runner's threads. Raises NoStack."""
+        async with self._stack_asked:
+            try:
+                fd = os.dup(self._bound.started.stack.fileno())
+            except OSError:
+                raise NoStack("the job's process has ended") from None
+            return await asyncio.to_thread(_take_and_close, self.runner_pid, fd)
 
     async def run(self, work: protocol.Work | protocol.Describe) -> Gone:
         """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
@@ -212,6 +223,14 @@ class Attempt:
             killed_ms=killed_ms,
             gone_ms=killed_ms,
         )
+
+
+def _take_and_close(runner_pid: int, fd: int) -> str:
+    # Closed here, because whoever awaits the thread may be cancelled while it still reads.
+    try:
+        return take(runner_pid, fd)
+    finally:
+        os.close(fd)
 
 
 def _explain_status(status: int | None) -> JobError:

@@ -37,7 +37,7 @@ def interpret(frame: object, runner_pid: int) -> tuple[list[Emit], Fact | None]:
             return [Emit("job.log", {"level": level, "message": _cut(message), "fields": fields})], None
         case protocol.ResourceChange(action, kind, name):
             return [Emit("job.resource", {"action": action, "kind": kind, "name": _cut(name)})], None
-        case protocol.Described() | protocol.InputTaken() | protocol.InputClosed():
+        case protocol.Heartbeat() | protocol.Described() | protocol.InputTaken() | protocol.InputClosed():
             return [], None  # no event
         case _:
             raise TypeError(f"cannot interpret {type(frame).__name__}")

@@ -74,6 +74,23 @@ class OnDisconnect(StrEnum):
     CONTINUE = "continue"
 
 
+class Rule(StrEnum):
+    """Why a job counts as stuck; `stuck.py` says what each means."""
+
+    NO_HEARTBEAT = "no_heartbeat"
+    NO_EVENT = "no_event"
+    STARTING_LATE = "starting_late"
+    CANCELLING_LATE = "cancelling_late"
+    SURVIVORS = "survivors"
+
+
+class StuckAction(StrEnum):
+    """What is done about a job that hangs. One that is being cancelled already is only reported."""
+
+    REPORT = "report"
+    CANCEL = "cancel"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, by the name of the token. Jobs made with other tokens do not exist for it, unless it `sees_all`."""
@@ -167,6 +184,17 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """A finding as people read it. `stack` was taken when the rule fired."""
+
+    rule: Rule
+    words: str
+    since: datetime
+    stack: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobRequest:
     """What a client asked for, already checked against the API's schema but not against the task's."""
 
@@ -181,6 +209,10 @@ class JobRequest:
     keep_files: bool = False
     """Whether what is in `out/` is published also when the job does not succeed."""
     idempotency_key: str | None = None
+    stuck_after_s: float | None = None
+    stuck_no_event_s: float | None = None
+    stuck_action: StuckAction | None = None
+    """None: as the server has it. 0: off."""
 
 
 @dataclass(frozen=True, slots=True)

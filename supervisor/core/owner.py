@@ -18,6 +18,7 @@ import structlog
 from runner import protocol
 from supervisor.containment.attempt_set import AttemptSet
 from supervisor.containment.backstop import Backstop
+from supervisor.containment.stacks import NoStack
 from supervisor.containment.warm import WarmPool
 from supervisor.core import frames, machine
 from supervisor.core.admission import Place
@@ -71,6 +72,7 @@ class Owner:
         """The only way to stop a job. Returns at once; what comes of it is in the record."""
         self._log.info("cancel", reason=str(cause.reason), force=cause.force, state=str(self.record.job.state))
         budget_s = self._services.cancel_budget_s if cause.budget_s is None else cause.budget_s
+        self.record.pulse.caused(cause.detected)
         self.apply(CancelRequested(cause, min(budget_s, self._services.cancel_budget_s)))
         self.record.stop_wanted.set()
 
@@ -104,6 +106,7 @@ class Owner:
         self.record.log.close()
         self.record.finished.set()
         self._log.info("job_ended", state=str(self.record.job.state))
+        self.record.stuck = None
         self._services.on_end(self.record)
 
     async def run(self, place: Place) -> None:
@@ -111,6 +114,7 @@ class Owner:
         with place:
             try:
                 if await self._unless_stopped(place.admitted.wait()):
+                    self.record.pulse.admitted()
                     bound = await self._get_set()
                     if bound is not None:
                         await self._execute(bound)
@@ -159,6 +163,7 @@ class Owner:
             self.record.job.id, bound, self._services.backstop, on_fact=self.apply, on_frame=self._frame
         )
         self.record.guardian_pid = self._attempt.guardian_pid
+        self.record.pulse.bound()
         self.apply(Bound())
         gone = await self._attempt.run(work)
         self.record.guardian_pid = None
@@ -175,15 +180,29 @@ class Owner:
         self.record.guardian_pid = None
         self.apply(replace(gone, workspace_removed=self._belongings.put_away()))
 
+    @property
+    def runner_pid(self) -> int | None:
+        return None if self._attempt is None else self._attempt.runner_pid
+
+    async def stack(self) -> str:
+        """The Python stacks of the job's runner. Raises NoStack."""
+        if self._attempt is None:
+            raise NoStack("the job has no process yet")
+        return await self._attempt.stack()
+
     def _frame(self, frame: object) -> None:
         assert self._attempt is not None
+        self.record.pulse.beat()
         match frame:
+            case protocol.Heartbeat():
+                return
             case protocol.Running():
                 self.record.input.connect(self._attempt.type)
             case protocol.InputTaken(cost):
                 self.record.input.taken(cost)
             case protocol.InputClosed():
                 self.record.input.close("nothing in it reads its input any more")
+        self.record.pulse.task_spoke()
         emits, fact = frames.interpret(frame, self._attempt.runner_pid)
         job = frames.follow(self.record.job, frame)
         if job is not self.record.job and not (self.record.reported and isinstance(frame, protocol.PhaseChange)):

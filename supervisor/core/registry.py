@@ -15,7 +15,8 @@ from supervisor.core.event_log import Event, EventLog
 from supervisor.core.facts import Reported
 from supervisor.core.job_input import JobInput
 from supervisor.core.machine import Life
-from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest
+from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest, Stuck
+from supervisor.core.pulse import Pulse
 from supervisor.errors import Conflict, NotFound
 
 EARLY_CANCEL_KEPT_S = 30.0
@@ -41,6 +42,8 @@ class Record:
         """How many streams hold the job's life."""
         self.guardian_pid: int | None = None
         """The root of the job's process tree while it has one."""
+        self.pulse = Pulse()
+        self.stuck: Stuck | None = None
 
     @property
     def job(self) -> Job:
@@ -153,4 +156,7 @@ def _same_body(known: JobRequest, asked: JobRequest) -> bool:
         and known.containment == asked.containment
         and known.reconnect_grace_s == asked.reconnect_grace_s
         and known.keep_files == asked.keep_files
+        and known.stuck_after_s == asked.stuck_after_s
+        and known.stuck_no_event_s == asked.stuck_no_event_s
+        and known.stuck_action == asked.stuck_action
     )

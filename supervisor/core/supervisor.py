@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Self
@@ -28,6 +27,7 @@ from supervisor.containment.warm import WarmPool
 from supervisor.core import processes
 from supervisor.core.admission import Admission
 from supervisor.core.catalog import Catalog, TaskDescription
+from supervisor.core.checks import Check
 from supervisor.core.feed import Feed
 from supervisor.core.files import Files
 from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest, Reason, State
@@ -35,24 +35,17 @@ from supervisor.core.owner import Owner, Services
 from supervisor.core.processes import ProcessRow
 from supervisor.core.registry import Record, Registry
 from supervisor.core.selftest import SelfTest
+from supervisor.core.stack import Stack, take_stack
+from supervisor.core.stuck_watch import StuckWatch, limits_of
 from supervisor.core.trash import Trash
 from supervisor.core.workspaces import Workspaces
-from supervisor.errors import InvalidRequest, NotFound, NotReady, StartupError
+from supervisor.errors import Conflict, InvalidRequest, NotFound, NotReady, StartupError
 from supervisor.posix import prctl
 
 SHUTDOWN_MARGIN_S = 0.5
 """How much longer than a budget a shutdown waits for the ends of jobs."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that must hold. Without a `required` one the server takes no jobs; others only degrade it."""
-
-    ok: bool
-    detail: str
-    required: bool = True
 
 
 class Supervisor:
@@ -71,6 +64,7 @@ class Supervisor:
         self._workspaces = Workspaces(settings.state_dir, self._trash)
         self.files = Files(settings.state_dir, self._trash)
         self._owners: dict[str, Owner] = {}
+        self.stuck_watch = StuckWatch(self._owners.values, limits_of(settings))
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._environment = passed_environment(settings.pass_env)
         self._stack = AsyncExitStack()
@@ -115,6 +109,7 @@ class Supervisor:
         self._selftest = SelfTest(self._tasks, self._services, self._catalog)
         self._selftest_task = self._tasks.create_task(self._selftest.run())
         self.files.keep_only({record.job.id for record in self._registry}.__contains__)
+        self._stuck_task = self._tasks.create_task(self.stuck_watch.run())
         self._pool.fill()
         self.accepting = True
         return self
@@ -202,6 +197,14 @@ class Supervisor:
         guardian_pid = self._registry.get(job_id, caller).guardian_pid
         return [] if guardian_pid is None else await asyncio.to_thread(processes.table, guardian_pid)
 
+    async def stack(self, job_id: str, caller: Caller) -> Stack:
+        """The Python stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
+        record = self._registry.get(job_id, caller)
+        owner = self._owners.get(job_id)
+        if owner is None or record.guardian_pid is None:
+            raise Conflict(f"cannot take a stack of job {job_id}: it is {record.job.state}, no process of it runs")
+        return await take_stack(owner)
+
     # --- streams that hold a job's life
 
     def attach(self, record: Record) -> None:
@@ -270,12 +273,14 @@ class Supervisor:
             "tasks": Check(
                 not broken and not pending, broken or (f"describing {pending}" if pending else "described"), False
             ),
+            "stuck": Check(not self.stuck_watch.stuck(), self.stuck_watch.detail, False),
         }
 
     async def shutdown(self, *, force: bool = False) -> None:
         """Take no more jobs, stop those there are, and wait for their ends, bounded. Again with force: kill."""
         self.accepting = False
         self._selftest_task.cancel()
+        self._stuck_task.cancel()
         owners = list(self._owners.values())
         for owner in owners:
             owner.cancel(Cause(Reason.SHUTDOWN, time.monotonic(), datetime.now(UTC), force=force))

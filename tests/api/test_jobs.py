@@ -13,7 +13,7 @@ from tests.api.wire import RealServer
 FIELDS = {
     "id", "task", "input", "state", "phase", "labels", "created_at", "started_at", "finished_at", "timeout_s",
     "on_disconnect", "result", "error", "cancellation", "leftovers", "resources", "limits", "containment",
-    "last_event_id",
+    "last_event_id", "stuck",
 }  # fmt: skip
 CANCELLATION_FIELDS = {
     "reason", "detail", "requested_at", "force", "budget_s", "acknowledged_ms", "terminated_ms", "killed_ms",
@@ -69,7 +69,7 @@ def test_idempotency_keys(server: RealServer) -> None:
 
 
 def test_unknown_and_malformed_ids(server: RealServer) -> None:
-    for method, path in [("GET", ""), ("GET", "/events"), ("GET", "/processes"), ("DELETE", "")]:
+    for method, path in [("GET", ""), ("GET", "/events"), ("GET", "/processes"), ("GET", "/stack"), ("DELETE", "")]:
         assert server.ask(method, f"/jobs/nobody{path}").problem == "not-found"
         for bad in ("a%20b", "x" * 65, "%C3%A4", "a%0A"):
             assert server.ask(method, f"/jobs/{bad}{path}").fields == ["id"]
@@ -156,9 +156,23 @@ def test_processes(server: RealServer) -> None:
     rows = server.ask("GET", f"/jobs/{job_id}/processes").json["processes"]
     assert {"sleep"} <= {row["name"] for row in rows}
     fields = {"pid", "ppid", "name", "cmdline", "status", "cpu_percent", "rss_bytes", "started_at", "session"}
+    fields |= {"threads", "wait_channel", "read_bytes_per_s", "write_bytes_per_s"}
     assert all(set(row) == fields and TIMESTAMP.fullmatch(row["started_at"]) for row in rows)
     server.ask("POST", f"/jobs/{job_id}/cancel?wait=10")
     assert server.ask("GET", f"/jobs/{job_id}/processes").json == {"processes": []}
+
+
+def test_a_stack_shows_where_the_runner_waits(server: RealServer) -> None:
+    job_id = server.run("echo up; sleep 62")
+    with server.stream("GET", f"/jobs/{job_id}/events") as stream:
+        stream.until('"text": "up')
+    answer = server.ask("GET", f"/jobs/{job_id}/stack")
+    assert answer.status == 200
+    assert set(answer.json) == {"stack", "taken_at", "note"}
+    assert TIMESTAMP.fullmatch(answer.json["taken_at"])
+    assert "runner/tasks/shell.py" in answer.json["stack"]
+    server.ask("POST", f"/jobs/{job_id}/cancel?wait=10")
+    assert server.ask("GET", f"/jobs/{job_id}/stack").problem == "conflict"
 
 
 def test_list_filters(server: RealServer) -> None:
@@ -192,7 +206,7 @@ def test_list_filters(server: RealServer) -> None:
         ("cursor=x", "cursor"),
         ("cursor=W10", "cursor"),
         ("cursor=%F0%9F", "cursor"),
-        ("stuck=true", "stuck"),
+        ("stuck=maybe", "stuck"),
     ],
 )
 def test_wrong_queries(server: RealServer, query: str, field: str) -> None:

@@ -87,6 +87,9 @@ def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.Monk
         "pass_env": ("LANG",),
         "vanished_after_s": 2.0,
         "frozen_after_s": 5.0,
+        "stuck_after_s": 20.0,
+        "stuck_no_event_s": 60.0,
+        "stuck_action": "cancel",
     }
     # A token on a command line could be read by every user of the machine.
     assert set(flags) == set(Settings.model_fields) - {"token", "tokens"}

@@ -11,10 +11,9 @@ from supervisor.api.schemas.contents import ResourceJson, resource_json
 from supervisor.api.schemas.times import moment, timestamp
 from supervisor.containment.status import ContainmentStatus
 from supervisor.core.catalog import TaskDescription
-from supervisor.core.model import Cancellation, JobError, State
-from supervisor.core.processes import ProcessRow
+from supervisor.core.checks import Check
+from supervisor.core.model import Cancellation, JobError, State, Stuck
 from supervisor.core.registry import EARLY_CANCEL_KEPT_S, Record
-from supervisor.core.supervisor import Check
 
 
 class SurvivorJson(TypedDict):
@@ -51,6 +50,14 @@ class ErrorJson(TypedDict):
     traceback: str | None
 
 
+class StuckJson(TypedDict):
+    """Why an unfinished job counts as stuck, in words, and the last sign of life."""
+
+    rule: str
+    words: str
+    since: str
+
+
 class JobJson(TypedDict):
     """A job as it is now."""
 
@@ -73,6 +80,7 @@ class JobJson(TypedDict):
     limits: None
     containment: str
     last_event_id: int
+    stuck: StuckJson | None
 
 
 class UnknownJobJson(TypedDict):
@@ -93,22 +101,6 @@ class EventsJson(TypedDict):
 
     events: list[dict[str, Any]]
     last_event_id: int
-
-
-class ProcessJson(TypedDict):
-    pid: int
-    ppid: int
-    name: str
-    cmdline: list[str]
-    status: str
-    cpu_percent: float
-    rss_bytes: int
-    started_at: str
-    session: int
-
-
-class ProcessesJson(TypedDict):
-    processes: list[ProcessJson]
 
 
 class TaskJson(TypedDict):
@@ -187,7 +179,12 @@ def job_json(record: Record) -> JobJson:
         "limits": None,
         "containment": job.containment,
         "last_event_id": record.log.last_id,
+        "stuck": None if record.stuck is None else stuck_json(record.stuck),
     }
+
+
+def stuck_json(stuck: Stuck) -> StuckJson:
+    return {"rule": stuck.rule, "words": stuck.words, "since": timestamp(stuck.since)}
 
 
 def _cancellation_json(cancellation: Cancellation) -> CancellationJson:
@@ -222,25 +219,6 @@ def _error_json(error: JobError) -> ErrorJson:
 
 def unknown_job_json(job_id: str) -> UnknownJobJson:
     return {"id": job_id, "state": "unknown", "kept_for_s": round(EARLY_CANCEL_KEPT_S)}
-
-
-def processes_json(rows: Iterable[ProcessRow]) -> ProcessesJson:
-    return {
-        "processes": [
-            {
-                "pid": row.pid,
-                "ppid": row.ppid,
-                "name": row.name,
-                "cmdline": row.cmdline,
-                "status": row.status,
-                "cpu_percent": row.cpu_percent,
-                "rss_bytes": row.rss_bytes,
-                "started_at": timestamp(row.started_at),
-                "session": row.session,
-            }
-            for row in rows
-        ]
-    }
 
 
 def tasks_json(tasks: Iterable[TaskDescription]) -> TasksJson:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from runner.protocol import Input
 from supervisor.config import CONTAINMENT_LEVELS
-from supervisor.core.model import JobRequest, OnDisconnect
+from supervisor.core.model import JobRequest, OnDisconnect, StuckAction
 from supervisor.errors import FieldError, InvalidRequest
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
@@ -57,7 +57,8 @@ class Body(BaseModel):
 
 
 class CreateBody(Body):
-    """What to run, and how. `timeout_s` counts from `job.running`."""
+    """What to run, and how. `timeout_s` counts from `job.running`. The `stuck_…` fields override the server's settings;
+    0 is off."""
 
     task: Annotated[str, Field(min_length=1, max_length=MAX_TASK_NAME)]
     input: dict[str, Any]
@@ -70,6 +71,9 @@ class CreateBody(Body):
     keep_files: bool | None = None
     reconnect_grace_s: Annotated[float, Field(ge=0, le=MAX_RECONNECT_GRACE_S)] | None = None
     lease_s: Absent = None
+    stuck_after_s: Annotated[float, Field(ge=0)] | None = None
+    stuck_no_event_s: Annotated[float, Field(ge=0)] | None = None
+    stuck_action: Literal["report", "cancel"] | None = None
 
     def request(self, idempotency_key: str | None) -> JobRequest:
         """What the core is asked for."""
@@ -84,6 +88,9 @@ class CreateBody(Body):
             reconnect_grace_s=self.reconnect_grace_s or 0.0,
             keep_files=bool(self.keep_files),
             idempotency_key=idempotency_key,
+            stuck_after_s=self.stuck_after_s,
+            stuck_no_event_s=self.stuck_no_event_s,
+            stuck_action=None if self.stuck_action is None else StuckAction(self.stuck_action),
         )
 
 

@@ -1,0 +1,96 @@
+"""The Python stacks of a running job, taken from outside without disturbing it.
+
+A signal goes to the runner's heartbeat thread and nowhere else; `runner.heartbeat` says why. First the one that is
+answered with the interpreter lock held; after GIL_WAIT_S the one that needs no lock, because then C code holds it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+
+from runner.protocol_stacks import STACK_END, STACK_SIGNAL, STACK_SIGNAL_ANYHOW, STACK_THREAD
+from supervisor.posix.proc import read_stat
+from supervisor.posix.threads import find_thread, signal_thread
+
+GIL_WAIT_S = 0.15
+"""How long the heartbeat thread may take to get the interpreter lock; between Python threads it moves every 5 ms."""
+BOUND_S = 1.0
+QUIET_S = 0.1
+"""Stacks that are written without the lock have no mark at their end: they end when nothing has come for so long."""
+MAX_BYTES = 256 * 1024
+_OURS = ("runner/heartbeat.py", "runner/cancellation.py")
+_MAIN = "runner/main.py"
+_DEAF = {"T": "is stopped", "t": "is being traced", "Z": "has ended", "X": "has ended"}
+"""States in which a signal would only wait."""
+
+
+class NoStack(Exception):
+    """There is no stack to be had. Met by whoever asks for one; the message says why, in words."""
+
+
+def take(runner_pid: int, fd: int) -> str:
+    """The stacks of the runner's threads, the main thread first, the innermost call of each first.
+
+    `fd` is the reading end of the job's stack pipe and is not closed here. Blocks up to BOUND_S: call it from a thread,
+    once at a time for one job. Raises NoStack.
+    """
+    if STACK_SIGNAL is None or STACK_SIGNAL_ANYHOW is None:
+        raise NoStack("this system cannot signal one thread of a process")
+    stat = read_stat(runner_pid)
+    if stat is None or stat.state in _DEAF:
+        raise NoStack(f"process {runner_pid} {'has ended' if stat is None else _DEAF[stat.state]}")
+    thread = find_thread(runner_pid, STACK_THREAD)
+    if thread is None:
+        raise NoStack(f"process {runner_pid} has no Python of ours in it (any more)")
+    deadline = time.monotonic() + BOUND_S
+    _drain(fd)
+    text = b""
+    if signal_thread(runner_pid, thread, STACK_SIGNAL):
+        text = _read(fd, min(deadline, time.monotonic() + GIL_WAIT_S), lambda got: got.endswith(STACK_END))
+    if not text and signal_thread(runner_pid, thread, STACK_SIGNAL_ANYHOW):
+        text = _read(fd, deadline, lambda _: False)
+    if not text:
+        raise NoStack(f"process {runner_pid} did not answer within {BOUND_S:g} s")
+    return arrange(text.rstrip(STACK_END).decode("utf-8", "replace"))
+
+
+def _drain(fd: int) -> None:
+    """Throw away what is left of an earlier answer that came too late."""
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    while poller.poll(0) and os.read(fd, 1 << 16):
+        continue
+
+
+def _read(fd: int, deadline: float, complete: Callable[[bytes], bool]) -> bytes:
+    """What comes until it is complete, or until it stops coming. Empty: nothing came until `deadline`."""
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    text = b""
+    while len(text) < MAX_BYTES and not complete(text):
+        left_s = QUIET_S if text else deadline - time.monotonic()
+        if left_s <= 0 or not poller.poll(left_s * 1000):
+            return text
+        data = os.read(fd, 1 << 16)
+        if not data:
+            return text
+        text += data
+    return text
+
+
+def arrange(text: str) -> str:
+    """Without our own threads, and with the one that runs the task at the top."""
+    blocks = [block.strip() for block in text.split("\n\n")]
+    theirs = [block for block in blocks if block and not _is_ours(block)]
+    theirs.sort(key=lambda block: _MAIN not in block)
+    return "\n\n".join(theirs) + "\n"
+
+
+def _is_ours(block: str) -> bool:
+    frames = [line.strip() for line in block.splitlines() if line.strip().startswith("File ")]
+    # The outermost frames of any thread are threading's; the one below them is what the thread was started for.
+    started = next((frame for frame in reversed(frames) if "/threading.py" not in frame), "")
+    return any(name in started for name in _OURS)

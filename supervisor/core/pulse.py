@@ -1,0 +1,45 @@
+"""When a job last gave a sign of life. All times are monotonic seconds; None means "not yet"."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, fields
+
+
+@dataclass(slots=True)
+class Pulse:
+    """Belongs to the event loop."""
+
+    admitted_at: float | None = None
+    """The job got its slot."""
+    bound_at: float | None = None
+    """It was handed over to a runner."""
+    beat_at: float | None = None
+    """The last heartbeat of the runner itself, which says nothing about the task."""
+    task_at: float | None = None
+    """The last word of the task: output, progress, log, phase, resource."""
+    caused_at: float | None = None
+    """The first cause to stop it was detected."""
+
+    def admitted(self) -> None:
+        self.admitted_at = time.monotonic()
+
+    def bound(self) -> None:
+        self.bound_at = self.beat_at = self.task_at = time.monotonic()
+
+    def beat(self) -> None:
+        self.beat_at = time.monotonic()
+
+    def task_spoke(self) -> None:
+        self.task_at = time.monotonic()
+
+    def caused(self, detected: float) -> None:
+        if self.caused_at is None:
+            self.caused_at = detected
+
+    def forgive(self, seconds: float) -> None:
+        """Do not count a time in which nobody could have listened: the server itself stood still."""
+        for field in fields(self):
+            moment = getattr(self, field.name)
+            if moment is not None:
+                setattr(self, field.name, moment + seconds)

@@ -1,0 +1,96 @@
+"""What counts as stuck, by a clock that the test holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from supervisor.config import load_settings
+from supervisor.containment.handle import Survivor
+from supervisor.core.facts import Reported
+from supervisor.core.model import Cancellation, Job, JobRequest, Reason, Rule, State, StuckAction
+from supervisor.core.registry import Record
+from supervisor.core.stuck import Finding, StuckLimits, judge
+from supervisor.errors import StartupError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LIMITS = StuckLimits(after_s=30.0, no_event_s=None, action=StuckAction.REPORT)
+
+
+def record_in(state: State, **values: object) -> Record:
+    job = Job("j", JobRequest("t", {}), NOW, "subreaper", state=state, **values)  # type: ignore[arg-type]
+    return Record(job, lambda _: None, token="t")
+
+
+def cancelling(**values: object) -> Record:
+    record = record_in(State.CANCELLING, cancellation=Cancellation(Reason.API, None, NOW, False, 2.0, **values))  # type: ignore[arg-type]
+    record.pulse.caused(100.0)
+    return record
+
+
+def test_a_silent_runner_is_stuck_from_the_limit_on_and_since_its_last_beat() -> None:
+    record = record_in(State.RUNNING)
+    record.pulse.beat_at = record.pulse.task_at = 100.0
+    assert judge(record, LIMITS, 129.9) is None
+    assert judge(record, LIMITS, 130.0) == Finding(Rule.NO_HEARTBEAT, 100.0)
+    assert judge(record, replace(LIMITS, after_s=None), 10_000.0) is None
+
+
+def test_a_silent_task_counts_only_when_asked_for_and_less_than_a_silent_runner() -> None:
+    record = record_in(State.RUNNING)
+    record.pulse.beat_at, record.pulse.task_at = 199.0, 100.0
+    assert judge(record, LIMITS, 200.0) is None
+    limits = replace(LIMITS, no_event_s=60.0)
+    assert judge(record, limits, 200.0) == Finding(Rule.NO_EVENT, 100.0)
+    assert judge(record, limits, 240.0) == Finding(Rule.NO_HEARTBEAT, 199.0)
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.STARTING])
+def test_starting_late_counts_from_the_slot_and_not_from_the_queue(state: State) -> None:
+    record = record_in(state)
+    assert judge(record, LIMITS, 1e9) is None
+    record.pulse.admitted_at = 100.0
+    assert judge(record, LIMITS, 104.9) is None
+    assert judge(record, LIMITS, 105.0) == Finding(Rule.STARTING_LATE, 100.0)
+
+
+def test_a_cancel_past_its_budget_is_late_and_survivors_are_worse() -> None:
+    assert judge(cancelling(), LIMITS, 102.2) is None
+    assert judge(cancelling(), LIMITS, 102.25) == Finding(Rule.CANCELLING_LATE, 100.0)
+    left = (Survivor(1, "x", "disk-sleep"),)
+    assert judge(cancelling(survivors=left), LIMITS, 101.9) == Finding(Rule.SURVIVORS, 100.0)
+
+
+def test_a_sweep_that_does_not_end_after_the_result_names_what_survives() -> None:
+    record = record_in(State.RUNNING)
+    record.life = replace(record.life, reported=Reported(result=1))
+    record.pulse.beat_at = 100.0
+    assert judge(record, LIMITS, 101.9) is None
+    assert judge(record, LIMITS, 102.0) == Finding(Rule.SURVIVORS, 100.0)
+
+
+def test_a_finished_job_is_never_stuck() -> None:
+    record = record_in(State.SUCCEEDED)
+    record.pulse.beat_at = 0.0
+    assert judge(record, LIMITS, 1e9) is None
+
+
+def test_time_in_which_the_server_stood_still_is_nobody_s_silence() -> None:
+    record = record_in(State.RUNNING)
+    record.pulse.beat_at = record.pulse.task_at = 100.0
+    record.pulse.forgive(60.0)
+    assert judge(record, LIMITS, 189.0) is None
+    assert judge(record, LIMITS, 190.0) is not None
+    assert record.pulse.caused_at is None
+
+
+def test_settings_take_off_and_refuse_less_than_a_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEADSTOP_STUCK_AFTER_S", "off")
+    monkeypatch.setenv("DEADSTOP_STUCK_NO_EVENT_S", "12.5")
+    settings = load_settings()
+    assert (settings.stuck_after_s, settings.stuck_no_event_s) == (0.0, 12.5)
+    monkeypatch.setenv("DEADSTOP_STUCK_AFTER_S", "0.4")
+    with pytest.raises(StartupError, match="cannot use DEADSTOP_STUCK_AFTER_S: must be at least 1"):
+        load_settings()
