@@ -1,10 +1,8 @@
-"""The frames between supervisor, guardian and runner: one JSON object a line, never pickle.
+"""The frames between supervisor and runner: one JSON object a line, never pickle.
 
 A job's frames come from code that nobody vouches for, so they are parsed against these types and refused when
 they do not fit; parsing can build nothing but the dataclasses below.
 
-    supervisor → guardian   Stop
-    guardian → supervisor   Hello, Acknowledged, Signalled, Ended
     supervisor → runner     Work, Describe, Input, Ask
     runner → supervisor     Running, Heartbeat, PhaseChange, Progress, Output, Log, ResourceChange, InputTaken,
                             InputClosed, Result, Failure, Described
@@ -35,69 +33,6 @@ ResourceKind = Literal["terminal", "browser", "file", "directory", "process"]
 
 class ProtocolError(Exception):
     """A line is no frame of the expected direction. Met by whoever reads it; the peer is at fault."""
-
-
-# --- supervisor → guardian
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Run the ladder. `t0` is on CLOCK_MONOTONIC (seconds), which all processes of a machine share."""
-
-    t0: float
-    budget_s: float
-    force: bool = False
-    vanished: bool = False
-    type: Literal["stop"] = "stop"
-
-
-# --- guardian → supervisor
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """The guardian is a subreaper and its runner is forked."""
-
-    guardian_pid: int
-    runner_pid: int
-    type: Literal["hello"] = "hello"
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The runner has seen the ask, `ms` after detection."""
-
-    ms: float
-    type: Literal["acknowledged"] = "acknowledged"
-
-
-@dataclass(frozen=True, slots=True)
-class Signalled:
-    """The first round of a step: who got which signal."""
-
-    signal: Literal["SIGTERM", "SIGKILL"]
-    pids: list[int]
-    ms: float
-    type: Literal["signalled"] = "signalled"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """waitpid(-1) said ECHILD: nothing of the job is left.
-
-    `runner_status` is the runner's wait status as waitpid(2) gives it. Milliseconds count from detection of the
-    cause, and are None when no cause was asked or the step was not needed. `leftovers` counts the processes
-    that a finished task had left behind.
-    """
-
-    runner_status: int | None
-    leftovers: int
-    processes_seen: int
-    acknowledged_ms: float | None
-    terminated_ms: float | None
-    killed_ms: float | None
-    gone_ms: float | None
-    type: Literal["ended"] = "ended"
 
 
 # --- supervisor → runner
@@ -249,8 +184,6 @@ class Described:
     type: Literal["described"] = "described"
 
 
-ToGuardian = Stop
-FromGuardian = Annotated[Hello | Acknowledged | Signalled | Ended, Field(discriminator="type")]
 ToRunner = Annotated[Work | Describe | Input | Ask, Field(discriminator="type")]
 FromRunner = Annotated[
     Running
@@ -268,8 +201,6 @@ FromRunner = Annotated[
     Field(discriminator="type"),
 ]
 
-TO_GUARDIAN: TypeAdapter[ToGuardian] = TypeAdapter(ToGuardian)
-FROM_GUARDIAN: TypeAdapter[FromGuardian] = TypeAdapter(FromGuardian)
 TO_RUNNER: TypeAdapter[ToRunner] = TypeAdapter(ToRunner)
 FROM_RUNNER: TypeAdapter[FromRunner] = TypeAdapter(FromRunner)
 

@@ -10,6 +10,7 @@ import pytest
 
 from supervisor.posix import prctl
 from tests.support import server as servers
+from tests.support.cgroups import remove_tree
 from tests.support.leaks import Baseline
 
 STDERR_SHOWN = 8000
@@ -18,6 +19,12 @@ STDERR_SHOWN = 8000
 def pytest_sessionstart() -> None:
     # Orphans of a test come to the test run instead of to init: then a leak can be seen, named and ended.
     prctl.become_subreaper()
+
+
+def pytest_sessionfinish() -> None:
+    # A server that a test killed leaves empty cgroups for the next server of its STATE_DIR, which never comes.
+    for state_dir in servers.used:
+        remove_tree(state_dir)
 
 
 @pytest.fixture(autouse=True)

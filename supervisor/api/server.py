@@ -120,7 +120,8 @@ async def _announce(supervisor: Supervisor, folder: StateFolder, url: str) -> No
         # Clients can still be told the address by hand.
         log.warning("server_note_failed", error=str(exc))
     token = f"token in {folder.path / TOKEN_FILE}" if supervisor.settings.token is None else "token as set"
-    logs.say(f"deadstop: serving {url} ({token}; state in {folder.path})")
+    level = supervisor.containment.level
+    logs.say(f"deadstop: serving {url} ({token}; state in {folder.path}; containment {level})")
 
 
 def _ready(supervisor: Supervisor) -> bool:

@@ -11,13 +11,10 @@ from multiprocessing.connection import Connection
 from typing import Literal
 
 from runner.protocol import (
-    FROM_GUARDIAN,
     MAX_FRAME_BYTES,
     Ask,
     Describe,
-    Hello,
     ProtocolError,
-    Stop,
     Work,
     decode,
     encode,
@@ -25,6 +22,7 @@ from runner.protocol import (
 from runner.reporting import READ_BYTES
 from supervisor.containment.handle import Handle
 from supervisor.containment.level import Level
+from supervisor.containment.protocol import FROM_GUARDIAN, Hello, Stop
 from supervisor.containment.starter import StartedSet, StartFailed
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from supervisor.containment.cgroup import Leaf
 from supervisor.containment.handle import Handle, Survivor
 from supervisor.posix.pidfd import ignore_missing
 from supervisor.posix.proc import Stat, children, descendants, read_stat
@@ -25,35 +26,49 @@ _STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """One attempt as the backstop sees it: its guardian, and its cgroup if it has one."""
+
+    guardian: Handle
+    leaf: Leaf | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """What one round found for one guardian. `done`: the guardian is dead and no orphan counts against it."""
+    """What one round found for one attempt.
+
+    `done`: the guardian is dead, no orphan counts against it and the cgroup is empty.
+    """
 
     done: bool
     seen: frozenset[int]
 
 
 class Backstop:
-    """Rounds of SIGKILL over guardians' trees and over what was adopted. `is_guardian` names the pids to leave."""
+    """Rounds of SIGKILL over guardians' trees, their cgroups and what was adopted.
+
+    `is_guardian` names the pids to leave.
+    """
 
     def __init__(self, is_guardian: Callable[[int], bool]) -> None:
         self._is_guardian = is_guardian
         self._pid = os.getpid()
         self._sid = os.getsid(0)
         self._thread = ThreadPoolExecutor(1, "deadstop-backstop")
-        self._asked: list[tuple[Handle, asyncio.Future[Round]]] = []
+        self._asked: list[tuple[Held, asyncio.Future[Round]]] = []
         self._rounds: asyncio.Task[None] | None = None
 
-    async def round(self, guardian: Handle) -> Round:
+    async def round(self, held: Held) -> Round:
         """Kill and reap once, together with everybody else who asks at this moment."""
         answer: asyncio.Future[Round] = asyncio.get_running_loop().create_future()
-        self._asked.append((guardian, answer))
+        self._asked.append((held, answer))
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._serve(), name="backstop")
         return await answer
 
-    async def survivors(self, guardian: Handle) -> tuple[Survivor, ...]:
+    async def survivors(self, held: Held) -> tuple[Survivor, ...]:
         """Who is still there, for people to look at."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._survivors, guardian)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._survivors, held)
 
     def close(self) -> None:
         """End the thread. Call when nobody asks any more; a round is short and is waited for."""
@@ -63,17 +78,19 @@ class Backstop:
         try:
             while self._asked:
                 asked, self._asked = self._asked, []
-                guardians = [guardian for guardian, _ in asked]
-                rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, guardians)
+                attempts = [held for held, _ in asked]
+                rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, attempts)
                 for (_, answer), found in zip(asked, rounds, strict=True):
                     if not answer.done():
                         answer.set_result(found)
         finally:
             self._rounds = None
 
-    def kill_once(self, guardians: Sequence[Handle]) -> list[Round]:
+    def kill_once(self, attempts: Sequence[Held]) -> list[Round]:
         """One round over all of them. Blocks for as long as reading their part of /proc takes."""
-        trees = [descendants(guardian.pid) if not guardian.ended else [] for guardian in guardians]
+        guardians = [held.guardian for held in attempts]
+        trees = [_tree_below(guardian) for guardian in guardians]
+        inside = [_kill_inside(held.leaf) for held in attempts]
         orphans = self._orphans(min(guardian.start_ticks for guardian in guardians))
         below = {orphan.pid: [orphan.pid, *descendants(orphan.pid)] for orphan in orphans}
         for pid in {pid for tree in (*trees, *below.values()) for pid in tree}:
@@ -85,12 +102,13 @@ class Backstop:
             reap(orphan.pid)
         # In this order: what a guardian leaves is adopted before its end can be seen.
         ended = [guardian.ended for guardian in guardians]
+        empty = [held.leaf is None or not held.leaf.populated for held in attempts]
         left = self._orphans(min(guardian.start_ticks for guardian in guardians))
         return [
             Round(
-                done=ended[number] and not any(_may_be_of(guardian, orphan) for orphan in left),
+                done=ended[number] and not any(_may_be_of(guardian, orphan) for orphan in left) and empty[number],
                 seen=frozenset(trees[number]).union(
-                    *(below[orphan.pid] for orphan in orphans if _may_be_of(guardian, orphan))
+                    inside[number], *(below[orphan.pid] for orphan in orphans if _may_be_of(guardian, orphan))
                 ),
             )
             for number, guardian in enumerate(guardians)
@@ -108,12 +126,26 @@ class Backstop:
             and not self._is_guardian(stat.pid)
         ]
 
-    def _survivors(self, guardian: Handle) -> tuple[Survivor, ...]:
-        pids = descendants(guardian.pid) if not guardian.ended else []
-        for orphan in self._orphans(guardian.start_ticks):
+    def _survivors(self, held: Held) -> tuple[Survivor, ...]:
+        pids = _tree_below(held.guardian)
+        if held.leaf is not None:
+            pids += held.leaf.pids()
+        for orphan in self._orphans(held.guardian.start_ticks):
             pids += [orphan.pid, *descendants(orphan.pid)]
-        stats = [read_stat(pid) for pid in pids]
+        stats = [read_stat(pid) for pid in dict.fromkeys(pids)]
         return tuple(Survivor(s.pid, s.name, _STATES.get(s.state, s.state)) for s in stats if s is not None)
+
+
+def _tree_below(guardian: Handle) -> list[int]:
+    return descendants(guardian.pid) if not guardian.ended else []
+
+
+def _kill_inside(leaf: Leaf | None) -> list[int]:
+    if leaf is None:
+        return []
+    found = leaf.pids()
+    leaf.kill()
+    return found
 
 
 def _may_be_of(guardian: Handle, orphan: Stat) -> bool:

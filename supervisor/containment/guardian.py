@@ -21,10 +21,12 @@ from multiprocessing.synchronize import Event as SharedEvent
 from typing import Literal, NoReturn
 
 from runner import main as runner_main
-from runner.protocol import TO_GUARDIAN, Acknowledged, Ended, Hello, Signalled, Stop, decode, encode
+from runner.protocol import decode, encode
 from supervisor.containment.ladder import GRACE_AFTER_TERMINATE_S, Ladder, Step
 from supervisor.containment.launch import Launched, launch, prepare
 from supervisor.containment.level import Plan
+from supervisor.containment.limit_watch import LimitWatch
+from supervisor.containment.protocol import TO_GUARDIAN, Acknowledged, Ended, Hello, Limit, Signalled, Stop
 from supervisor.containment.sweep import Sweep, reap_children
 from supervisor.containment.tracker import Tracker
 from supervisor.posix import prctl
@@ -63,7 +65,7 @@ def main(
     for end in (channel, stdout, stderr, stack):
         end.close()
     os.close(acknowledge_write)
-    Guardian(control, acknowledge_read, launched, tracker).run()
+    Guardian(plan, control, acknowledge_read, launched, tracker).run()
     os._exit(0)
 
 
@@ -77,13 +79,17 @@ def _close_all_but(*keep: int) -> None:
 class Guardian:
     """The loop: wait for orders, for the runner's acknowledgement and for children to end."""
 
-    def __init__(self, control: socket.socket, acknowledge_fd: int, launched: Launched, tracker: Tracker) -> None:
+    def __init__(
+        self, plan: Plan, control: socket.socket, acknowledge_fd: int, launched: Launched, tracker: Tracker
+    ) -> None:
+        self._plan = plan
         self._control = control
         self._control.settimeout(SEND_BOUND_S)
         self._acknowledge_fd = acknowledge_fd
         self._launched = launched
         self._tracker = tracker
-        self._sweep = Sweep(os.getpid(), leave_out=tracker.own_pids)
+        self._sweep = Sweep(os.getpid(), plan.leaf, leave_out=tracker.own_pids)
+        self._limits = LimitWatch(plan.leaf)
         self._ladder: Ladder | None = None
         self._reached = Step.ASK
         self._runner_status: int | None = None
@@ -109,11 +115,12 @@ class Guardian:
             self._wait(self._timeout_ms())
         self._wait(0)  # a polite runner has acknowledged and ended before this process ran again
         self._tracker.end(self._child_read)
-        # The proof itself: there is no child, not even a zombie. A child here would be a bug, so it is swept again.
-        while not _has_no_child():
+        # A child here would be a bug; a stranger in the cgroup, somebody's doing. Either is swept again.
+        while not self._sweep.proven_empty():
             self._sweep.kill()
             time.sleep(KILL_ROUND_S)
         self._mark("gone")
+        self._limits.check_counters()
         self._tell(
             Ended(
                 runner_status=self._runner_status,
@@ -123,6 +130,8 @@ class Guardian:
                 terminated_ms=self._ms.get("terminated"),
                 killed_ms=self._ms.get("killed"),
                 gone_ms=self._ms.get("gone"),
+                proof="echild" if self._plan.leaf is None else "cgroup_empty",
+                limit=self._limits.reached,
             )
         )
 
@@ -160,7 +169,7 @@ class Guardian:
     def _timeout_ms(self) -> float | None:
         if self._reached >= Step.KILL or not self._lifeline:
             return KILL_ROUND_S * 1000
-        dues = [self._leftovers_kill_at]
+        dues = [self._leftovers_kill_at, self._sample_due()]
         now = time.monotonic()
         if self._ladder is not None:
             dues.append(self._ladder.next_due(now))
@@ -180,7 +189,11 @@ class Guardian:
             return
         *lines, self._orders = (self._orders + data).split(b"\n")
         for line in lines:
-            self._stop(decode(TO_GUARDIAN, line))
+            match decode(TO_GUARDIAN, line):
+                case Stop() as order:
+                    self._stop(order)
+                case Limit() as limit:
+                    self._limits.set(limit, time.monotonic())
 
     def _stop(self, order: Stop) -> None:
         before = self._ladder
@@ -208,7 +221,11 @@ class Guardian:
     def _act(self) -> None:
         """Do what the time asks for: rounds of SIGTERM, then rounds of SIGKILL."""
         now = time.monotonic()
-        if not self._lifeline or (self._leftovers_kill_at is not None and now >= self._leftovers_kill_at):
+        sample_due = self._sample_due()
+        if sample_due is not None and now >= sample_due:
+            self._limits.check(self._sweep.pids(), now)
+        leftovers_due = self._leftovers_kill_at is not None and now >= self._leftovers_kill_at
+        if leftovers_due or self._limits.reached is not None or not self._lifeline:
             self._sweep.kill()
             self._reached = Step.KILL
         if self._ladder is None:
@@ -224,6 +241,10 @@ class Guardian:
                 self._leftovers = len(pids) - 1  # of a task that is done, if that is what is swept here
             self._report("SIGKILL", "killed", pids)
         self._reached = step
+
+    def _sample_due(self) -> float | None:
+        # What a finished task left behind is ended soon, whatever it uses.
+        return self._limits.next_due if self._runner_gone_at is None else None
 
     def _report(self, name: Literal["SIGTERM", "SIGKILL"], mark: str, pids: list[int]) -> None:
         if pids and mark not in self._ms:
@@ -241,11 +262,3 @@ class Guardian:
             self._control.sendall(encode(frame))
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             self._lifeline = False
-
-
-def _has_no_child() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return True
-    return False

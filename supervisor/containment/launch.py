@@ -35,6 +35,9 @@ def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
     match plan.level:
         case Level.PGROUP | Level.SUBREAPER | Level.CGROUP:
             pid = _fork_runner(run)
+            if plan.leaf is not None:
+                # Before it is handed a job: what it forks from now on is born in there.
+                plan.leaf.add(pid)
             return Launched(child_pid=pid, runner_pid=pid)
         case Level.PIDNS:
             raise NotImplementedError("cannot launch a runner in a namespace of its own")

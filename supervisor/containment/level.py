@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from supervisor.containment.cgroup import Leaf
+
 
 class Level(StrEnum):
     """From the weakest to the strongest. Each one stacks on those before it that the machine has."""
@@ -20,10 +22,10 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one guardian does to hold its job. `leaf` is the folder of the attempt's own cgroup.
+    """What one guardian does to hold its job. `leaf` is the attempt's own cgroup.
 
     It is there at level cgroup, and at level pidns when the machine has cgroups.
     """
 
     level: Level
-    leaf: str | None = None
+    leaf: Leaf | None = None

@@ -8,26 +8,46 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
+from supervisor.containment.cgroup import LOOK_S, Leaf
+from supervisor.containment.cgroup_tree import CgroupTree, NoCgroup
 from supervisor.containment.level import Level
 from supervisor.posix import prctl
 from supervisor.posix.proc import read_stat
 
 PROBE_BOUND_S = 0.2
 """How long one level's probe may take."""
-LOOK_S = 0.001
+MOUNTINFO = Path("/proc/self/mountinfo")
 _NOT_IN_THIS_VERSION = "it is not in this version"
 
 
-def probe() -> dict[Level, str]:
-    """The levels that cannot be used here, and why. Blocks for some milliseconds: call it from a thread."""
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """`why_not` has the levels that cannot be used, and the reasons; `cgroups` is the server's subtree, if any."""
+
+    why_not: dict[Level, str]
+    cgroups: CgroupTree | None
+
+
+def probe(state_dir: Path, *, mountinfo: Path = MOUNTINFO) -> Probed:
+    """Try every level. Blocks for some milliseconds: call it from a thread, before there is a child.
+
+    What an earlier server of `state_dir` left in its cgroups is ended.
+    """
     found = {
         Level.SUBREAPER: probe_subreaper(),
-        Level.CGROUP: _NOT_IN_THIS_VERSION,
         Level.PIDNS: _NOT_IN_THIS_VERSION,
         Level.PGROUP: _NOT_IN_THIS_VERSION,
     }
-    return {level: reason for level, reason in found.items() if reason is not None}
+    cgroups: CgroupTree | None = None
+    try:
+        cgroups = probe_cgroup(state_dir, mountinfo=mountinfo)
+    except (NoCgroup, OSError) as exc:
+        found[Level.CGROUP] = str(exc)
+    return Probed({level: reason for level, reason in found.items() if reason is not None}, cgroups)
 
 
 def probe_subreaper() -> str | None:
@@ -41,22 +61,58 @@ def probe_subreaper() -> str | None:
 
 
 def _orphan_a_canary() -> str | None:
-    deadline = time.monotonic() + PROBE_BOUND_S
     # The canary ends with our end of its stdin, whatever becomes of us; its parent ends at once.
     with _shell("exec 3<&0; (read _ <&3) & echo $!") as parent:
         assert parent.stdout is not None
         canary = int(parent.stdout.readline())
         parent.wait()
-        while not _is_child(canary) and time.monotonic() < deadline:
-            time.sleep(LOOK_S)
-        if not _is_child(canary):
+        if not _within_bound(lambda: _is_child(canary)):
             return f"an orphan did not come to the server within {PROBE_BOUND_S} s"
     os.waitpid(canary, 0)
     return None
 
 
+def probe_cgroup(state_dir: Path, *, mountinfo: Path = MOUNTINFO) -> CgroupTree:
+    """Take the subtree, and kill a canary in a leaf of it. Raises NoCgroup, having left nothing."""
+    tree = CgroupTree.find(state_dir, mountinfo)
+    try:
+        tree.sweep()
+        _kill_a_canary(tree.new_leaf())
+        tree.enable_controllers()
+    except OSError as exc:
+        tree.close()
+        raise NoCgroup(f"cannot use {tree.path}: {exc.strerror}") from None
+    except NoCgroup:
+        tree.close()
+        raise
+    return tree
+
+
+def _kill_a_canary(leaf: Leaf) -> None:
+    with _shell("read _") as canary:
+        leaf.add(canary.pid)
+        if canary.pid not in leaf.pids():
+            raise NoCgroup(f"a process did not move to {leaf.path}")
+        if not Path(leaf.path, "cgroup.kill").exists():
+            raise NoCgroup("this kernel has no cgroup.kill; Linux 5.14 has")
+        leaf.kill()
+        if not _within_bound(lambda: canary.poll() is not None and not leaf.populated):
+            raise NoCgroup(f"cgroup.kill did not end a process within {PROBE_BOUND_S} s")
+    if not leaf.remove(PROBE_BOUND_S):
+        raise NoCgroup(f"cannot remove {leaf.path}")
+
+
 def _shell(script: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _within_bound(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PROBE_BOUND_S
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(LOOK_S)
+    return True
 
 
 def _is_child(pid: int) -> bool:

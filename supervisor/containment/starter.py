@@ -26,9 +26,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Event as SharedEvent
 
+import structlog
+
 from supervisor.containment import environment, guardian
+from supervisor.containment.cgroup_tree import CgroupTree
 from supervisor.containment.level import Level, Plan
 from supervisor.posix.pidfd import ignore_missing
+
+log = structlog.get_logger()
 
 START_BOUND_S = 2.0
 RETIRE_BOUND_S = 0.1
@@ -76,8 +81,14 @@ def _cut_lifelines() -> None:
 class Starter:
     """Owns the thread, and with it every call into multiprocessing."""
 
-    def __init__(self, child_environment: dict[str, str], start_bound_s: float = START_BOUND_S) -> None:
+    def __init__(
+        self,
+        child_environment: dict[str, str],
+        start_bound_s: float = START_BOUND_S,
+        cgroups: CgroupTree | None = None,
+    ) -> None:
         self._environment = child_environment
+        self._cgroups = cgroups
         self._start_bound_s = start_bound_s
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
@@ -96,7 +107,7 @@ class Starter:
             started: StartedSet | None = None
             failure = ""
             try:
-                started = self._start(Plan(level))
+                started = self._start(level)
             except Exception as exc:
                 failure = f"cannot start a process: {type(exc).__name__}: {exc}"
             if started is not None:
@@ -127,6 +138,8 @@ class Starter:
             if started.process.exitcode is not None:
                 started.process.close()
                 self._retired.remove(started)
+                if started.plan.leaf is not None and not started.plan.leaf.remove():
+                    log.warning("cgroup_not_removed", path=started.plan.leaf.path)
 
     def close(self) -> None:
         """End the thread and the forkserver. Call when every guardian has ended. Bounded."""
@@ -144,7 +157,17 @@ class Starter:
         while (work := self._requests.get()) is not None:
             work()
 
-    def _start(self, plan: Plan) -> StartedSet:
+    def _start(self, level: Level) -> StartedSet:
+        stacks_on_cgroup = level in {Level.CGROUP, Level.PIDNS} and self._cgroups is not None
+        leaf = self._cgroups.new_leaf() if stacks_on_cgroup and self._cgroups is not None else None
+        try:
+            return self._start_planned(Plan(level, leaf))
+        except BaseException:
+            if leaf is not None:
+                leaf.remove()
+            raise
+
+    def _start_planned(self, plan: Plan) -> StartedSet:
         with environment.only(self._environment), _masked_main():
             event = self._context.Event()
             control, guardian_control = socket.socketpair()

@@ -33,16 +33,22 @@ _ONLY_SIGNALS = (
     "processes of another user (sudo, setuid) that the server may not signal",
     "fork storms that fork faster than /proc can be swept",
 )
+_BY_CGROUP = (
+    "fork storms: what the job forks is killed in one step, however fast it forks",
+    "processes of another user (sudo, setuid)",
+)
 _DOUBLE_KILL = "SIGKILL of the server and a guardian in the same moment"
 
 
 def status_of(levels: Levels) -> ContainmentStatus:
     """The words for a server that has these levels."""
     inactive = [level for level in Level if level is not levels.default]
+    has_cgroup = levels.default in {Level.CGROUP, Level.PIDNS} and Level.CGROUP not in levels.why_not
+    not_covered = () if has_cgroup else _ONLY_SIGNALS
     return ContainmentStatus(
         level=levels.default,
-        covers=_TREE,
-        not_covered=(*_ONLY_SIGNALS, _DOUBLE_KILL, *_NEVER),
+        covers=(*_TREE, *(_BY_CGROUP if has_cgroup else ())),
+        not_covered=(*not_covered, _DOUBLE_KILL, *_NEVER),
         why_not={level: levels.why_not.get(level) or _not_needed(level, levels.default) for level in inactive},
     )
 

@@ -11,15 +11,20 @@ import os
 import signal
 from dataclasses import dataclass, field
 
+from supervisor.containment.cgroup import Leaf
 from supervisor.posix.pidfd import ignore_missing
 from supervisor.posix.proc import HAS_CHILDREN_FILES, descendants, read_stat
 
 
 @dataclass(slots=True)
 class Sweep:
-    """The tree below one process (`root`, never signalled itself), without `leave_out`."""
+    """The tree below one process (`root`, never signalled itself), without `leave_out`.
+
+    `leaf` is its cgroup, if it has one: then the kill goes there first.
+    """
 
     root: int
+    leaf: Leaf | None = None
     leave_out: frozenset[int] = frozenset()
     use_children_files: bool = HAS_CHILDREN_FILES
     seen: set[int] = field(default_factory=set)
@@ -47,11 +52,24 @@ class Sweep:
         return fresh
 
     def kill(self) -> list[int]:
-        """One round of SIGKILL over all that is there now. Who they were."""
+        """One round of SIGKILL over all that is there now. Who they were.
+
+        What has left the cgroup is still in the tree, and what is not ours to signal is in the cgroup.
+        """
         found = self.pids()
+        if self.leaf is not None:
+            self.leaf.kill()
         for pid in found:
             ignore_missing(os.kill, pid, signal.SIGKILL)
         return found
+
+    def proven_empty(self) -> bool:
+        """The proof: there is no child, not even a zombie, and the cgroup holds nothing. Only inside `root` itself."""
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return self.leaf is None or not self.leaf.populated
+        return False
 
     def rss_bytes(self) -> int:
         """Resident memory of the tree; shared pages count for each process that maps them."""

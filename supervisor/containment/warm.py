@@ -121,7 +121,7 @@ class WarmPool:
             ready = await self._start_and_meet(level)
         except StartFailed as exc:
             self.last_error = str(exc)
-            log.warning("start_failed", error=str(exc), level=str(level))
+            log.warning("start_failed", error=str(exc), containment=str(level))
             await asyncio.sleep(RETRY_S)
             return None
         self.last_error = None

@@ -18,8 +18,9 @@ import structlog
 
 from runner import protocol
 from runner.reporting import READ_BYTES, Decoder, split_text
+from supervisor.containment import protocol as guardian_protocol
 from supervisor.containment.attempt_set import AttemptSet, Output
-from supervisor.containment.backstop import Backstop
+from supervisor.containment.backstop import Backstop, Held
 from supervisor.containment.ladder import Ladder
 from supervisor.containment.stacks import NoStack, take
 from supervisor.core.facts import Acknowledged, Fact, Gone, Signalled, Unproven
@@ -55,7 +56,7 @@ class Attempt:
         self._ladder: Ladder | None = None
         self._swept: set[int] = set()
         self._guardian_gone = asyncio.Event()
-        self._report: asyncio.Future[protocol.Ended | None] = asyncio.get_running_loop().create_future()
+        self._report: asyncio.Future[guardian_protocol.Ended | None] = asyncio.get_running_loop().create_future()
         self._stopped = asyncio.Event()
         self._stack_asked = asyncio.Lock()
         self._log = log.bind(job_id=job_id)
@@ -79,7 +80,7 @@ class Attempt:
             force=cause.force or (before is not None and before.force),
             vanished=cause.vanished,
         )
-        self._bound.stop(protocol.Stop(t0=t0, budget_s=budget_s, force=cause.force, vanished=cause.vanished))
+        self._bound.stop(guardian_protocol.Stop(t0=t0, budget_s=budget_s, force=cause.force, vanished=cause.vanished))
         self._stopped.set()
 
     def type(self, frame: protocol.Input) -> int:
@@ -117,7 +118,7 @@ class Attempt:
         await self._sweep()
         return self._gone_by_backstop()
 
-    async def _end(self) -> protocol.Ended | None:
+    async def _end(self) -> guardian_protocol.Ended | None:
         """Wait for the guardian's report; None when the backstop had to do it."""
         while not self._report.done() and (left_s := self._until_backstop_s()) > 0:
             self._stopped.clear()
@@ -129,7 +130,7 @@ class Attempt:
             await self._sweep()
         return self._reported()
 
-    def _reported(self) -> protocol.Ended | None:
+    def _reported(self) -> guardian_protocol.Ended | None:
         return self._report.result() if self._report.done() else None
 
     def _until_backstop_s(self) -> float:
@@ -140,17 +141,17 @@ class Attempt:
 
         A guardian that was only late may still report its own proof meanwhile; then that is the end.
         """
-        guardian = self._bound.guardian
-        self._log.warning("backstop", guardian_ended=guardian.ended)
+        held = Held(self._bound.guardian, self._bound.started.plan.leaf)
+        self._log.warning("backstop", guardian_ended=held.guardian.ended)
         told = False
         while self._reported() is None:
-            found = await self._backstop.round(guardian)
+            found = await self._backstop.round(held)
             self._swept |= found.seen
             if found.done:
                 return
             late = self._ladder is not None and time.monotonic() >= self._ladder.verdict_at
             if late and not told:
-                survivors = await self._backstop.survivors(guardian)
+                survivors = await self._backstop.survivors(held)
                 self._log.error("cancel_unproven", survivors=[survivor.pid for survivor in survivors])
                 self._on_fact(Unproven(survivors))
                 told = True
@@ -183,26 +184,26 @@ class Attempt:
 
     async def _read_reports(self) -> None:
         while (line := await self._bound.control.read()) is not None:
-            frame = protocol.decode(protocol.FROM_GUARDIAN, line)
+            frame = protocol.decode(guardian_protocol.FROM_GUARDIAN, line)
             match frame:
-                case protocol.Acknowledged(ms):
+                case guardian_protocol.Acknowledged(ms):
                     self._on_fact(Acknowledged(ms))
-                case protocol.Signalled(name, pids, ms):
+                case guardian_protocol.Signalled(name, pids, ms):
                     self._on_fact(Signalled(name, tuple(pids), ms))
-                case protocol.Ended():
+                case guardian_protocol.Ended():
                     if not self._report.done():
                         self._report.set_result(frame)
                     return
-                case protocol.Hello():
+                case guardian_protocol.Hello():
                     continue
         # EOF without a report: it was killed. Its exit is certain before the sweep begins.
         await self._guardian_gone.wait()
         if not self._report.done():
             self._report.set_result(None)
 
-    def _gone_by_report(self, report: protocol.Ended) -> Gone:
+    def _gone_by_report(self, report: guardian_protocol.Ended) -> Gone:
         return Gone(
-            proof=Proof.ECHILD,
+            proof=Proof(report.proof),
             error=_explain_status(report.runner_status),
             leftovers=report.leftovers,
             processes_seen=report.processes_seen,

@@ -90,7 +90,7 @@ class Supervisor:
         if self.settings.tasks and os.getcwd() not in sys.path:  # noqa: PTH109
             # Task modules live where the server was started; last, so that they shadow nothing of ours.
             sys.path.append(os.getcwd())  # noqa: PTH109
-        starter = Starter(self._environment)
+        starter = Starter(self._environment, cgroups=self._cgroups)
         self._stack.callback(starter.close)
         self._pool = WarmPool(starter, self.settings.warm, self._levels.default)
         self._stack.push_async_callback(self._pool.close)
@@ -115,12 +115,14 @@ class Supervisor:
         return self
 
     async def _choose_levels(self) -> Levels:
-        why_not = await asyncio.to_thread(probe)
+        probed = await asyncio.to_thread(probe, self.settings.state_dir)
+        self._cgroups = probed.cgroups
+        if probed.cgroups is not None:
+            self._stack.callback(probed.cgroups.close)
         try:
-            levels = Levels.choose(self.settings.containment, why_not)
+            levels = Levels.choose(self.settings.containment, probed.why_not)
         except LevelUnavailable as exc:
             raise StartupError(f"cannot use DEADSTOP_CONTAINMENT: {exc}") from None
-        log.info("containment", level=str(levels.default), unavailable=[str(level) for level in levels.why_not])
         return levels
 
     async def __aexit__(self, *_: object) -> None:

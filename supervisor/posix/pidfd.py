@@ -40,9 +40,12 @@ def send_signal(pidfd: int, number: signal.Signals) -> bool:
 
 
 def ignore_missing(send: Callable[[int, int], None], pid: int, number: int) -> bool:
-    """Call `send` (os.kill or os.killpg); False when there is nobody to receive it."""
+    """Call `send` (os.kill or os.killpg); False when there is nobody to receive it.
+
+    False also for a process that became another user's (setuid) and may not be signalled: a sweep goes on without it.
+    """
     try:
         send(pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.api.wire import RawStream, RealServer, send_without_end
+from tests.support.cgroups import DEFAULT_PROOF
 
 LONG = {"task": "shell", "input": {"command": "sleep 61 & echo up; sleep 62"}}
 
@@ -23,7 +24,7 @@ def cancelled_by_hangup(server: RealServer, job_id: str) -> dict[str, object]:
     job = server.ended(job_id)
     cancellation: dict[str, object] = job["cancellation"]
     assert (job["state"], cancellation["reason"]) == ("cancelled", "client_disconnected")
-    assert (cancellation["proof"], cancellation["within_budget"]) == ("echild", True)
+    assert (cancellation["proof"], cancellation["within_budget"]) == (DEFAULT_PROOF, True)
     return cancellation
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.wire import RealServer
+from tests.support.cgroups import DEFAULT_LEVEL, DEFAULT_PROOF
 
 FIELDS = {
     "id", "task", "input", "state", "phase", "labels", "created_at", "started_at", "finished_at", "timeout_s",
@@ -37,7 +38,7 @@ def test_create_answers_with_the_whole_job(server: RealServer) -> None:
     assert job["result"] is job["error"] is job["cancellation"] is job["finished_at"] is job["limits"] is None
     done = server.ended("whole")
     assert set(done) == FIELDS
-    assert (done["state"], done["result"], done["containment"]) == ("succeeded", {"exit_code": 0}, "subreaper")
+    assert (done["state"], done["result"], done["containment"]) == ("succeeded", {"exit_code": 0}, DEFAULT_LEVEL)
     assert TIMESTAMP.fullmatch(done["started_at"])
     assert TIMESTAMP.fullmatch(done["finished_at"])
 
@@ -94,7 +95,7 @@ def test_cancel_answers_with_the_job(server: RealServer) -> None:
     cancellation = reply.json["cancellation"]
     assert set(cancellation) == CANCELLATION_FIELDS
     assert (reply.json["state"], cancellation["reason"], cancellation["detail"]) == ("cancelled", "api", "enough")
-    assert (cancellation["budget_s"], cancellation["proof"]) == (1.5, "echild")
+    assert (cancellation["budget_s"], cancellation["proof"]) == (1.5, DEFAULT_PROOF)
     again = server.ask("POST", f"/jobs/{job_id}/cancel")
     assert (again.status, again.json) == (200, reply.json)
 

@@ -18,6 +18,7 @@ from typing import IO, AnyStr
 import pytest
 
 from tests.api.wire import PATIENCE_S, RealServer, real_server
+from tests.support.cgroups import DEFAULT_PROOF
 from tests.support.observer import snapshot
 from tests.support.server import serve_command, server_environment
 
@@ -127,7 +128,7 @@ def test_two_servers_on_one_port(tmp_path: Path) -> None:
         ({"HOST": "no-such-host.invalid", "TOKEN": "t"}, "no-such-host.invalid:0"),
         ({"HOST": "0.0.0.0"}, "DEADSTOP_TOKEN"),
         ({"CANCEL_BUDGET_S": "0.1"}, "CANCEL_BUDGET_S"),
-        ({"CONTAINMENT": "cgroup"}, "CONTAINMENT"),
+        ({"CONTAINMENT": "handcuffs"}, "CONTAINMENT"),
     ],
 )
 def test_bad_settings(tmp_path: Path, settings: dict[str, str], said: str) -> None:
@@ -214,7 +215,7 @@ def test_shutdown_stops_the_jobs_and_tells_every_stream_how(tmp_path: Path) -> N
             assert not family.wait_gone(time.monotonic() + 0.5)
         last = follower.events()[-1]
         assert last["type"] == "job.cancelled"
-        assert (last["cancellation"]["reason"], last["cancellation"]["proof"]) == ("shutdown", "echild")
+        assert (last["cancellation"]["reason"], last["cancellation"]["proof"]) == ("shutdown", DEFAULT_PROOF)
         assert holder.events()[-1]["type"] == "job.cancelled"
         assert feed.frames()[-1]["event"] == "stream.closing"
         assert sum(frame["event"] == "job.cancelled" for frame in feed.frames()) == 6

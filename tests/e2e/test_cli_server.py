@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.cgroups import DEFAULT_PROOF
 from tests.support.cli import PATIENCE_S, environment, on_terminal, started, words
 from tests.support.server import RunningServer, running_server
 
@@ -66,7 +67,7 @@ def test_ctrl_c_ends_the_whole_tree_with_a_proof(server: RunningServer, env: dic
         _, err = process.communicate(timeout=PATIENCE_S)
         took_s = time.monotonic() - before
     assert process.returncode == 130
-    assert "proof echild" in err.splitlines()[-1]
+    assert f"proof {DEFAULT_PROOF}" in err.splitlines()[-1]
     assert not [one for one in tree if one.is_running()]
     assert took_s < 2.5
 
@@ -112,7 +113,7 @@ def test_the_life_of_a_detached_job(env: dict[str, str]) -> None:
     assert [json.loads(line)["type"] for line in out.splitlines()][-1] == "job.cancelled"
     assert following.returncode == 0
     shown = cli("show", job_id, env=env).stdout
-    assert "proof\techild" in shown
+    assert f"proof\t{DEFAULT_PROOF}" in shown
     assert job_id not in cli("ps", env=env).stdout
 
 

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.containment.level import Level
 from supervisor.containment.starter import forkserver_pid
 from supervisor.core.model import Method, Proof, State
+from tests.support.cgroups import LEVELS, PROOFS
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.trees import TREE, a_tree, alive
 
 
-def test_a_killed_guardian_fails_its_job_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_killed_guardian_fails_its_job_and_leaves_nothing(tmp_path: Path, level: Level) -> None:
     async def body() -> None:
-        async with running(tmp_path) as supervisor:
+        async with running(tmp_path, containment=level) as supervisor:
             record = submit(supervisor, "shell", command=TREE)
             await says(record, "READY")
             tree = a_tree(record)
@@ -32,10 +35,11 @@ def test_a_killed_guardian_fails_its_job_and_leaves_nothing(tmp_path: Path) -> N
     scenario(body)
 
 
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("sent", [signal.SIGSTOP, signal.SIGKILL])
-def test_a_cancel_is_proven_without_the_guardian(tmp_path: Path, sent: signal.Signals) -> None:
+def test_a_cancel_is_proven_without_the_guardian(tmp_path: Path, sent: signal.Signals, level: Level) -> None:
     async def body() -> None:
-        async with running(tmp_path) as supervisor:
+        async with running(tmp_path, containment=level) as supervisor:
             record = submit(supervisor, "shell", command=TREE)
             await says(record, "READY")
             tree = a_tree(record)
@@ -45,7 +49,7 @@ def test_a_cancel_is_proven_without_the_guardian(tmp_path: Path, sent: signal.Si
             assert alive(tree) == set()
             assert record.job.state is State.CANCELLED
             assert record.job.cancellation is not None
-            assert record.job.cancellation.proof in (Proof.ADOPTED_REAPED, Proof.ECHILD)
+            assert record.job.cancellation.proof in (Proof.ADOPTED_REAPED, PROOFS[level])
             if sent is signal.SIGSTOP:
                 assert record.job.cancellation.proof is Proof.ADOPTED_REAPED
                 assert record.job.cancellation.method is Method.SIGKILL
@@ -72,9 +76,10 @@ def test_a_stopped_forkserver_is_replaced_and_cancel_does_not_wait_for_it(tmp_pa
     scenario(body)
 
 
-def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path, level: Level) -> None:
     async def body() -> None:
-        async with running(tmp_path) as supervisor:
+        async with running(tmp_path, containment=level) as supervisor:
             record = submit(supervisor, "shell", command=TREE)
             await says(record, "READY")
             tree = a_tree(record)
@@ -86,7 +91,7 @@ def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path) -> None:
             cancel(supervisor, record)
             await ended(record, 3)
             assert record.job.cancellation is not None
-            assert record.job.cancellation.proof is Proof.ECHILD
+            assert record.job.cancellation.proof == PROOFS[level]
             await until(lambda: alive(tree) == set(), 0.2)  # the guardian itself ends right after its report
 
     scenario(body)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cgroups import LEVELS
 from tests.support.server import RunningServer, running_server
 from tests.support.sins import CASES, TASKS_ENV, Mode, hang_up_and_check
 
 
-@pytest.fixture(scope="module")
-def server(short_dir: Path) -> Iterator[RunningServer]:
-    with running_server(short_dir / "sins", env=TASKS_ENV) as running:
+@pytest.fixture(scope="module", params=LEVELS)
+def server(short_dir: Path, request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    with running_server(short_dir / f"sins-{request.param}", "--containment", request.param, env=TASKS_ENV) as running:
         yield running
 
 

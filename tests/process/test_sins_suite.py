@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.busy import busy_core
+from tests.support.cgroups import LEVELS
 from tests.support.server import RunningServer, running_server
 from tests.support.sins import CASES, TASKS_ENV, Mode, hang_up_and_check
 
@@ -15,9 +16,10 @@ pytestmark = pytest.mark.suite
 ROUNDS = (1, 2)
 
 
-@pytest.fixture(scope="module")
-def server(short_dir: Path) -> Iterator[RunningServer]:
-    with running_server(short_dir / "suite", env=TASKS_ENV) as running, busy_core():
+@pytest.fixture(scope="module", params=LEVELS)
+def server(short_dir: Path, request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    state_dir = short_dir / f"suite-{request.param}"
+    with running_server(state_dir, "--containment", request.param, env=TASKS_ENV) as running, busy_core():
         yield running
 
 

@@ -15,6 +15,7 @@ from supervisor.core.event_log import Event
 from supervisor.core.model import Proof, State
 from supervisor.core.registry import Record
 from supervisor.posix.proc import read_stat
+from tests.support.cgroups import DEFAULT_PROOF
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, types, until
 from tests.support.trees import DAEMONS, TREE, a_tree, alive, held, named, there
 
@@ -110,7 +111,7 @@ def test_a_debugged_job_is_the_control(tmp_path: Path) -> None:
             cancel(supervisor, record)
             await ended(record, 3)
             assert record.job.cancellation is not None
-            assert record.job.cancellation.proof is Proof.ECHILD
+            assert record.job.cancellation.proof == DEFAULT_PROOF
             assert "cancel.unproven" not in types(record)
 
     scenario(body)

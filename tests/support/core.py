@@ -14,9 +14,11 @@ from supervisor.config import load_settings
 from supervisor.core.model import Caller, Cause, Job, JobRequest, Reason
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
+from tests.support.cgroups import leaves
 
 CALLER = Caller("t")
 READY_BOUND_S = 20.0
+PARTS_OF_REQUEST = ("id", "timeout_s", "labels", "containment", "limits")
 
 
 @asynccontextmanager
@@ -25,10 +27,11 @@ async def running(state_dir: Path, **settings: Any) -> AsyncIterator[Supervisor]
     async with Supervisor(load_settings(state_dir=state_dir, **settings)) as supervisor:
         await until(lambda: all(check.ok for check in supervisor.checks().values()))
         yield supervisor
+    assert not leaves(state_dir)
 
 
 def submit(supervisor: Supervisor, task: str, **values: Any) -> Record:
-    request = {name: values.pop(name) for name in ("id", "timeout_s", "labels") if name in values}
+    request = {name: values.pop(name) for name in PARTS_OF_REQUEST if name in values}
     return supervisor.submit(JobRequest(task, values, **request), caller=CALLER)[0]
 
 

@@ -15,12 +15,15 @@ from typing import Any
 
 import httpx
 
+from tests.support.cgroups import leaves
 from tests.support.client import EventStream
 
 ROOT = Path(__file__).parents[2]
 START_BOUND_S = 15.0
 STOP_BOUND_S = 10.0
 
+used: set[Path] = set()
+"""The STATE_DIR of every server of this test run."""
 live: list[RunningServer] = []
 """Every server of this test run that has not been stopped, for reports and leak checks."""
 
@@ -41,6 +44,7 @@ class RunningServer:
 
     def __init__(self, state_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> None:
         self.state_dir = state_dir
+        used.add(state_dir)
         self.stderr_path = state_dir.with_name(state_dir.name + ".stderr")
         home = state_dir.with_name(state_dir.name + ".home")
         state_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +149,7 @@ class RunningServer:
 def running_server(state_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[RunningServer]:
     """A server for the length of a block, stopped at its end unless the test did that itself.
 
-    Raises AssertionError when a server that ended in order left a workspace in its place.
+    Raises AssertionError when a server that ended in order left a workspace in its place or a cgroup.
     """
     server = RunningServer(state_dir, *flags, env=env)
     try:
@@ -153,4 +157,6 @@ def running_server(state_dir: Path, *flags: str, env: Mapping[str, str] | None =
     finally:
         if server in live:
             status = server.stop()
-            assert not 0 <= status < 128 or not server.workspaces(), f"the server left {server.workspaces()}"
+            if 0 <= status < 128:
+                assert not server.workspaces(), f"the server left {server.workspaces()}"
+                assert not leaves(state_dir), f"the server left {leaves(state_dir)}"

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from tests.children import SINS
 from tests.children.stage import READY
+from tests.support.cgroups import PROOFS
 from tests.support.client import EventStream
 from tests.support.observer import Beacon, Watched, describe, parent_of, snapshot
 from tests.support.server import ROOT, RunningServer
@@ -82,12 +83,12 @@ def assert_gone_within_budget(sin: CommittedSin, hung_up: float) -> float:
 
 
 def assert_proven(job: dict[str, Any]) -> None:
-    """The API says so, with a proof."""
+    """The API says so, with the proof that the job's level of containment gives."""
     assert job["state"] == "cancelled", job
     cancellation = job["cancellation"]
     expected = {
         "reason": "client_disconnected",
-        "proof": "echild",
+        "proof": PROOFS[job["containment"]],
         "within_budget": True,
         "survivors": [],
         "workspace_removed": True,

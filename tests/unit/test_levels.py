@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from supervisor.config import CONTAINMENT_LEVELS
+from supervisor.containment.cgroup import Leaf
 from supervisor.containment.level import Level, Plan
 from supervisor.containment.levels import Levels, LevelUnavailable
 from supervisor.containment.status import status_of
@@ -57,5 +58,5 @@ def test_settings_and_levels_have_the_same_names() -> None:
 
 
 def test_a_plan_can_be_sent_to_a_guardian() -> None:
-    plan = Plan(Level.CGROUP, "/sys/fs/cgroup/x")
+    plan = Plan(Level.CGROUP, Leaf("/sys/fs/cgroup/x"))
     assert pickle.loads(pickle.dumps(plan)) == plan

@@ -1,0 +1,103 @@
+"""The frames between supervisor and guardian, one JSON object a line as all others.
+
+supervisor → guardian   Limit, Stop
+guardian → supervisor   Hello, Acknowledged, Signalled, Ended
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+# --- supervisor → guardian
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Run the ladder. `t0` is on CLOCK_MONOTONIC (seconds), which all processes of a machine share."""
+
+    t0: float
+    budget_s: float
+    force: bool = False
+    vanished: bool = False
+    type: Literal["stop"] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Hold the job to these limits. `controllers` are those that its cgroup has; the rest is sampled."""
+
+    memory_bytes: int | None = None
+    processes: int | None = None
+    cpus: float | None = None
+    controllers: list[str] = field(default_factory=list)
+    type: Literal["limit"] = "limit"
+
+
+# --- guardian → supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The guardian is a subreaper and its runner is forked."""
+
+    guardian_pid: int
+    runner_pid: int
+    type: Literal["hello"] = "hello"
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The runner has seen the ask, `ms` after detection."""
+
+    ms: float
+    type: Literal["acknowledged"] = "acknowledged"
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The first round of a step: who got which signal."""
+
+    signal: Literal["SIGTERM", "SIGKILL"]
+    pids: list[int]
+    ms: float
+    type: Literal["signalled"] = "signalled"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached:
+    """The job was ended because of a limit. `seen` is what was measured; None when the kernel itself held it back."""
+
+    kind: Literal["memory", "processes"]
+    limit: int
+    seen: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing of the job is left: waitpid(-1) said ECHILD and, with `cgroup_empty`, its cgroup holds nothing either.
+
+    `runner_status` is the runner's wait status as waitpid(2) gives it. Milliseconds count from detection of the
+    cause, and are None when no cause was asked or the step was not needed. `leftovers` counts the processes
+    that a finished task had left behind.
+    """
+
+    runner_status: int | None
+    leftovers: int
+    processes_seen: int
+    acknowledged_ms: float | None
+    terminated_ms: float | None
+    killed_ms: float | None
+    gone_ms: float | None
+    proof: Literal["echild", "cgroup_empty", "pidns_gone"] = "echild"
+    limit: LimitReached | None = None
+    type: Literal["ended"] = "ended"
+
+
+ToGuardian = Annotated[Limit | Stop, Field(discriminator="type")]
+FromGuardian = Annotated[Hello | Acknowledged | Signalled | Ended, Field(discriminator="type")]
+
+TO_GUARDIAN: TypeAdapter[ToGuardian] = TypeAdapter(ToGuardian)
+FROM_GUARDIAN: TypeAdapter[FromGuardian] = TypeAdapter(FromGuardian)

@@ -1,0 +1,63 @@
+"""Cgroups as the kernel shows them, for tests: nothing here asks the product where its processes are."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from supervisor.containment.cgroup import Leaf
+from supervisor.containment.cgroup_tree import CgroupTree, NoCgroup, own_cgroup, tree_name
+from supervisor.containment.level import Level
+from supervisor.containment.probe import MOUNTINFO, probe_cgroup
+
+
+@functools.cache
+def why_no_cgroup() -> str | None:
+    """None when this machine lets us use cgroups. Tries it, as the server does."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            tree = probe_cgroup(Path(folder))
+        except NoCgroup as exc:
+            return str(exc)
+        tree.close()
+        return None
+
+
+needs_cgroup = pytest.mark.skipif(why_no_cgroup() is not None, reason=f"no cgroup here: {why_no_cgroup()}")
+LEVELS = [pytest.param(Level.SUBREAPER), pytest.param(Level.CGROUP, marks=needs_cgroup)]
+"""The levels that a containment test runs at."""
+DEFAULT_LEVEL = Level.SUBREAPER if why_no_cgroup() is not None else Level.CGROUP
+"""What `auto` is here."""
+PROOFS = {Level.SUBREAPER: "echild", Level.CGROUP: "cgroup_empty"}
+DEFAULT_PROOF = PROOFS[DEFAULT_LEVEL]
+
+
+def cgroup_of(pid: int) -> str:
+    """The version 2 path, as /proc shows it."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii").splitlines()
+    return next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
+
+
+def tree_folder(state_dir: Path) -> Path:
+    """Where the server of this STATE_DIR has its cgroups, if it was started where this process was."""
+    membership = Path("/proc/self/cgroup").read_text(encoding="ascii")
+    return own_cgroup(MOUNTINFO.read_text(encoding="utf-8"), membership) / tree_name(state_dir)
+
+
+def leaves(state_dir: Path) -> list[Path]:
+    """The leaves of attempts that are there now."""
+    folder = tree_folder(state_dir)
+    return sorted(folder.glob("attempt-*")) if folder.is_dir() else []
+
+
+def remove_tree(state_dir: Path) -> None:
+    """For a server that was killed and that nobody starts again."""
+    if why_no_cgroup() is None:
+        Leaf(str(tree_folder(state_dir))).remove()
+
+
+def a_tree(state_dir: Path) -> CgroupTree:
+    return CgroupTree.find(state_dir, MOUNTINFO)
