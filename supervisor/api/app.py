@@ -17,6 +17,7 @@ from supervisor.api.responses import json_bytes
 from supervisor.api.routes import ROUTES
 from supervisor.api.service import Service
 from supervisor.api.sse import leave_shutdown_to_the_gate
+from supervisor.core.metrics import gauge
 from supervisor.core.supervisor import Supervisor
 from supervisor.errors import DeadstopError
 
@@ -41,5 +42,7 @@ def create_app(supervisor: Supervisor, *, token: str, gate: Gate) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    app.state.service = Service(supervisor, gate, auth, pages, json_bytes(document))
+    service = Service(supervisor, gate, auth, pages, json_bytes(document))
+    supervisor.metrics.watch(lambda: [gauge("deadstop_streams", "Event streams that are open.", service.streams.total)])
+    app.state.service = service
     return app

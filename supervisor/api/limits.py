@@ -46,6 +46,11 @@ class OpenStreams:
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
+    @property
+    def total(self) -> int:
+        """Of all tokens together."""
+        return self._open.total()
+
     def enter(self, principal: Principal) -> StreamPlace:
         """Raises Problem (429) when the token has as many as it may."""
         limit = principal.limits.max_streams

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 import supervisor
 from supervisor.api.access import SAFE_METHODS, is_never_limited, needed_scope
-from supervisor.api.operation import ANY, SSE, Answer, Operation
+from supervisor.api.operation import ANY, JSON, SSE, Answer, Operation
 from supervisor.api.operations import OPERATIONS
 from supervisor.api.problems import MEDIA_TYPE, SHAPES, Kind
 from supervisor.api.schemas import bodies
@@ -123,6 +123,8 @@ def _answer(answer: Answer, references: dict[Any, dict[str, Any]]) -> dict[str, 
         described["content"] = {SSE: {"schema": {"type": "string"}}}
     elif answer.media_type == ANY:
         described["content"] = {ANY: {"schema": {"type": "string", "format": "binary"}}}
+    elif answer.media_type != JSON:
+        described["content"] = {answer.media_type: {"schema": {"type": "string"}}}
     elif answer.model is not None:
         described["content"] = {answer.media_type: {"schema": references[answer.model]}}
     return described

@@ -7,6 +7,7 @@ from typing import Any
 
 from supervisor.api.problems import Kind
 
+JSON = "application/json"
 SSE = "text/event-stream"
 ANY = "*/*"
 
@@ -28,7 +29,7 @@ class Answer:
     status: int
     about: str
     model: Any = None
-    media_type: str = "application/json"
+    media_type: str = JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from supervisor.api import events, files, health, job_input, jobs, session, tasks
+from supervisor.api import events, files, health, job_input, jobs, metrics, session, tasks
 
 ROUTES = (
     Route("/execute/stream", events.execute_stream, methods=["POST"]),
@@ -25,6 +25,7 @@ ROUTES = (
     Route("/readyz", health.readyz, methods=["GET"]),
     Route("/health", health.health, methods=["GET"]),
     Route("/health/stuck", health.stuck, methods=["GET"]),
+    Route("/metrics", metrics.metrics, methods=["GET"]),
     Route("/session", session.sign_in, methods=["POST"]),
     Route("/session", session.sign_out, methods=["DELETE"]),
     Route("/openapi.json", session.openapi, methods=["GET"]),

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.containment.warm import WarmPool
+from supervisor.core.catalog import Catalog
+from supervisor.core.selftest import SelfTest
+from supervisor.core.stuck_watch import StuckWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +19,28 @@ class Check:
     ok: bool
     detail: str
     required: bool = True
+
+
+def checks_of(
+    *,
+    accepting: bool,
+    folder: Path,
+    pool: WarmPool,
+    selftest: SelfTest,
+    catalog: Catalog,
+    stuck_watch: StuckWatch,
+) -> dict[str, Check]:
+    """The checks by name, as they stand now."""
+    writable = os.access(folder, os.W_OK | os.X_OK)
+    broken = "; ".join(f"{module}: {why}" for module, why in catalog.errors.items())
+    pending = ", ".join(sorted(catalog.pending))
+    return {
+        "accepting": Check(accepting, "takes jobs" if accepting else "shutting down"),
+        "store": Check(writable, f"{folder} is {'writable' if writable else 'not writable'}"),
+        "starts": Check(pool.last_error is None, pool.last_error or f"{pool.ready} sets ready"),
+        "selftest": Check(selftest.ok, selftest.detail),
+        "tasks": Check(
+            not broken and not pending, broken or (f"describing {pending}" if pending else "described"), False
+        ),
+        "stuck": Check(not stuck_watch.stuck(), stuck_watch.detail, False),
+    }

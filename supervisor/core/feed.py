@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from supervisor.core.event_log import Event
 from supervisor.core.model import SERVER, Caller
@@ -17,11 +17,12 @@ MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 class Subscription:
     """One reader's buffer. It gets what `caller` may know of."""
 
-    def __init__(self, caller: Caller, max_buffered: int, max_bytes: int) -> None:
+    def __init__(self, caller: Caller, max_buffered: int, max_bytes: int, on_drop: Callable[[int], None]) -> None:
         self.caller = caller
         self._buffer: deque[Event] = deque()
         self._max_buffered = max_buffered
         self._max_bytes = max_bytes
+        self._on_drop = on_drop
         self._wake = asyncio.Event()
         self._closed = False
         self.size_bytes = 0
@@ -34,6 +35,7 @@ class Subscription:
         while len(self._buffer) > self._max_buffered or self.size_bytes > self._max_bytes:
             self._take()
             self.dropped += 1
+            self._on_drop(1)
         self._wake.set()
 
     def close(self) -> None:
@@ -58,8 +60,16 @@ class Subscription:
 class Feed:
     """Fans events out. Belongs to the event loop."""
 
-    def __init__(self, max_buffered: int = MAX_BUFFERED, max_bytes: int = MAX_BUFFERED_BYTES) -> None:
+    def __init__(
+        self,
+        on_drop: Callable[[int], None] = lambda _: None,
+        *,
+        max_buffered: int = MAX_BUFFERED,
+        max_bytes: int = MAX_BUFFERED_BYTES,
+    ) -> None:
+        """`on_drop` is told how many events a reader has lost."""
         self._subscriptions: set[Subscription] = set()
+        self._on_drop = on_drop
         self._max_buffered = max_buffered
         self._max_bytes = max_bytes
 
@@ -71,7 +81,7 @@ class Feed:
 
     def subscribe(self, caller: Caller = SERVER) -> Subscription:
         """From now on. Give it back with `unsubscribe`."""
-        subscription = Subscription(caller, self._max_buffered, self._max_bytes)
+        subscription = Subscription(caller, self._max_buffered, self._max_bytes, self._on_drop)
         self._subscriptions.add(subscription)
         return subscription
 

@@ -36,7 +36,7 @@ from supervisor.core.facts import (
     StopAttempt,
 )
 from supervisor.core.files import Files
-from supervisor.core.model import Cause, JobError, Reason, State
+from supervisor.core.model import Cause, Job, JobError, Reason, State
 from supervisor.core.registry import Record
 from supervisor.core.workspaces import Workspaces
 
@@ -54,6 +54,8 @@ class Services:
     environment: dict[str, str]
     cancel_budget_s: float
     on_end: Callable[[Record], None]
+    observers: tuple[Callable[[Record, Job, Fact], None], ...] = ()
+    """Told of every fact that a job took, with the job as it was before."""
 
 
 class Owner:
@@ -78,7 +80,10 @@ class Owner:
 
     def apply(self, fact: Fact) -> None:
         """Take one fact and do what follows from it."""
+        before = self.record.job
         self.record.life, effects = machine.step(self.record.life, fact, datetime.now(UTC))
+        for observe in self._services.observers:
+            observe(self.record, before, fact)
         for effect in effects:
             self._do(effect)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(slots=True)
 class Pulse:
     """Belongs to the event loop."""
 
+    born_at: float = field(default_factory=time.monotonic)
+    """The job was created."""
     admitted_at: float | None = None
     """The job got its slot."""
     bound_at: float | None = None
@@ -20,6 +22,10 @@ class Pulse:
     """The last word of the task: output, progress, log, phase, resource."""
     caused_at: float | None = None
     """The first cause to stop it was detected."""
+
+    @staticmethod
+    def now() -> float:
+        return time.monotonic()
 
     def admitted(self) -> None:
         self.admitted_at = time.monotonic()
@@ -39,7 +45,7 @@ class Pulse:
 
     def forgive(self, seconds: float) -> None:
         """Do not count a time in which nobody could have listened: the server itself stood still."""
-        for field in fields(self):
-            moment = getattr(self, field.name)
+        for each in fields(self):
+            moment = getattr(self, each.name)
             if moment is not None:
-                setattr(self, field.name, moment + seconds)
+                setattr(self, each.name, moment + seconds)

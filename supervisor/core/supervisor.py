@@ -27,9 +27,11 @@ from supervisor.containment.warm import WarmPool
 from supervisor.core import processes
 from supervisor.core.admission import Admission
 from supervisor.core.catalog import Catalog, TaskDescription
-from supervisor.core.checks import Check
+from supervisor.core.checks import Check, checks_of
 from supervisor.core.feed import Feed
 from supervisor.core.files import Files
+from supervisor.core.loop_lag import LoopLag
+from supervisor.core.metrics import Metrics, gauges_of
 from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest, Reason, State
 from supervisor.core.owner import Owner, Services
 from supervisor.core.processes import ProcessRow
@@ -54,7 +56,8 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.accepting = False
-        self.feed = Feed()
+        self.metrics = Metrics()
+        self.feed = Feed(self.metrics.dropped)
         self._registry = Registry()
         self._admission = Admission(
             settings.max_running, settings.max_queued, {token.name: token.limits for token in settings.tokens}
@@ -65,6 +68,7 @@ class Supervisor:
         self.files = Files(settings.state_dir, self._trash)
         self._owners: dict[str, Owner] = {}
         self.stuck_watch = StuckWatch(self._owners.values, limits_of(settings))
+        self.metrics.watch(lambda: gauges_of(self._registry, self._pool))
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._environment = passed_environment(settings.pass_env)
         self._stack = AsyncExitStack()
@@ -104,12 +108,14 @@ class Supervisor:
             environment=self._environment,
             cancel_budget_s=self.settings.cancel_budget_s,
             on_end=self._ended,
+            observers=(self.metrics.fact,),
         )
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._selftest = SelfTest(self._tasks, self._services, self._catalog)
         self._selftest_task = self._tasks.create_task(self._selftest.run())
         self.files.keep_only({record.job.id for record in self._registry}.__contains__)
-        self._stuck_task = self._tasks.create_task(self.stuck_watch.run())
+        lag = LoopLag(self.metrics.lag_s.set)
+        self._watches = [self._tasks.create_task(run) for run in (self.stuck_watch.run(), lag.run())]
         self._pool.fill()
         self.accepting = True
         return self
@@ -220,6 +226,8 @@ class Supervisor:
         """Such a stream leaves. With the last one the job is cancelled, unless it has ended."""
         record.streams -= 1
         owner = self._owners.get(record.job.id)
+        if owner is not None:
+            self.metrics.disconnected(vanished=vanished)
         if record.streams > 0 or owner is None:
             return
         cause = Cause(Reason.CLIENT_DISCONNECTED, time.monotonic(), datetime.now(UTC), vanished=vanished)
@@ -262,27 +270,21 @@ class Supervisor:
 
     def checks(self) -> dict[str, Check]:
         """What must hold for the server to take jobs, and what should."""
-        folder = self.settings.state_dir
-        writable = os.access(folder, os.W_OK | os.X_OK)
-        broken = "; ".join(f"{module}: {why}" for module, why in self._catalog.errors.items())
-        pending = ", ".join(sorted(self._catalog.pending))
-        last_error = self._pool.last_error
-        return {
-            "accepting": Check(self.accepting, "takes jobs" if self.accepting else "shutting down"),
-            "store": Check(writable, f"{folder} is {'writable' if writable else 'not writable'}"),
-            "starts": Check(last_error is None, last_error or f"{self._pool.ready} sets ready"),
-            "selftest": Check(self._selftest.ok, self._selftest.detail),
-            "tasks": Check(
-                not broken and not pending, broken or (f"describing {pending}" if pending else "described"), False
-            ),
-            "stuck": Check(not self.stuck_watch.stuck(), self.stuck_watch.detail, False),
-        }
+        return checks_of(
+            accepting=self.accepting,
+            folder=self.settings.state_dir,
+            pool=self._pool,
+            selftest=self._selftest,
+            catalog=self._catalog,
+            stuck_watch=self.stuck_watch,
+        )
 
     async def shutdown(self, *, force: bool = False) -> None:
         """Take no more jobs, stop those there are, and wait for their ends, bounded. Again with force: kill."""
         self.accepting = False
         self._selftest_task.cancel()
-        self._stuck_task.cancel()
+        for watch in self._watches:
+            watch.cancel()
         owners = list(self._owners.values())
         for owner in owners:
             owner.cancel(Cause(Reason.SHUTDOWN, time.monotonic(), datetime.now(UTC), force=force))

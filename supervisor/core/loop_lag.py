@@ -1,0 +1,38 @@
+"""How long the event loop was busy with something else when it should have woken up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+TICK_S = 0.1
+WINDOW_S = 30.0
+"""A monitoring system asks every 15 s or so; what happened in between must still be there."""
+
+
+class LoopLag:
+    """The longest lag of the last WINDOW_S seconds, told to `on_change` whenever it changes."""
+
+    def __init__(self, on_change: Callable[[float], object]) -> None:
+        self._on_change = on_change
+        self._peaks: deque[tuple[float, float]] = deque()
+        """(when, how long), each smaller than the one before it: the first is the longest."""
+
+    async def run(self) -> None:
+        """Never returns."""
+        while True:
+            due = time.monotonic() + TICK_S
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            self.seen(now, max(0.0, now - due))
+
+    def seen(self, now: float, lag_s: float) -> None:
+        """A wake-up came `lag_s` too late."""
+        while self._peaks and self._peaks[-1][1] <= lag_s:
+            self._peaks.pop()
+        self._peaks.append((now, lag_s))
+        while self._peaks[0][0] < now - WINDOW_S:
+            self._peaks.popleft()
+        self._on_change(self._peaks[0][1])
