@@ -22,7 +22,7 @@ from runner.protocol import (
 from runner.reporting import READ_BYTES
 from supervisor.containment.handle import Handle
 from supervisor.containment.level import Level
-from supervisor.containment.protocol import FROM_GUARDIAN, Hello, Stop
+from supervisor.containment.protocol import FROM_GUARDIAN, Hello, Limit, Stop
 from supervisor.containment.starter import StartedSet, StartFailed
 
 
@@ -154,8 +154,10 @@ class AttemptSet:
             callback, self._on_exit = self._on_exit, None
             callback()
 
-    def hand_over(self, order: Work | Describe) -> None:
-        """Give the runner its one order."""
+    def hand_over(self, order: Work | Describe, limit: Limit | None = None) -> None:
+        """Give the runner its one order, and the guardian the limits to hold it to."""
+        if limit is not None:
+            self.control.send(limit)
         self.channel.send(order)
 
     def stop(self, order: Stop) -> None:

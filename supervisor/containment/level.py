@@ -19,6 +19,11 @@ class Level(StrEnum):
     CGROUP = "cgroup"
     PIDNS = "pidns"
 
+    @property
+    def takes_cgroup(self) -> bool:
+        """Whether its attempts have a cgroup each, where the machine has cgroups."""
+        return self in {Level.CGROUP, Level.PIDNS}
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -23,6 +23,9 @@ class Limits:
     cpus: float | None = None
 
 
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Enforcement:
     """Who enforces each limit; None where there is no limit."""

@@ -158,8 +158,7 @@ class Starter:
             work()
 
     def _start(self, level: Level) -> StartedSet:
-        stacks_on_cgroup = level in {Level.CGROUP, Level.PIDNS} and self._cgroups is not None
-        leaf = self._cgroups.new_leaf() if stacks_on_cgroup and self._cgroups is not None else None
+        leaf = self._cgroups.new_leaf() if self._cgroups is not None and level.takes_cgroup else None
         try:
             return self._start_planned(Plan(level, leaf))
         except BaseException:

@@ -43,7 +43,7 @@ _DOUBLE_KILL = "SIGKILL of the server and a guardian in the same moment"
 def status_of(levels: Levels) -> ContainmentStatus:
     """The words for a server that has these levels."""
     inactive = [level for level in Level if level is not levels.default]
-    has_cgroup = levels.default in {Level.CGROUP, Level.PIDNS} and Level.CGROUP not in levels.why_not
+    has_cgroup = levels.default.takes_cgroup and Level.CGROUP not in levels.why_not
     not_covered = () if has_cgroup else _ONLY_SIGNALS
     return ContainmentStatus(
         level=levels.default,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import signal
 import time
 from collections.abc import Callable
 
@@ -22,7 +21,9 @@ from supervisor.containment import protocol as guardian_protocol
 from supervisor.containment.attempt_set import AttemptSet, Output
 from supervisor.containment.backstop import Backstop, Held
 from supervisor.containment.ladder import Ladder
+from supervisor.containment.protocol import Limit
 from supervisor.containment.stacks import NoStack, take
+from supervisor.core.explain import explain_limit, explain_status
 from supervisor.core.facts import Acknowledged, Fact, Gone, Signalled, Unproven
 from supervisor.core.model import Cause, JobError, Proof
 
@@ -97,9 +98,9 @@ class Attempt:
                 raise NoStack("the job's process has ended") from None
             return await asyncio.to_thread(_take_and_close, self.runner_pid, fd)
 
-    async def run(self, work: protocol.Work | protocol.Describe) -> Gone:
+    async def run(self, work: protocol.Work | protocol.Describe, limit: Limit | None = None) -> Gone:
         """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
-        self._bound.hand_over(work)
+        self._bound.hand_over(work, limit)
         async with asyncio.TaskGroup() as readers:
             reports = readers.create_task(self._read_reports())
             words = [readers.create_task(self._read_frames())]
@@ -204,7 +205,8 @@ class Attempt:
     def _gone_by_report(self, report: guardian_protocol.Ended) -> Gone:
         return Gone(
             proof=Proof(report.proof),
-            error=_explain_status(report.runner_status),
+            error=explain_status(report.runner_status),
+            limit=None if report.limit is None else explain_limit(report.limit),
             leftovers=report.leftovers,
             processes_seen=report.processes_seen,
             acknowledged_ms=report.acknowledged_ms,
@@ -232,15 +234,3 @@ def _take_and_close(runner_pid: int, fd: int) -> str:
         return take(runner_pid, fd)
     finally:
         os.close(fd)
-
-
-def _explain_status(status: int | None) -> JobError:
-    """What a runner's end means that came without a report."""
-    if status is None:
-        return JobError("guardian", "the job's process ended unseen")
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        name = signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
-        return JobError("signalled", f"the job's process was ended by {name}", signal=name)
-    code = os.waitstatus_to_exitcode(status)
-    return JobError("exited", f"the job's process ended with exit code {code} and no result", exit_code=code)

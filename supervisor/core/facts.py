@@ -57,11 +57,13 @@ class Unproven:
 class Gone:
     """Nothing of the attempt is left, and `proof` says how we know. Milliseconds as in Cancellation.
 
-    `error` is what to say when nothing was reported and nobody had asked to stop.
+    `error` is what to say when nothing was reported and nobody had asked to stop; `limit`, when the job had reached a
+    limit: that explains any failure that came of it.
     """
 
     proof: Proof
     error: JobError
+    limit: JobError | None = None
     leftovers: int = 0
     processes_seen: int = 0
     acknowledged_ms: float | None = None

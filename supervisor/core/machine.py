@@ -133,6 +133,8 @@ def _alive(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
         case Gone():
             job = replace(job, leftovers=fact.leftovers)
             said = life.reported or Reported(error=fact.error)
+            if said.error is not None and fact.limit is not None:
+                said = Reported(error=fact.limit)
             state = State.SUCCEEDED if said.error is None else State.FAILED
             return _finish(replace(life, job=job), state, now, result=said.result, error=said.error)
         case StartRefused(error):

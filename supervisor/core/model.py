@@ -14,6 +14,7 @@ from typing import Any
 
 from supervisor.containment.handle import Survivor
 from supervisor.containment.level import Level
+from supervisor.containment.limits import NO_LIMITS, Limits
 
 Json = Any
 """A JSON value: dict, list, str, int, float, bool or None."""
@@ -205,6 +206,7 @@ class JobRequest:
     on_disconnect: OnDisconnect = OnDisconnect.CANCEL
     labels: dict[str, str] = field(default_factory=dict)
     containment: str | None = None
+    limits: Limits = NO_LIMITS
     reconnect_grace_s: float = 0.0
     keep_files: bool = False
     """Whether what is in `out/` is published also when the job does not succeed."""
@@ -219,13 +221,15 @@ class JobRequest:
 class Job:
     """One request with an id, at one moment.
 
-    `containment` is the level that it is held at; `phase` is what the task is doing, None before it runs.
+    `containment` is the level that it is held at, `controllers` are those of its cgroup; `phase` is what the task is
+    doing, None before it runs.
     """
 
     id: str
     request: JobRequest
     created_at: datetime
     containment: Level
+    controllers: frozenset[str] = frozenset()
     state: State = State.QUEUED
     phase: str | None = None
     started_at: datetime | None = None

@@ -18,6 +18,7 @@ import structlog
 from runner import protocol
 from supervisor.containment.attempt_set import AttemptSet
 from supervisor.containment.backstop import Backstop
+from supervisor.containment.limits import NO_LIMITS, order_for
 from supervisor.containment.stacks import NoStack
 from supervisor.containment.warm import WarmPool
 from supervisor.core import frames, machine
@@ -170,7 +171,9 @@ class Owner:
         self.record.guardian_pid = self._attempt.guardian_pid
         self.record.pulse.bound()
         self.apply(Bound())
-        gone = await self._attempt.run(work)
+        limits = request.limits
+        limit = None if limits == NO_LIMITS else order_for(limits, self.record.job.controllers)
+        gone = await self._attempt.run(work, limit)
         self.record.guardian_pid = None
         self._services.pool.retire(bound)
         self.apply(replace(gone, workspace_removed=self._belongings.put_away()))

@@ -154,6 +154,7 @@ def _same_body(known: JobRequest, asked: JobRequest) -> bool:
         and known.on_disconnect == asked.on_disconnect
         and known.labels == asked.labels
         and known.containment == asked.containment
+        and known.limits == asked.limits
         and known.reconnect_grace_s == asked.reconnect_grace_s
         and known.keep_files == asked.keep_files
         and known.stuck_after_s == asked.stuck_after_s

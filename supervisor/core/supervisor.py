@@ -154,6 +154,7 @@ class Supervisor:
             request=request,
             created_at=datetime.now(UTC),
             containment=level,
+            controllers=self._cgroups.controllers if self._cgroups and level.takes_cgroup else frozenset(),
         )
         early = self._registry.take_early_cancel(job.id, caller.token)
         place = None if early is not None else self._admission.enter(caller.token)

@@ -94,8 +94,13 @@ def test_whole_surrogate_pairs_are_text(server: RealServer) -> None:
         ({"labels": {"": "c"}}, "labels."),
         ({"labels": {"a": "x" * 257}}, "labels.a"),
         ({"labels": {str(i): "" for i in range(33)}}, "labels"),
-        ({"limits": {}}, "limits"),
-        ({"limits": {"processes": 3}}, "limits"),
+        ({"limits": []}, "limits"),
+        ({"limits": {"processes": 0}}, "limits.processes"),
+        ({"limits": {"processes": 1.5}}, "limits.processes"),
+        ({"limits": {"memory_bytes": "1G"}}, "limits.memory_bytes"),
+        ({"limits": {"memory_bytes": 2**51}}, "limits.memory_bytes"),
+        ({"limits": {"cpus": 0}}, "limits.cpus"),
+        ({"limits": {"files": 1}}, "limits.files"),
         ({"lease_s": 3}, "lease_s"),
         ({"keep_files": 0}, "keep_files"),
         ({"containment": "pidns"}, "containment"),
@@ -119,7 +124,7 @@ def test_every_wrong_field_is_named_at_once(server: RealServer) -> None:
 
 
 def test_what_this_version_does_not_have_says_so(server: RealServer) -> None:
-    reply = server.ask("POST", "/jobs", body(limits={"cpus": 1}))
+    reply = server.ask("POST", "/jobs", body(lease_s=3))
     assert "not supported by this version" in reply.json["detail"]
 
 

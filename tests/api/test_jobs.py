@@ -247,3 +247,21 @@ def test_a_full_queue_refuses_but_cancel_and_health_answer(tmp_path: Any) -> Non
         queued = small.ask("POST", f"/jobs/{second}/cancel?wait=5")
         assert (queued.status, queued.json["cancellation"]["proof"]) == (200, "never_started")
         assert small.ask("POST", f"/jobs/{first}/cancel?wait=5").status == 200
+
+
+def test_limits_say_who_enforces_them(server: RealServer) -> None:
+    asked = {"memory_bytes": 2**31, "processes": 50, "cpus": 1}
+    job = server.ended(server.run("true", limits=asked))
+    assert job["state"] == "succeeded"
+    by = job["limits"].pop("enforced_by")
+    assert job["limits"] == asked
+    assert set(by) == set(asked)
+    assert {by["memory_bytes"], by["processes"]} <= {"cgroup", "sampled"}
+    assert by["cpus"] in {"cgroup", "none"}
+    assert server.ended(server.run("true", limits={}))["limits"] is None
+
+
+def test_a_job_past_its_limit_fails_with_its_kind(server: RealServer) -> None:
+    crowd = "for i in 1 2 3 4 5 6 7 8; do setsid sleep 60 & done; wait"
+    job = server.ended(server.run(crowd, limits={"processes": 5}))
+    assert (job["state"], job["error"]["kind"], job["cancellation"]) == ("failed", "processes", None)

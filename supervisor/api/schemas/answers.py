@@ -9,6 +9,7 @@ from typing_extensions import TypedDict  # pydantic describes only this one befo
 
 from supervisor.api.schemas.contents import ResourceJson, resource_json
 from supervisor.api.schemas.times import moment, timestamp
+from supervisor.containment.limits import NO_LIMITS, Enforcer, Limits, enforcement
 from supervisor.containment.status import ContainmentStatus
 from supervisor.core.catalog import TaskDescription
 from supervisor.core.checks import Check
@@ -58,6 +59,23 @@ class StuckJson(TypedDict):
     since: str
 
 
+class EnforcedByJson(TypedDict):
+    """`cgroup`: the kernel; `sampled`: the job's guardian, several times a second; `none`: nobody, on this machine."""
+
+    memory_bytes: Enforcer | None
+    processes: Enforcer | None
+    cpus: Enforcer | None
+
+
+class LimitsJson(TypedDict):
+    """What was asked for, and who enforces it; null where there is no limit."""
+
+    memory_bytes: int | None
+    processes: int | None
+    cpus: float | None
+    enforced_by: EnforcedByJson
+
+
 class JobJson(TypedDict):
     """A job as it is now."""
 
@@ -77,7 +95,7 @@ class JobJson(TypedDict):
     cancellation: CancellationJson | None
     leftovers: int
     resources: list[ResourceJson]
-    limits: None
+    limits: LimitsJson | None
     containment: str
     last_event_id: int
     stuck: StuckJson | None
@@ -176,10 +194,22 @@ def job_json(record: Record) -> JobJson:
         "cancellation": None if job.cancellation is None else _cancellation_json(job.cancellation),
         "leftovers": job.leftovers,
         "resources": [resource_json(resource) for resource in job.resources],
-        "limits": None,
+        "limits": _limits_json(request.limits, job.controllers),
         "containment": job.containment,
         "last_event_id": record.log.last_id,
         "stuck": None if record.stuck is None else stuck_json(record.stuck),
+    }
+
+
+def _limits_json(limits: Limits, controllers: frozenset[str]) -> LimitsJson | None:
+    if limits == NO_LIMITS:
+        return None
+    by = enforcement(limits, controllers)
+    return {
+        "memory_bytes": limits.memory_bytes,
+        "processes": limits.processes,
+        "cpus": limits.cpus,
+        "enforced_by": {"memory_bytes": by.memory_bytes, "processes": by.processes, "cpus": by.cpus},
     }
 
 

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from runner.protocol import Input
 from supervisor.config import CONTAINMENT_LEVELS
+from supervisor.containment.limits import NO_LIMITS, Limits
 from supervisor.core.model import JobRequest, OnDisconnect, StuckAction
 from supervisor.errors import FieldError, InvalidRequest
 
@@ -23,6 +24,9 @@ MIN_BUDGET_S = 0.2
 MAX_RECONNECT_GRACE_S = 3600.0
 MAX_INPUT_BYTES = 64 * 1024
 MAX_TERMINAL_SIDE = 10_000
+MAX_MEMORY_BYTES = 2**50
+MAX_PROCESSES = 4_194_304  # the kernel's own, PID_MAX_LIMIT
+MAX_CPUS = 10_000.0
 
 
 def _known_level(level: str) -> str:
@@ -56,6 +60,15 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class LimitsBody(Body):
+    """What the job may use: resident memory and processes of its whole tree (our runner is one of them), and time on
+    so many cores."""
+
+    memory_bytes: Annotated[int, Field(gt=0, le=MAX_MEMORY_BYTES)] | None = None
+    processes: Annotated[int, Field(gt=0, le=MAX_PROCESSES)] | None = None
+    cpus: Annotated[float, Field(gt=0, le=MAX_CPUS)] | None = None
+
+
 class CreateBody(Body):
     """What to run, and how. `timeout_s` counts from `job.running`. The `stuck_…` fields override the server's settings;
     0 is off."""
@@ -66,7 +79,7 @@ class CreateBody(Body):
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     on_disconnect: Literal["cancel", "continue"] | None = None
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=MAX_LABELS)] | None = None
-    limits: Absent = None
+    limits: LimitsBody | None = None
     containment: Annotated[str, AfterValidator(_known_level)] | None = None
     keep_files: bool | None = None
     reconnect_grace_s: Annotated[float, Field(ge=0, le=MAX_RECONNECT_GRACE_S)] | None = None
@@ -85,6 +98,7 @@ class CreateBody(Body):
             on_disconnect=OnDisconnect(self.on_disconnect or OnDisconnect.CANCEL),
             labels=dict(self.labels or {}),
             containment=self.containment,
+            limits=NO_LIMITS if self.limits is None else Limits(**self.limits.model_dump()),
             reconnect_grace_s=self.reconnect_grace_s or 0.0,
             keep_files=bool(self.keep_files),
             idempotency_key=idempotency_key,

@@ -1,0 +1,83 @@
+"""What a job may use: past a limit it is ended, all of it, and it fails with the limit's name. Both below hold too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.containment.level import Level
+from supervisor.containment.limits import Limits
+from supervisor.core.model import State
+from supervisor.core.registry import Record
+from tests.support.cgroups import LEVELS
+from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
+from tests.support.observer import Watched, descendants
+
+MIB = 2**20
+HOG_MIB = 200
+CROWD = 12
+EAT = f"import sys, time; block = b'x' * ({HOG_MIB} << 20); print('ate', flush=True); time.sleep(60)"
+HOG = f'setsid {sys.executable} -c "{EAT}" & wait'
+"""The memory is in a child that has left the session."""
+CROWDED = f"for i in $(seq {CROWD}); do setsid sleep 60 & done; echo there; wait"
+PATIENCE_S = 20.0
+
+
+async def past_its_limit(state_dir: Path, command: str, level: Level, **limits: Any) -> Record:
+    async with running(state_dir, containment=str(level)) as supervisor:
+        record = submit(supervisor, "shell", command=command, limits=Limits(**limits))
+        await until(lambda: record.guardian_pid is not None, PATIENCE_S)
+        assert record.guardian_pid is not None
+        seen = descendants(record.guardian_pid)
+        await ended(record, PATIENCE_S)
+        with Watched(seen) as left:
+            assert not left.left()
+        return record
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_memory(tmp_path: Path, level: Level) -> None:
+    async def body() -> None:
+        record = await past_its_limit(tmp_path, HOG, level, memory_bytes=HOG_MIB * MIB // 2)
+        error = record.job.error
+        assert (record.job.state, error and error.kind) == (State.FAILED, "memory")
+        assert error is not None
+        assert f"{HOG_MIB * MIB // 2} bytes of memory (limits.memory_bytes)" in error.message
+        assert record.job.cancellation is None
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_processes(tmp_path: Path, level: Level) -> None:
+    async def body() -> None:
+        record = await past_its_limit(tmp_path, CROWDED, level, processes=CROWD // 2)
+        error = record.job.error
+        assert (record.job.state, error and error.kind) == (State.FAILED, "processes")
+        assert error is not None
+        assert f"{CROWD // 2} processes (limits.processes)" in error.message
+
+    scenario(body)
+
+
+@pytest.mark.parametrize(
+    ("command", "limits", "sign"),
+    [(HOG, Limits(memory_bytes=4 * HOG_MIB * MIB), "ate"), (CROWDED, Limits(processes=4 * CROWD), "there")],
+)
+def test_within_its_limits_a_job_is_left_alone(tmp_path: Path, command: str, limits: Limits, sign: str) -> None:
+    """The control: the same jobs, several samples later, with room enough."""
+
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            record = submit(supervisor, "shell", command=command, limits=limits)
+            await says(record, sign)
+            # As long as several samples take: a job of its own, so that nothing here waits by the clock.
+            await ended(submit(supervisor, "shell", command="sleep 1"), PATIENCE_S)
+            assert record.job.state is State.RUNNING, (record.job.error, output(record))
+            cancel(supervisor, record, force=True)
+            assert (await ended(record)).job.state is State.CANCELLED
+
+    scenario(body)
