@@ -12,6 +12,7 @@ import inspect
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import traceback
@@ -40,6 +41,7 @@ from runner.protocol import (
 )
 from runner.reporting import Reporter, flush_standard_streams, open_standard_streams
 
+_SLEEP = "import time; time.sleep(60)"
 _MAX_MESSAGE = 2000
 _MAX_TRACEBACK = 8000
 _PR_SET_DUMPABLE = 4
@@ -185,8 +187,11 @@ def _describe(order: Describe, watch: Watch, reporter: Reporter) -> None:
         described = Described(order.module, tasks)
     except Exception as exc:
         described = Described(order.module, [], f"{type(exc).__name__}: {exc}"[:_MAX_MESSAGE])
+    # The supervisor now stops this process by the same road as a job: that is its self-test. A child that has left the
+    # session is what a plain kill of the process group would miss.
+    escaped = subprocess.Popen([sys.executable, "-ISc", _SLEEP], stdin=subprocess.DEVNULL, start_new_session=True)
     reporter.send(described)
-    # The supervisor now stops this process by the same road as a job: that is its self-test.
+    escaped.wait()
     threading.Event().wait()
 
 

@@ -203,7 +203,17 @@ def _health_text(report: dict[str, Json]) -> str:
     failing = [f"{name}: {_said(check)}" for name, check in (report.get("checks") or {}).items() if _fails(check)]
     active = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("running", "queued"))
     told = "; ".join([*failing, f"version {report.get('version')}, containment {level}, {active}"])
-    return f"{words.one_line(told)} | {' '.join(f'{state}={number}' for state, number in counts.items())}".rstrip(" |")
+    return f"{words.one_line(told)} | {_perfdata(report)}".rstrip(" |")
+
+
+def _perfdata(report: dict[str, Json]) -> str:
+    """Numbers that monitors draw: jobs by state, then what the checks have measured, with its unit."""
+    data = [f"{state}={number}" for state, number in (report.get("counts") or {}).items()]
+    for check, said in (report.get("checks") or {}).items():
+        for name, number in (said.get("numbers") or {}).items():
+            label, _, unit = name.rpartition("_")
+            data.append(f"{check}_{label}={number:g}{unit}" if unit in {"s", "ms"} else f"{check}_{name}={number:g}")
+    return " ".join(data)
 
 
 def _fails(check: Json) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from supervisor.containment.warm import WarmPool
@@ -19,6 +19,8 @@ class Check:
     ok: bool
     detail: str
     required: bool = True
+    numbers: dict[str, float] = field(default_factory=dict)
+    """What it measured, with units in the names."""
 
 
 def checks_of(
@@ -34,13 +36,14 @@ def checks_of(
     writable = os.access(folder, os.W_OK | os.X_OK)
     broken = "; ".join(f"{module}: {why}" for module, why in catalog.errors.items())
     pending = ", ".join(sorted(catalog.pending))
+    stuck = stuck_watch.stuck()
     return {
         "accepting": Check(accepting, "takes jobs" if accepting else "shutting down"),
         "store": Check(writable, f"{folder} is {'writable' if writable else 'not writable'}"),
         "starts": Check(pool.last_error is None, pool.last_error or f"{pool.ready} sets ready"),
-        "selftest": Check(selftest.ok, selftest.detail),
+        "selftest": Check(selftest.ok, selftest.detail, numbers=selftest.numbers),
         "tasks": Check(
             not broken and not pending, broken or (f"describing {pending}" if pending else "described"), False
         ),
-        "stuck": Check(not stuck_watch.stuck(), stuck_watch.detail, False),
+        "stuck": Check(not stuck, stuck_watch.detail, False, {"jobs": len(stuck)}),
     }

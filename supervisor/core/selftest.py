@@ -1,29 +1,34 @@
 """Describing tasks and testing oneself are one act: start a set, have it import a module, kill it, see the proof.
 
-Each module of tasks is described once. After that the first one is started and killed again whenever no job has
-ended with a proof for a while, so that "ready" means that jobs really start and stop now, not that they once did.
+Each module of tasks is described once. After that the first one is started and killed again every EVERY_S, so that
+"ready" means that jobs really start and stop now, not that they once did. Each set has a child that has left the
+session. It is watched from outside too: what the guardian reports is believed only if every process of the set is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import structlog
 
 from runner import protocol
 from supervisor.containment.attempt_set import AttemptSet
+from supervisor.containment.handle import Handle
 from supervisor.core.attempt import Attempt
 from supervisor.core.catalog import Catalog
 from supervisor.core.facts import Fact, Gone
 from supervisor.core.model import Cause, Reason
 from supervisor.core.owner import Services
+from supervisor.posix.proc import descendants, read_stat
 
 DESCRIBE_BOUND_S = 15.0
 """How long a task module may take to import."""
 EVERY_S = 30.0
-LATELY_S = 3 * EVERY_S
+LATELY_S = 60.0
+"""Readiness is about what happened since then."""
 
 log = structlog.get_logger()
 
@@ -37,17 +42,26 @@ class SelfTest:
         self._catalog = catalog
         self._proven_at: float | None = None
         self._gone_ms = 0.0
+        self._failure: str | None = None
 
     @property
     def ok(self) -> bool:
-        return self._proven_at is not None and time.monotonic() - self._proven_at < LATELY_S
+        return self._failure is None and self._proven_at is not None and time.monotonic() - self._proven_at < LATELY_S
 
     @property
     def detail(self) -> str:
+        if self._failure is not None:
+            return self._failure
         if self._proven_at is None:
             return "no set was started and killed yet"
         age_s = time.monotonic() - self._proven_at
-        return f"started and killed {age_s:.0f} s ago, gone after {self._gone_ms:.0f} ms"
+        return f"started and killed {age_s:.0f} s ago, with a child that had left, gone after {self._gone_ms:.0f} ms"
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        if self._proven_at is None:
+            return {}
+        return {"age_s": round(time.monotonic() - self._proven_at, 1), "gone_ms": round(self._gone_ms, 1)}
 
     async def run(self) -> None:
         """Describe every module, then test from time to time. Never returns."""
@@ -82,12 +96,32 @@ class SelfTest:
             self._catalog.add(described.result())
 
     async def _end(self, attempt: Attempt, run: asyncio.Future[Gone], bound: AttemptSet) -> None:
-        asked = time.monotonic()
-        attempt.stop(Cause(Reason.API, asked, datetime.now(UTC), force=True), self._services.cancel_budget_s)
-        await run
+        runner = read_stat(attempt.runner_pid)
+        pids = [] if runner is None else [runner.pid, *descendants(runner.pid)]
+        escaped = [pid for pid in pids if (stat := read_stat(pid)) and runner and stat.sid != runner.sid]
+        with ExitStack() as opened:
+            handles = [Handle.open(pid) for pid in pids]
+            for handle in handles:
+                opened.callback(handle.close)
+            asked = time.monotonic()
+            attempt.stop(Cause(Reason.API, asked, datetime.now(UTC), force=True), self._services.cancel_budget_s)
+            await run
+            gone_ms = (time.monotonic() - asked) * 1000
+            alive = [handle.pid for handle in handles if not handle.ended]
         self._services.pool.retire(bound)
-        self._proven_at = time.monotonic()
-        self._gone_ms = (self._proven_at - asked) * 1000
+        self._judge(escaped, alive, gone_ms)
+
+    def _judge(self, escaped: list[int], alive: list[int], gone_ms: float) -> None:
+        if alive:
+            self._failure = f"the self-test was said to be gone, but processes {alive} of it live"
+        elif not escaped:
+            self._failure = "the self-test could not start a child in a session of its own"
+        else:
+            self._failure = None
+            self._proven_at = time.monotonic()
+            self._gone_ms = gone_ms
+            return
+        log.error("selftest_failed", why=self._failure)
 
 
 def _ignore(_fact: Fact) -> None:

@@ -381,13 +381,17 @@ def test_health_speaks_as_monitoring_plugins_do(
         "version": "1",
         "containment": {"level": "subreaper"},
         "counts": {"running": 2},
-        "checks": {"store": {"ok": status == "ok", "detail": "disk full"}},
+        "checks": {
+            "store": {"ok": status == "ok", "detail": "disk full", "numbers": {}},
+            "selftest": {"ok": True, "detail": "-", "numbers": {"age_s": 4.2, "gone_ms": 3.0}},
+            "stuck": {"ok": True, "detail": "-", "numbers": {"jobs": 0}},
+        },
     }
     outcome = cli("health")
     assert outcome.code == code
     assert outcome.out.startswith(f"DEADSTOP {word}")
     assert ("store: disk full" in outcome.out) is (status != "ok")
-    assert outcome.out.endswith(" | running=2\n")
+    assert outcome.out.endswith(" | running=2 selftest_age=4.2s selftest_gone=3ms stuck_jobs=0\n")
 
 
 def test_health_without_a_server_is_critical_and_misuse_unknown(cli: Cli) -> None:

@@ -134,6 +134,7 @@ class TasksJson(TypedDict):
 class CheckJson(TypedDict):
     ok: bool
     detail: str
+    numbers: dict[str, float]
 
 
 class ReadinessJson(TypedDict, total=False):
@@ -260,7 +261,7 @@ def tasks_json(tasks: Iterable[TaskDescription]) -> TasksJson:
 
 
 def checks_json(checks: dict[str, Check]) -> dict[str, CheckJson]:
-    return {name: {"ok": check.ok, "detail": check.detail} for name, check in checks.items()}
+    return {name: {"ok": check.ok, "detail": check.detail, "numbers": check.numbers} for name, check in checks.items()}
 
 
 def readiness_json(*, ready: bool, checks: dict[str, Check] | None) -> ReadinessJson:
