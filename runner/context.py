@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, get_args
 
@@ -14,6 +14,7 @@ from runner.cancellation import Cancellation
 from runner.job_input import JobInput
 from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, ResourceKind
 from runner.reporting import Reporter
+from runner.resources.browser import Browser, launched
 from runner.resources.files import open_atomic
 from runner.resources.spawning import DEFAULT_SIZE, shell_words, spawn
 from runner.resources.terminal import Terminal
@@ -143,3 +144,13 @@ class Context:
             finally:
                 if terminal is not None:
                     terminal.close()
+
+    @contextlib.asynccontextmanager
+    async def browser(self) -> AsyncIterator[Browser]:
+        """Start Chromium with a profile of its own, for async tasks: `async with ctx.browser() as browser`.
+
+        Raises TaskFailed, kind load, when Chromium or Playwright is missing, naming what to install.
+        """
+        with self.holding("browser", "chromium"):
+            async with launched(self.out, self.open_atomic) as browser:
+                yield browser

@@ -4,7 +4,7 @@
 #   scripts/lock.sh              take in what pyproject.toml gained or lost, keep every other version
 #   scripts/lock.sh --upgrade    newest versions of everything (any option of `uv pip compile` is passed on)
 #
-# requirements.txt is what runs; the other two contain it, so that one install makes one consistent environment.
+# requirements.txt is what runs, with every extra; the other two contain it, so that one install makes one consistent environment.
 # setuptools is locked too: the project itself is installed without build isolation, hence without a download.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -25,7 +25,7 @@ lock() {
   echo "lock.sh: $output"
   echo 'setuptools>=77' | uv pip compile --quiet --no-config --system-certs --universal --python-version 3.11 \
     --generate-hashes --no-annotate --custom-compile-command scripts/lock.sh --output-file "$output" \
-    pyproject.toml - "$@"
+    --extra agent --extra browser pyproject.toml - "$@"
 }
 
 lock requirements.txt "$@"
