@@ -19,6 +19,7 @@ from supervisor.api.hosts import AllowedHosts, same_origin
 from supervisor.api.limits import RequestRate
 from supervisor.api.pages import Pages
 from supervisor.api.problems import Kind, Problem
+from supervisor.core.trace import Trace
 
 MAX_BODY_BYTES = 1024 * 1024
 BODY_BOUND_S = 10.0
@@ -56,8 +57,10 @@ class Doors:
             # There are no websockets here, and the lifespan is not the server's: it owns its own.
             await self._app(scope, receive, send)
             return
-        send = _with_security_headers(send)
         headers = Headers(raw=scope["headers"])
+        trace = Trace.begin(headers.get("x-request-id"), headers.get("traceparent"), headers.get("tracestate"))
+        scope["deadstop.trace"] = trace
+        send = _with_own_headers(send, trace)
         try:
             self._check_host(scope, headers)
             principal = self._check_token(headers) if needs_token(scope["path"]) else None
@@ -191,13 +194,15 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _with_security_headers(send: Send) -> Send:
+def _with_own_headers(send: Send, trace: Trace) -> Send:
+    own = (*_SECURITY_HEADERS, (b"x-request-id", trace.request_id.encode("ascii")))
+
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"no-store"))
-            message = {**message, "headers": [*headers, *_SECURITY_HEADERS]}
+            message = {**message, "headers": [*headers, *own]}
         await send(message)
 
     return send_with_headers

@@ -18,7 +18,7 @@ from supervisor.api.responses import JsonResponse, json_bytes
 from supervisor.api.schemas.answers import job_json, unknown_job_json
 from supervisor.api.schemas.bodies import CancelBody, CreateBody, validate
 from supervisor.api.schemas.diagnosis import processes_json, stack_json
-from supervisor.api.service import caller_of, service_of
+from supervisor.api.service import caller_of, service_of, trace_of
 from supervisor.core.model import Cause, JobRequest, Reason
 from supervisor.core.registry import Record
 from supervisor.errors import InvalidRequest
@@ -37,7 +37,7 @@ async def create(request: Request) -> Response:
 async def asked_job(request: Request) -> JobRequest:
     """The job in the body, for every route that creates one. Raises InvalidRequest."""
     body = validate(CreateBody, parse_object(await request.body()))
-    return body.request(queries.idempotency_key(request))
+    return body.request(queries.idempotency_key(request), trace_of(request))
 
 
 async def list_jobs(request: Request) -> Response:

@@ -14,6 +14,7 @@ from supervisor.api.pages import Pages
 from supervisor.api.peer import Peer
 from supervisor.core.model import Caller
 from supervisor.core.supervisor import Supervisor
+from supervisor.core.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ def principal_of(request: Request) -> Principal:
 def caller_of(request: Request) -> Caller:
     """Who asks, for the core. It cannot be left out there: whose jobs are seen is decided in one place."""
     return principal_of(request).caller
+
+
+def trace_of(request: Request) -> Trace:
+    """The marks by which the request is found again in logs and traces."""
+    return cast("Trace", request.scope["deadstop.trace"])
 
 
 def peer_of(request: Request) -> Peer | None:

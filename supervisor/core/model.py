@@ -15,6 +15,7 @@ from typing import Any
 from supervisor.containment.handle import Survivor
 from supervisor.containment.level import Level
 from supervisor.containment.limits import NO_LIMITS, Limits
+from supervisor.core.trace import Trace
 
 Json = Any
 """A JSON value: dict, list, str, int, float, bool or None."""
@@ -211,6 +212,7 @@ class JobRequest:
     keep_files: bool = False
     """Whether what is in `out/` is published also when the job does not succeed."""
     idempotency_key: str | None = None
+    trace: Trace | None = None
     stuck_after_s: float | None = None
     stuck_no_event_s: float | None = None
     stuck_action: StuckAction | None = None

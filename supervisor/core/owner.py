@@ -21,7 +21,7 @@ from supervisor.containment.backstop import Backstop
 from supervisor.containment.limits import NO_LIMITS, order_for
 from supervisor.containment.stacks import NoStack
 from supervisor.containment.warm import WarmPool
-from supervisor.core import frames, machine
+from supervisor.core import frames, logbook, machine
 from supervisor.core.admission import Place
 from supervisor.core.attempt import Attempt
 from supervisor.core.belongings import Belongings
@@ -70,10 +70,10 @@ class Owner:
         self._attempt: Attempt | None = None
         self._timeout: asyncio.TimerHandle | None = None
         self._log = log.bind(job_id=record.job.id)
+        logbook.born(record)
 
     def cancel(self, cause: Cause) -> None:
         """The only way to stop a job. Returns at once; what comes of it is in the record."""
-        self._log.info("cancel", reason=str(cause.reason), force=cause.force, state=str(self.record.job.state))
         budget_s = self._services.cancel_budget_s if cause.budget_s is None else cause.budget_s
         self.record.pulse.caused(cause.detected)
         self.apply(CancelRequested(cause, min(budget_s, self._services.cancel_budget_s)))
@@ -111,7 +111,6 @@ class Owner:
         self.record.input.close("it has ended")
         self.record.log.close()
         self.record.finished.set()
-        self._log.info("job_ended", state=str(self.record.job.state))
         self.record.stuck = None
         self._services.on_end(self.record)
 
@@ -162,7 +161,7 @@ class Owner:
             task=request.task,
             input=request.input,
             workspace=str(self._belongings.workspace),
-            environment=self._services.environment,
+            environment=self._services.environment | ({} if request.trace is None else request.trace.environment()),
         )
         # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
         self._attempt = Attempt(

@@ -24,7 +24,7 @@ from supervisor.containment.probe import probe
 from supervisor.containment.starter import Starter
 from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
-from supervisor.core import processes
+from supervisor.core import logbook, processes
 from supervisor.core.admission import Admission
 from supervisor.core.catalog import Catalog, TaskDescription
 from supervisor.core.checks import Check, checks_of
@@ -108,7 +108,7 @@ class Supervisor:
             environment=self._environment,
             cancel_budget_s=self.settings.cancel_budget_s,
             on_end=self._ended,
-            observers=(self.metrics.fact,),
+            observers=(self.metrics.fact, logbook.tell),
         )
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._selftest = SelfTest(self._tasks, self._services, self._catalog)

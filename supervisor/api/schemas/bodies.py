@@ -12,6 +12,7 @@ from runner.protocol import Input
 from supervisor.config import CONTAINMENT_LEVELS
 from supervisor.containment.limits import NO_LIMITS, Limits
 from supervisor.core.model import JobRequest, OnDisconnect, StuckAction
+from supervisor.core.trace import Trace
 from supervisor.errors import FieldError, InvalidRequest
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
@@ -88,7 +89,7 @@ class CreateBody(Body):
     stuck_no_event_s: Annotated[float, Field(ge=0)] | None = None
     stuck_action: Literal["report", "cancel"] | None = None
 
-    def request(self, idempotency_key: str | None) -> JobRequest:
+    def request(self, idempotency_key: str | None, trace: Trace) -> JobRequest:
         """What the core is asked for."""
         return JobRequest(
             task=self.task,
@@ -102,6 +103,7 @@ class CreateBody(Body):
             reconnect_grace_s=self.reconnect_grace_s or 0.0,
             keep_files=bool(self.keep_files),
             idempotency_key=idempotency_key,
+            trace=trace,
             stuck_after_s=self.stuck_after_s,
             stuck_no_event_s=self.stuck_no_event_s,
             stuck_action=None if self.stuck_action is None else StuckAction(self.stuck_action),

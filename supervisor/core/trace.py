@@ -1,0 +1,45 @@
+"""Where a job's request came from, so that its logs, and those of what it calls, can be found together.
+
+`traceparent` and `tracestate` are W3C Trace Context (https://www.w3.org/TR/trace-context/). The job is a span of its
+own under its caller's; a task that traces makes its spans children of the one in TRACEPARENT.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+
+_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One request's marks. What was not sent, or cannot be used, is made anew: a bad header is no reason to refuse."""
+
+    request_id: str
+    traceparent: str
+    tracestate: str | None = None
+
+    @classmethod
+    def begin(cls, request_id: str | None, traceparent: str | None, tracestate: str | None) -> Trace:
+        """The marks of a request that came with these headers, with a span id of our own."""
+        known = request_id is not None and _REQUEST_ID.fullmatch(request_id)
+        chosen = request_id if known and request_id is not None else secrets.token_hex(8)
+        parent = _TRACEPARENT.fullmatch(traceparent or "")
+        if parent is None or (parent[1] == "00" and parent[5]):
+            return cls(chosen, f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00")
+        state = tracestate if tracestate and _TRACESTATE.fullmatch(tracestate) else None
+        # We speak version 00; of the flags of later ones only "sampled" is known to us.
+        return cls(chosen, f"00-{parent[2]}-{secrets.token_hex(8)}-0{int(parent[4], 16) & 1}", state)
+
+    @property
+    def trace_id(self) -> str:
+        return self.traceparent.split("-")[1]
+
+    def environment(self) -> dict[str, str]:
+        """What a job's process finds of it."""
+        found = {"DEADSTOP_REQUEST_ID": self.request_id, "TRACEPARENT": self.traceparent}
+        return found if self.tracestate is None else {**found, "TRACESTATE": self.tracestate}
