@@ -18,11 +18,13 @@ ANY_TOKEN = frozenset({"/", "/docs", "/openapi.json", "/tasks"})
 """What describes the server: whoever may do anything may read it."""
 
 _ANY_TOKEN_BELOW = "/problems/"  # noqa: S105  # a path
+_ASSETS_BELOW = "/assets/"
+"""Files that everybody has who has this program."""
 _NEVER_LIMITED = re.compile(r"/jobs/[^/]+/cancel|/health|/health/stuck")
 
 
 def needs_token(path: str) -> bool:
-    return path not in WITHOUT_TOKEN
+    return path not in WITHOUT_TOKEN and not path.startswith(_ASSETS_BELOW)
 
 
 def needed_scope(method: str, path: str) -> Scope | None:

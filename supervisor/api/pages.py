@@ -1,4 +1,4 @@
-"""The two pages for people: the sign-in page and the API's description. Self-contained, made once at start."""
+"""The pages for people: the dashboard, the sign-in page and the API's description. Made once at start."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from supervisor.api.event_types import EVENT_TYPES
 from supervisor.api.operations import OPERATIONS
 from supervisor.api.problems import SHAPES, TYPE_PREFIX
 
+DASHBOARD_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_FOLDERS = ("templates", "dashboard")
 _CODE = re.compile(r"`([^`]+)`")
 _GROUPS = ("Run", "Look", "Stop", "Server", "Browser")
 
@@ -25,7 +30,7 @@ class Pages:
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("supervisor.api", "templates"),
+            loader=jinja2.ChoiceLoader([jinja2.PackageLoader("supervisor.api", folder) for folder in _FOLDERS]),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -34,6 +39,7 @@ class Pages:
         self._environment.filters["prose"] = _prose
         self._environment.filters["type_name"] = _type_name
         self._sign_in = self._render("sign_in.html", "sign_in.js")
+        self._dashboard = self._environment.get_template("dashboard.html").render(version=supervisor.__version__)
         self._docs = self._render(
             "docs.html",
             "docs.js",
@@ -44,6 +50,10 @@ class Pages:
             problem_prefix=TYPE_PREFIX,
             event_types=EVENT_TYPES,
         )
+
+    def dashboard(self) -> Response:
+        """The page at `/`. All that it needs are the assets and the API."""
+        return HTMLResponse(self._dashboard, 200, {"Content-Security-Policy": DASHBOARD_POLICY})
 
     def sign_in(self) -> Response:
         """A browser's 401: the page that asks for the token and then shows what was asked for."""

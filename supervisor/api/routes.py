@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from supervisor.api import events, files, health, job_input, jobs, metrics, session, tasks
+from supervisor.api import assets, events, files, health, job_input, jobs, metrics, session, tasks
 
 ROUTES = (
     Route("/execute/stream", events.execute_stream, methods=["POST"]),
@@ -32,4 +32,5 @@ ROUTES = (
     Route("/docs", session.docs, methods=["GET"]),
     Route("/problems/{name}", session.problem, methods=["GET"]),
     Route("/", session.home, methods=["GET"]),
+    Route("/assets/{name}", assets.asset, methods=["GET"]),
 )

@@ -36,8 +36,8 @@ def _set_cookie(response: Response, name: str, value: str, max_age_s: int) -> No
     response.headers["Set-Cookie"] = f"{name}={value}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Strict"
 
 
-async def home(_request: Request) -> Response:
-    return RedirectResponse("/docs", 302)
+async def home(request: Request) -> Response:
+    return service_of(request).pages.dashboard()
 
 
 async def docs(request: Request) -> Response:

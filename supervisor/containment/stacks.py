@@ -86,7 +86,14 @@ def arrange(text: str) -> str:
     blocks = [block.strip() for block in text.split("\n\n")]
     theirs = [block for block in blocks if block and not _is_ours(block)]
     theirs.sort(key=lambda block: _MAIN not in block)
-    return "\n\n".join(theirs) + "\n"
+    return "\n\n".join(map(_without_runner, theirs)) + "\n"
+
+
+def _without_runner(block: str) -> str:
+    """What called the task is the same for every job; the frame that calls it is enough."""
+    lines = block.splitlines()
+    caller = next((number for number, line in enumerate(lines) if _MAIN in line), len(lines))
+    return "\n".join(lines[: caller + 1])
 
 
 def _is_ours(block: str) -> bool:

@@ -1,0 +1,175 @@
+"""The dashboard in a real browser: sign in, run, watch, cancel, see the proof; and what hangs, with its line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.e2e.test_incident import FLAGS
+from tests.process.test_stacks import HUNG
+from tests.support.server import RunningServer, running_server
+
+CHROMIUM = shutil.which("chromium")
+STUBBORN = "trap '' TERM HUP; echo UP; setsid sleep 70 & while :; do sleep 1; done"
+SETTINGS = {"DEADSTOP_TASKS": "tests.children.hung", "DEADSTOP_STUCK_AFTER_S": "1"}
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+
+
+@pytest.fixture(scope="module")
+def server(short_dir: Path) -> Iterator[RunningServer]:
+    with running_server(short_dir / "dashboard", env=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+def page(server: RunningServer) -> Iterator[Page]:
+    """The dashboard, signed in. Whatever the browser complains of fails the test: a refused script, a bug in ours."""
+    complaints: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            tab = browser.new_page(viewport={"width": 1280, "height": 900})
+            tab.goto(f"{server.url}/")
+            tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+            tab.on("pageerror", lambda error: complaints.append(str(error)))
+            tab.fill("#token", server.token)
+            tab.get_by_role("button", name="Sign in").click()
+            expect(tab.locator("#server-words")).to_contain_text("containment")
+            yield tab
+        finally:
+            browser.close()
+    assert not complaints
+
+
+def submit(server: RunningServer, task: str, **values: object) -> str:
+    answer = server.http.post("/jobs", json={"task": task, "input": values})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def test_run_watch_cancel_and_see_the_proof(server: RunningServer, page: Page) -> None:
+    page.get_by_role("button", name="Start a demo job").click()
+    expect(page.locator("#job-state")).to_have_text("running")
+    expect(page.locator("#output")).to_contain_text("step 1 of 60")
+    expect(page.locator("#processes .left").first).to_contain_text("own session")
+    expect(page.locator("#phase-legend")).to_contain_text("tool")
+    expect(page.locator("#resources")).to_contain_text("process tree of sleepers")
+    before = int(page.locator("#p-count").inner_text())
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#verdict")).to_contain_text("gone after")
+    expect(page.locator("#kill-steps")).to_contain_text("proof: ")
+    expect(page.locator("#kill-line .limit-text")).to_have_text("2 s")
+    expect(page.locator("#processes")).to_be_hidden()
+    expect(page.locator("#p-count")).to_have_text(str(before + 1))
+    expect(page.locator("#p-late")).to_have_text("0")
+    job = server.job(page.url.partition("#")[2])
+    assert (job["state"], job["cancellation"]["detail"]) == ("cancelled", "dashboard")
+
+
+def test_with_the_keyboard_alone(server: RunningServer, page: Page) -> None:
+    older = submit(server, "shell", command=STUBBORN)
+    newer = submit(server, "shell", command=STUBBORN)
+    for job_id in (older, newer):
+        expect(page.locator(f"#row-{job_id} .pill")).to_have_text("running")
+    page.keyboard.press("j")
+    expect(page.locator(f"#row-{newer}")).to_be_focused()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("#job-title")).to_contain_text(older)
+    expect(page.locator("#output")).to_contain_text("UP")
+    page.keyboard.press("c")
+    expect(page.locator("#kill-steps")).to_contain_text("SIGKILL → ")
+    expect(page.locator("#verdict")).to_contain_text("sigkill, proof")
+    page.keyboard.press("k")
+    page.keyboard.press("f")
+    expect(page.locator(f"#row-{newer} .pill")).to_have_text("cancelled")
+    assert server.job(newer)["cancellation"]["force"] is True
+    page.keyboard.press("Escape")
+    expect(page.locator("#job")).to_be_hidden()
+    page.keyboard.press("/")
+    page.keyboard.type(older)
+    expect(page.locator("#rows tr:visible")).to_have_count(1)
+
+
+def test_a_stuck_job_is_first_with_its_line_and_the_button_that_ends_it(server: RunningServer, page: Page) -> None:
+    job_id = submit(server, "gil_hog", seconds=60)
+    item = page.locator(f"#stuck li[data-id='{job_id}']")
+    marked = [n for n, line in enumerate(HUNG.read_text().splitlines(), 1) if line.endswith("# gil_hog hangs here")]
+    expect(item.locator(".where")).to_have_text(f"children/hung.py:{marked[0]} in gil_hog", timeout=10_000)
+    expect(item.locator(".why")).to_contain_text("code in C holds the interpreter lock and waits")
+    item.get_by_role("button", name="Look").click()
+    page.keyboard.press("s")
+    expect(page.locator("#stack-text .here")).to_contain_text("hung.py")
+    item.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#verdict")).to_contain_text("gone after")
+    expect(page.locator("#stuck")).to_be_hidden()
+
+
+def test_a_terminal_s_output_and_a_reader_who_has_scrolled_up(server: RunningServer, page: Page) -> None:
+    command = (
+        "printf 'loading 10%%\\rloading 99%%\\n'; printf '\\033[1;31mred\\033[0m <b>plain</b>\\n'; seq 300; "
+        "while ! test -e go; do sleep 0.05; done; echo LAST; sleep 60"
+    )
+    job_id = submit(server, "shell", command=command)
+    page.locator(f"#row-{job_id}").click()
+    output = page.locator("#output")
+    expect(output).to_contain_text("300")
+    assert output.locator("div").first.inner_text() == "loading 99%"
+    expect(output.locator("span.c1.bold")).to_have_text("red")
+    expect(output).to_contain_text("<b>plain</b>")
+    output.evaluate("box => box.scrollTo(0, 0)")
+    expect(page.locator("#follow")).to_contain_text("paused")
+    (server.state_dir / "workspaces" / job_id / "go").touch()
+    expect(output).to_contain_text("LAST")
+    assert output.evaluate("box => box.scrollTop") == 0
+    page.locator("#follow").click()
+    expect(page.locator("#follow")).to_be_hidden()
+    assert output.evaluate("box => box.scrollTop") > 0
+    page.keyboard.press("f")
+    expect(page.locator("#verdict")).to_contain_text("gone after")
+
+
+def test_on_a_telephone_nothing_is_wider_than_the_screen(server: RunningServer, page: Page) -> None:
+    job_id = submit(server, "shell", command="echo " + "wide" * 200)
+    page.set_viewport_size({"width": 360, "height": 740})
+    row = page.locator(f"#row-{job_id}")
+    expect(row.locator(".pill")).to_have_text("succeeded")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    row.click()
+    expect(page.locator("#jobs")).to_be_hidden()
+    expect(page.locator("#output")).to_contain_text("widewide")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.get_by_role("button", name="Close").click()
+    expect(row).to_be_visible()
+
+
+def test_only_our_own_files_may_run(server: RunningServer, page: Page) -> None:
+    policy = server.http.get("/", headers={"Accept": "text/html"}).headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
+    assert page.evaluate("document.querySelectorAll('script:not([src]), style, [style]:not(#chart *)').length") == 0
+
+
+def test_a_server_that_comes_back_is_followed_without_a_reload(short_dir: Path) -> None:
+    state_dir = short_dir / "back"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        tab = browser.new_page()
+        with running_server(state_dir) as first:
+            port = first.url.rpartition(":")[2]
+            tab.goto(f"{first.url}/")
+            tab.fill("#token", first.token)
+            tab.get_by_role("button", name="Sign in").click()
+            expect(tab.locator("#server-words")).to_contain_text("containment")
+            tab.evaluate("window.notReloaded = true")
+        expect(tab.locator("#server-words")).to_contain_text("does not answer")
+        with running_server(state_dir, "--port", port) as second:
+            expect(tab.locator("#server-words")).to_contain_text("containment", timeout=10_000)
+            job_id = submit(second, "shell", command="true")
+            expect(tab.locator(f"#row-{job_id} .pill")).to_have_text("succeeded")
+            assert tab.evaluate("window.notReloaded") is True
+        browser.close()
