@@ -10,8 +10,8 @@ import pytest
 
 from supervisor.posix import prctl
 from tests.support import server as servers
-from tests.support.cgroups import remove_tree
 from tests.support.leaks import Baseline
+from tests.support.levels import remove_tree
 
 STDERR_SHOWN = 8000
 

@@ -22,7 +22,7 @@ from runner.protocol import (
 from runner.reporting import READ_BYTES
 from supervisor.containment.handle import Handle
 from supervisor.containment.level import Level
-from supervisor.containment.protocol import FROM_GUARDIAN, Hello, Limit, Stop
+from supervisor.containment.protocol import FROM_GUARDIAN, Hello, Limit, Refused, Stop
 from supervisor.containment.starter import StartedSet, StartFailed
 
 
@@ -109,6 +109,8 @@ class AttemptSet:
         self.outputs = outputs
         self.guardian = Handle.open(hello.guardian_pid)
         self.runner_pid = hello.runner_pid
+        self.root_pid = hello.init_pid or hello.guardian_pid
+        """All below it is the job's."""
         self.started = started
         self._on_exit: Callable[[], None] | None = None
 
@@ -125,6 +127,8 @@ class AttemptSet:
             if line is None:
                 raise StartFailed("cannot start a guardian: it ended before it said hello")
             hello = decode(FROM_GUARDIAN, line)
+            if isinstance(hello, Refused):
+                raise StartFailed(f"cannot start a guardian at level {started.plan.level}: {hello.reason}")
             if not isinstance(hello, Hello):
                 raise StartFailed(f"cannot start a guardian: it said {hello.type} instead of hello")
         except BaseException:

@@ -26,7 +26,8 @@ from supervisor.containment.ladder import GRACE_AFTER_TERMINATE_S, Ladder, Step
 from supervisor.containment.launch import Launched, launch, prepare
 from supervisor.containment.level import Plan
 from supervisor.containment.limit_watch import LimitWatch
-from supervisor.containment.protocol import TO_GUARDIAN, Acknowledged, Ended, Hello, Limit, Signalled, Stop
+from supervisor.containment.pidns import NamespaceFailed
+from supervisor.containment.protocol import TO_GUARDIAN, Acknowledged, Ended, Hello, Limit, Refused, Signalled, Stop
 from supervisor.containment.sweep import Sweep, reap_children
 from supervisor.containment.tracker import Tracker
 from supervisor.posix import prctl
@@ -59,9 +60,13 @@ def main(
     tracker = Tracker.start()
     acknowledge_read, acknowledge_write = os.pipe2(os.O_CLOEXEC)
     outputs = (stdout.fileno(), stderr.fileno())
-    launched = launch(
-        plan, lambda: runner_main.run(event, channel, outputs, acknowledge_write, stack.fileno(), [tracker.fd])
-    )
+    try:
+        launched = launch(
+            plan, lambda: runner_main.run(event, channel, outputs, acknowledge_write, stack.fileno(), [tracker.fd])
+        )
+    except NamespaceFailed as exc:
+        control.sendall(encode(Refused(f"cannot make a pid namespace: {exc}")))
+        os._exit(1)
     for end in (channel, stdout, stderr, stack):
         end.close()
     os.close(acknowledge_write)
@@ -88,7 +93,7 @@ class Guardian:
         self._acknowledge_fd = acknowledge_fd
         self._launched = launched
         self._tracker = tracker
-        self._sweep = Sweep(os.getpid(), plan.leaf, leave_out=tracker.own_pids)
+        self._sweep = Sweep(os.getpid(), plan.leaf, leave_out=tracker.own_pids, init_pid=launched.init_pid)
         self._limits = LimitWatch(plan.leaf)
         self._ladder: Ladder | None = None
         self._reached = Step.ASK
@@ -109,7 +114,9 @@ class Guardian:
         self._poller = select.poll()
         for fd in (self._control.fileno(), self._acknowledge_fd, self._child_read):
             self._poller.register(fd, select.POLLIN)
-        self._tell(Hello(os.getpid(), self._launched.runner_pid))
+        if self._launched.namespace is not None:
+            self._poller.register(self._launched.namespace.report_fd, select.POLLIN)
+        self._tell(Hello(os.getpid(), self._launched.runner_pid, self._launched.init_pid))
         while not self._is_empty():
             self._act()
             self._wait(self._timeout_ms())
@@ -130,17 +137,19 @@ class Guardian:
                 terminated_ms=self._ms.get("terminated"),
                 killed_ms=self._ms.get("killed"),
                 gone_ms=self._ms.get("gone"),
-                proof="echild" if self._plan.leaf is None else "cgroup_empty",
+                proof=self._plan.proof,
                 limit=self._limits.reached,
             )
         )
 
     def _is_empty(self) -> bool:
-        for pid, status in reap_children().items():
-            if pid == self._launched.child_pid:
+        reaped = reap_children()
+        if self._tracker.pid in reaped:
+            self._tracker.pid = None  # the job killed it; what it tracked is lost, containment is not
+        if self._runner_gone_at is None:
+            status = self._launched.runner_status(reaped)
+            if status is not None:
                 self._runner_ended(status)
-            elif pid == self._tracker.pid:
-                self._tracker.pid = None  # the job killed it; what it tracked is lost, containment is not
         return self._runner_gone_at is not None and set(children(os.getpid())) <= {self._tracker.pid}
 
     def _runner_ended(self, status: int) -> None:
@@ -163,8 +172,10 @@ class Guardian:
                 self._poller.unregister(fd)
                 if os.read(fd, 1):
                     self._acknowledged()
-            else:
+            elif fd == self._control.fileno():
                 self._read_orders()
+            else:
+                self._poller.unregister(fd)  # the runner has ended: the next look for what is left reads how
 
     def _timeout_ms(self) -> float | None:
         if self._reached >= Step.KILL or not self._lifeline:

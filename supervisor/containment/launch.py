@@ -11,17 +11,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn, assert_never
 
+from supervisor.containment import pidns
 from supervisor.containment.level import Level, Plan
+from supervisor.containment.pidns import Namespace
 from supervisor.posix import prctl
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """`child_pid` is the guardian's own child, whose end means that the runner has ended and with which status:
-    the runner itself, or an init above it. Both pids are as the guardian sees them."""
+    """What the guardian holds: the runner is its own child, or that of a namespace's init. Pids are the host's."""
 
-    child_pid: int
     runner_pid: int
+    namespace: Namespace | None = None
+
+    @property
+    def init_pid(self) -> int | None:
+        return None if self.namespace is None else self.namespace.init_pid
+
+    def runner_status(self, reaped: dict[int, int]) -> int | None:
+        """The runner's wait status, None while it runs. `reaped` is what the guardian has just reaped: pid → status."""
+        return reaped.get(self.runner_pid) if self.namespace is None else self.namespace.runner_status(reaped)
 
 
 def prepare(plan: Plan) -> None:
@@ -31,17 +40,19 @@ def prepare(plan: Plan) -> None:
 
 
 def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
-    """Start the process that calls `run`, contained as planned."""
+    """Start the process that calls `run`, contained as planned. Raises NamespaceFailed."""
     match plan.level:
         case Level.PGROUP | Level.SUBREAPER | Level.CGROUP:
-            pid = _fork_runner(run)
-            if plan.leaf is not None:
-                # Before it is handed a job: what it forks from now on is born in there.
-                plan.leaf.add(pid)
-            return Launched(child_pid=pid, runner_pid=pid)
+            launched = Launched(_fork_runner(run))
         case Level.PIDNS:
-            raise NotImplementedError("cannot launch a runner in a namespace of its own")
-    assert_never(plan.level)
+            namespace = pidns.launch(lambda: _become_runner(run))
+            launched = Launched(namespace.runner_pid, namespace)
+        case _:
+            assert_never(plan.level)
+    if plan.leaf is not None:
+        # Before it is handed a job: what it forks from now on is born in there.
+        plan.leaf.add(launched.runner_pid)
+    return launched
 
 
 def _fork_runner(run: Callable[[], NoReturn]) -> int:
@@ -51,6 +62,10 @@ def _fork_runner(run: Callable[[], NoReturn]) -> int:
         prctl.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != guardian_pid:
             os._exit(0)  # the guardian died before the line above
-        prctl.set_name("deadstop-runner")
-        run()
+        _become_runner(run)
     return pid
+
+
+def _become_runner(run: Callable[[], NoReturn]) -> NoReturn:
+    prctl.set_name("deadstop-runner")
+    run()

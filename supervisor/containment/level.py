@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from supervisor.containment.cgroup import Leaf
 
@@ -34,3 +35,13 @@ class Plan:
 
     level: Level
     leaf: Leaf | None = None
+
+    @property
+    def proof(self) -> Literal["echild", "cgroup_empty", "pidns_gone"]:
+        """What it means here that the guardian has no child left and the cgroup, if there is one, is empty.
+
+        The kernel lets a namespace's init be reaped only after all else in it has been.
+        """
+        if self.level is Level.PIDNS:
+            return "pidns_gone"
+        return "echild" if self.leaf is None else "cgroup_empty"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from supervisor.posix.proc import read_stat
 PROBE_BOUND_S = 0.2
 """How long one level's probe may take."""
 MOUNTINFO = Path("/proc/self/mountinfo")
+PIDNS_BOUND_S = 2.0
+"""More, because it starts an interpreter first, on a machine that may be busy; it needs some 60 ms."""
+_PIDNS_PROBE = "from supervisor.containment import pidns; print(pidns.probe() or '')"
 _NOT_IN_THIS_VERSION = "it is not in this version"
 
 
@@ -39,7 +43,7 @@ def probe(state_dir: Path, *, mountinfo: Path = MOUNTINFO) -> Probed:
     """
     found = {
         Level.SUBREAPER: probe_subreaper(),
-        Level.PIDNS: _NOT_IN_THIS_VERSION,
+        Level.PIDNS: probe_pidns(),
         Level.PGROUP: _NOT_IN_THIS_VERSION,
     }
     cgroups: CgroupTree | None = None
@@ -104,6 +108,19 @@ def _kill_a_canary(leaf: Leaf) -> None:
 
 def _shell(script: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def probe_pidns() -> str | None:
+    """Make a namespace as a guardian does, in a process of its own. None: it works."""
+    command = [sys.executable, "-P", "-S", "-c", _PIDNS_PROBE]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PIDNS_BOUND_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no namespace was made within {PIDNS_BOUND_S} s"
+    return done.stdout.strip() or (done.stderr.strip().rpartition("\n")[2] if done.returncode != 0 else None)
 
 
 def _within_bound(condition: Callable[[], bool]) -> bool:

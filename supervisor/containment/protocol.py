@@ -1,7 +1,7 @@
 """The frames between supervisor and guardian, one JSON object a line as all others.
 
 supervisor → guardian   Limit, Stop
-guardian → supervisor   Hello, Acknowledged, Signalled, Ended
+guardian → supervisor   Hello or Refused, Acknowledged, Signalled, Ended
 """
 
 from __future__ import annotations
@@ -41,11 +41,20 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The guardian is a subreaper and its runner is forked."""
+    """The guardian is a subreaper and its runner is forked. `init_pid` is that of the job's pid namespace, if any."""
 
     guardian_pid: int
     runner_pid: int
+    init_pid: int | None = None
     type: Literal["hello"] = "hello"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The guardian cannot hold a job as planned, and ends. Nothing of a job was started."""
+
+    reason: str
+    type: Literal["refused"] = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class LimitReached:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Nothing of the job is left: waitpid(-1) said ECHILD and, with `cgroup_empty`, its cgroup holds nothing either.
+    """Nothing of the job is left: waitpid(-1) said ECHILD, and its cgroup, if it has one, holds nothing either.
 
     `runner_status` is the runner's wait status as waitpid(2) gives it. Milliseconds count from detection of the
     cause, and are None when no cause was asked or the step was not needed. `leftovers` counts the processes
@@ -97,7 +106,7 @@ class Ended:
 
 
 ToGuardian = Annotated[Limit | Stop, Field(discriminator="type")]
-FromGuardian = Annotated[Hello | Acknowledged | Signalled | Ended, Field(discriminator="type")]
+FromGuardian = Annotated[Hello | Refused | Acknowledged | Signalled | Ended, Field(discriminator="type")]
 
 TO_GUARDIAN: TypeAdapter[ToGuardian] = TypeAdapter(ToGuardian)
 FROM_GUARDIAN: TypeAdapter[FromGuardian] = TypeAdapter(FromGuardian)

@@ -38,19 +38,27 @@ _BY_CGROUP = (
     "processes of another user (sudo, setuid)",
 )
 _DOUBLE_KILL = "SIGKILL of the server and a guardian in the same moment"
+_OWN_NAMESPACE = ("jobs that signal their guardian, or everything that they may (kill -9 -1)",)
 
 
 def status_of(levels: Levels) -> ContainmentStatus:
     """The words for a server that has these levels."""
     inactive = [level for level in Level if level is not levels.default]
-    has_cgroup = levels.default.takes_cgroup and Level.CGROUP not in levels.why_not
-    not_covered = () if has_cgroup else _ONLY_SIGNALS
+    covers, not_covered = _words(levels.default, has_cgroup=Level.CGROUP not in levels.why_not)
     return ContainmentStatus(
         level=levels.default,
-        covers=(*_TREE, *(_BY_CGROUP if has_cgroup else ())),
-        not_covered=(*not_covered, _DOUBLE_KILL, *_NEVER),
+        covers=covers,
+        not_covered=(*not_covered, *_NEVER),
         why_not={level: levels.why_not.get(level) or _not_needed(level, levels.default) for level in inactive},
     )
+
+
+def _words(level: Level, *, has_cgroup: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if level is Level.PIDNS:
+        return (*_TREE, *_BY_CGROUP, *_OWN_NAMESPACE, _DOUBLE_KILL), ()
+    if level.takes_cgroup and has_cgroup:
+        return (*_TREE, *_BY_CGROUP), (_DOUBLE_KILL,)
+    return _TREE, (*_ONLY_SIGNALS, _DOUBLE_KILL)
 
 
 def _not_needed(level: Level, active: Level) -> str:

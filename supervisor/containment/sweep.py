@@ -21,20 +21,28 @@ class Sweep:
     """The tree below one process (`root`, never signalled itself), without `leave_out`.
 
     `leaf` is its cgroup, if it has one: then the kill goes there first.
+    `init_pid` is the init of a pid namespace in that tree. It is ours and not the job's, but killing it kills them all.
     """
 
     root: int
     leaf: Leaf | None = None
     leave_out: frozenset[int] = frozenset()
+    init_pid: int | None = None
     use_children_files: bool = HAS_CHILDREN_FILES
     seen: set[int] = field(default_factory=set)
     _terminated: set[int] = field(default_factory=set)
 
     def pids(self) -> list[int]:
-        """Everything that is there now, zombies included."""
-        found = descendants(self.root, leave_out=self.leave_out, use_children_files=self.use_children_files)
-        self.seen.update(found)
-        return found
+        """Everything of the job that is there now, zombies included."""
+        return self._job_pids(self._walk())
+
+    def _walk(self) -> list[int]:
+        return descendants(self.root, leave_out=self.leave_out, use_children_files=self.use_children_files)
+
+    def _job_pids(self, found: list[int]) -> list[int]:
+        pids = [pid for pid in found if pid != self.init_pid]
+        self.seen.update(pids)
+        return pids
 
     def terminate(self) -> list[int]:
         """SIGTERM, then SIGCONT so that stopped ones receive it, to all that have not had it yet. Who they were.
@@ -56,12 +64,13 @@ class Sweep:
 
         What has left the cgroup is still in the tree, and what is not ours to signal is in the cgroup.
         """
-        found = self.pids()
+        found = self._walk()
         if self.leaf is not None:
             self.leaf.kill()
-        for pid in found:
+        # With its init the kernel ends a whole namespace, also what is being forked right now.
+        for pid in [self.init_pid] if self.init_pid in found else found:
             ignore_missing(os.kill, pid, signal.SIGKILL)
-        return found
+        return self._job_pids(found)
 
     def proven_empty(self) -> bool:
         """The proof: there is no child, not even a zombie, and the cgroup holds nothing. Only inside `root` itself."""

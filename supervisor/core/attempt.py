@@ -71,6 +71,11 @@ class Attempt:
     def guardian_pid(self) -> int:
         return self._bound.guardian.pid
 
+    @property
+    def root_pid(self) -> int:
+        """All below it is the job's."""
+        return self._bound.root_pid
+
     def stop(self, cause: Cause, budget_s: float) -> None:
         """Start the ladder, or raise it. Never blocks."""
         before = self._ladder
@@ -195,7 +200,7 @@ class Attempt:
                     if not self._report.done():
                         self._report.set_result(frame)
                     return
-                case guardian_protocol.Hello():
+                case guardian_protocol.Hello() | guardian_protocol.Refused():
                     continue
         # EOF without a report: it was killed. Its exit is certain before the sweep begins.
         await self._guardian_gone.wait()

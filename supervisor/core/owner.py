@@ -168,12 +168,13 @@ class Owner:
             self.record.job.id, bound, self._services.backstop, on_fact=self.apply, on_frame=self._frame
         )
         self.record.guardian_pid = self._attempt.guardian_pid
+        self.record.root_pid = self._attempt.root_pid
         self.record.pulse.bound()
         self.apply(Bound())
         limits = request.limits
         limit = None if limits == NO_LIMITS else order_for(limits, self.record.job.controllers)
         gone = await self._attempt.run(work, limit)
-        self.record.guardian_pid = None
+        self.record.guardian_pid = self.record.root_pid = None
         self._services.pool.retire(bound)
         self.apply(replace(gone, workspace_removed=self._belongings.put_away()))
 
@@ -184,7 +185,7 @@ class Owner:
             self.apply(StartRefused(JobError("guardian", "the server could not start this job; its log says why")))
             return
         gone = await self._attempt.abandon()
-        self.record.guardian_pid = None
+        self.record.guardian_pid = self.record.root_pid = None
         self.apply(replace(gone, workspace_removed=self._belongings.put_away()))
 
     @property

@@ -44,13 +44,15 @@ class _Sample:
     io_bytes: tuple[int, int] | None
 
 
-def table(guardian_pid: int) -> list[ProcessRow]:
-    """The job's processes, parents first. The guardian and its resource tracker are ours and left out.
+def table(root_pid: int) -> list[ProcessRow]:
+    """The job's processes, parents first: all below the guardian, or below the init of the job's pid namespace.
+
+    These are ours and left out, and so is the guardian's resource tracker.
 
     Takes SAMPLE_S seconds: call it from a thread.
     """
     samples = []
-    for pid in descendants(guardian_pid):
+    for pid in descendants(root_pid):
         try:
             process = psutil.Process(pid)
             process.cpu_percent()
@@ -58,16 +60,16 @@ def table(guardian_pid: int) -> list[ProcessRow]:
             continue  # gone in between
         samples.append(_Sample(process, time.monotonic(), _io_bytes(process)))
     time.sleep(SAMPLE_S)
-    rows = [_row(sample, guardian_pid) for sample in samples]
+    rows = [_row(sample, root_pid) for sample in samples]
     return [row for row in rows if row is not None]
 
 
-def _row(sample: _Sample, guardian_pid: int) -> ProcessRow | None:
+def _row(sample: _Sample, root_pid: int) -> ProcessRow | None:
     process = sample.process
     try:
         with process.oneshot():
             cmdline = process.cmdline()
-            if process.ppid() == guardian_pid and any(TRACKER_MARK in word for word in cmdline):
+            if process.ppid() == root_pid and any(TRACKER_MARK in word for word in cmdline):
                 return None
             read_rate, write_rate = _rates(sample)
             return ProcessRow(

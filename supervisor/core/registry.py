@@ -41,7 +41,9 @@ class Record:
         self.streams = 0
         """How many streams hold the job's life."""
         self.guardian_pid: int | None = None
-        """The root of the job's process tree while it has one."""
+        self.root_pid: int | None = None
+        """While it has processes: its guardian, and the one that all of them are below, the guardian or a namespace's
+        init."""
         self.pulse = Pulse()
         self.stuck: Stuck | None = None
 

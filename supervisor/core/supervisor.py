@@ -203,8 +203,8 @@ class Supervisor:
 
     async def processes(self, job_id: str, caller: Caller) -> list[ProcessRow]:
         """The job's processes now; empty when it has none. Raises NotFound."""
-        guardian_pid = self._registry.get(job_id, caller).guardian_pid
-        return [] if guardian_pid is None else await asyncio.to_thread(processes.table, guardian_pid)
+        root_pid = self._registry.get(job_id, caller).root_pid
+        return [] if root_pid is None else await asyncio.to_thread(processes.table, root_pid)
 
     async def stack(self, job_id: str, caller: Caller) -> Stack:
         """The Python stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""

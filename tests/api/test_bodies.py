@@ -103,7 +103,7 @@ def test_whole_surrogate_pairs_are_text(server: RealServer) -> None:
         ({"limits": {"files": 1}}, "limits.files"),
         ({"lease_s": 3}, "lease_s"),
         ({"keep_files": 0}, "keep_files"),
-        ({"containment": "pidns"}, "containment"),
+        ({"containment": "pgroup"}, "containment"),
         ({"containment": "handcuffs"}, "containment"),
         ({"containment": 3}, "containment"),
         ({"reconnect_grace_s": -1}, "reconnect_grace_s"),

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.api.wire import RawStream, RealServer, send_without_end
-from tests.support.cgroups import DEFAULT_PROOF
+from tests.support.levels import DEFAULT_PROOF
 
 LONG = {"task": "shell", "input": {"command": "sleep 61 & echo up; sleep 62"}}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.wire import RealServer
-from tests.support.cgroups import DEFAULT_LEVEL, DEFAULT_PROOF
+from tests.support.levels import DEFAULT_LEVEL, DEFAULT_PROOF
 
 FIELDS = {
     "id", "task", "input", "state", "phase", "labels", "created_at", "started_at", "finished_at", "timeout_s",

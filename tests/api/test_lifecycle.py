@@ -18,7 +18,7 @@ from typing import IO, AnyStr
 import pytest
 
 from tests.api.wire import PATIENCE_S, RealServer, real_server
-from tests.support.cgroups import DEFAULT_PROOF
+from tests.support.levels import DEFAULT_PROOF
 from tests.support.observer import snapshot
 from tests.support.server import serve_command, server_environment
 

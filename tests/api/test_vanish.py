@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.wire import RealServer, real_server
-from tests.support.cgroups import DEFAULT_PROOF
+from tests.support.levels import DEFAULT_PROOF
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2 to make a network namespace"

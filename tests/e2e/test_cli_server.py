@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.cgroups import DEFAULT_PROOF
 from tests.support.cli import PATIENCE_S, environment, on_terminal, started, words
+from tests.support.levels import DEFAULT_PROOF
 from tests.support.server import RunningServer, running_server
 
 TREE = "sh -c 'sleep 1000 & exec sleep 1000' & setsid sleep 1000 & echo started; wait"

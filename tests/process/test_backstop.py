@@ -11,8 +11,8 @@ import pytest
 from supervisor.containment.level import Level
 from supervisor.containment.starter import forkserver_pid
 from supervisor.core.model import Method, Proof, State
-from tests.support.cgroups import LEVELS, PROOFS
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
+from tests.support.levels import LEVELS, PROOFS
 from tests.support.trees import TREE, a_tree, alive
 
 

@@ -18,8 +18,8 @@ from supervisor.containment.level import Level
 from supervisor.containment.probe import probe, probe_cgroup
 from supervisor.core.model import Proof, State
 from supervisor.posix.proc import descendants
-from tests.support.cgroups import LEVELS, a_tree, cgroup_of, leaves, needs_cgroup, remove_tree, tree_folder
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
+from tests.support.levels import OUTSIDE_NAMESPACES, a_tree, cgroup_of, leaves, needs_cgroup, remove_tree, tree_folder
 from tests.support.observer import Beacon, parent_of
 from tests.support.server import RunningServer
 
@@ -230,7 +230,7 @@ def test_a_job_may_ask_for_less_than_the_server_has(tmp_path: Path) -> None:
 # --- the server's own death
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", OUTSIDE_NAMESPACES)
 def test_what_a_double_kill_leaves_is_ended_by_the_next_server(level: Level, short_dir: Path, tmp_path: Path) -> None:
     """Server and guardian die in one moment: nobody is left to kill. Its control: at level subreaper it stays."""
     state_dir = short_dir / f"double-{level}"

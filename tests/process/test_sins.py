@@ -1,23 +1,55 @@
-"""Fifteen kinds of misbehaviour, each as a shell job and inside the runner: the client hangs up, and all is gone."""
+"""Fifteen kinds of misbehaviour, each as a shell job and inside the runner: the client hangs up, and all is gone.
+
+All of them at the level that this machine has by default, and those that tell the levels apart at the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.cgroups import LEVELS
+from supervisor.containment.level import Level
+from tests.support.levels import DEFAULT_LEVEL, LEVELS
 from tests.support.server import RunningServer, running_server
 from tests.support.sins import CASES, TASKS_ENV, Mode, hang_up_and_check
 
+TELLING = [
+    ("sigterm_ignored", "task"),
+    ("double_fork_daemon", "shell"),
+    ("stopped_child", "task"),
+    ("fork_storm", "shell"),
+    ("env_i_daemon", "task"),
+]
 
-@pytest.fixture(scope="module", params=LEVELS)
-def server(short_dir: Path, request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    with running_server(short_dir / f"sins-{request.param}", "--containment", request.param, env=TASKS_ENV) as running:
-        yield running
+
+def cases() -> Iterator[Any]:
+    for level in LEVELS:
+        for sin, mode in CASES if level.values[0] is DEFAULT_LEVEL else TELLING:
+            yield pytest.param(level.values[0], sin, mode, marks=level.marks)
 
 
-@pytest.mark.parametrize(("sin", "mode"), CASES)
-def test_nothing_is_left_after_the_hang_up(sin: str, mode: Mode, server: RunningServer) -> None:
-    print(hang_up_and_check(server, sin, mode, f"{sin}-{mode}"))
+Servers = Callable[[Level], RunningServer]
+
+
+@pytest.fixture(scope="module")
+def servers(short_dir: Path) -> Iterator[Servers]:
+    """One server for each level, started when it is first asked for."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def server_at(level: Level) -> RunningServer:
+            return stack.enter_context(
+                running_server(short_dir / f"sins-{level}", "--containment", level, env=TASKS_ENV)
+            )
+
+        yield server_at
+
+
+@pytest.mark.parametrize(("level", "sin", "mode"), list(cases()))
+def test_nothing_is_left_after_the_hang_up(level: Level, sin: str, mode: Mode, servers: Servers) -> None:
+    print(hang_up_and_check(servers(level), sin, mode, f"{sin}-{mode}"))

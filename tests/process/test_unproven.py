@@ -15,8 +15,8 @@ from supervisor.core.event_log import Event
 from supervisor.core.model import Proof, State
 from supervisor.core.registry import Record
 from supervisor.posix.proc import read_stat
-from tests.support.cgroups import DEFAULT_PROOF
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, types, until
+from tests.support.levels import DEFAULT_PROOF
 from tests.support.trees import DAEMONS, TREE, a_tree, alive, held, named, there
 
 BUDGET_S = 0.5

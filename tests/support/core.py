@@ -14,7 +14,7 @@ from supervisor.config import load_settings
 from supervisor.core.model import Caller, Cause, Job, JobRequest, Reason
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
-from tests.support.cgroups import leaves
+from tests.support.levels import leaves
 
 CALLER = Caller("t")
 READY_BOUND_S = 20.0

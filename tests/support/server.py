@@ -15,8 +15,8 @@ from typing import Any
 
 import httpx
 
-from tests.support.cgroups import leaves
 from tests.support.client import EventStream
+from tests.support.levels import leaves
 
 ROOT = Path(__file__).parents[2]
 START_BOUND_S = 15.0

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from tests.children import SINS
 from tests.children.stage import READY
-from tests.support.cgroups import PROOFS
 from tests.support.client import EventStream
+from tests.support.levels import PROOFS
 from tests.support.observer import Beacon, Watched, describe, parent_of, snapshot
 from tests.support.server import ROOT, RunningServer
 
@@ -25,6 +27,7 @@ TASKS_ENV = {"DEADSTOP_TASKS": "tests.children.tasks"}
 """For the server's environment: the sins as tasks."""
 BUDGET_S = 2.0
 IN_PLACE_BOUND_S = 15.0
+GUARDIAN = "deadstop-guard"
 SILENT = {"gil_holder"}
 """Cannot say READY: see there."""
 
@@ -34,6 +37,7 @@ class CommittedSin:
     """A sin that is in place, from outside: its stream, its beacon, and handles on its guardian and all below it."""
 
     job_id: str
+    runner_pid: int
     server: RunningServer
     stream: EventStream
     beacon: Beacon
@@ -52,6 +56,14 @@ def request(sin: str, mode: Mode, fifo: Path, job_id: str) -> dict[str, Any]:
     return {"id": job_id, "task": "shell", "input": {"command": command, "env": {"PYTHONPATH": str(ROOT)}}}
 
 
+def guardian_of(runner_pid: int) -> int:
+    """Its parent, or the parent of the init between them."""
+    pid = parent_of(runner_pid)
+    while psutil.Process(pid).name() != GUARDIAN:
+        pid = parent_of(pid)
+    return pid
+
+
 @contextmanager
 def committed(server: RunningServer, sin: str, mode: Mode, job_id: str) -> Iterator[CommittedSin]:
     """Start the job through POST /execute/stream and wait until the sin is being committed.
@@ -67,8 +79,8 @@ def committed(server: RunningServer, sin: str, mode: Mode, job_id: str) -> Itera
                 if sin not in SILENT:
                     stream.until_output(READY, IN_PLACE_BOUND_S)
                 assert beacon.wait_in_place(IN_PLACE_BOUND_S), f"{sin} is not in place"
-                with snapshot(parent_of(runner)) as tree:
-                    yield CommittedSin(job_id, server, stream, beacon, tree)
+                with snapshot(guardian_of(runner)) as tree:
+                    yield CommittedSin(job_id, runner, server, stream, beacon, tree)
         finally:
             beacon.kill_holders(time.monotonic() + 5)
 

@@ -1,4 +1,4 @@
-"""Cgroups as the kernel shows them, for tests: nothing here asks the product where its processes are."""
+"""The levels of containment that this machine has, and cgroups as the kernel shows them: nothing asks the product."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from supervisor.containment.cgroup import Leaf
 from supervisor.containment.cgroup_tree import CgroupTree, NoCgroup, own_cgroup, tree_name
 from supervisor.containment.level import Level
-from supervisor.containment.probe import MOUNTINFO, probe_cgroup
+from supervisor.containment.probe import MOUNTINFO, probe_cgroup, probe_pidns
 
 
 @functools.cache
@@ -26,12 +26,20 @@ def why_no_cgroup() -> str | None:
         return None
 
 
+@functools.cache
+def why_no_namespace() -> str | None:
+    """None when this machine lets us make a pid namespace. Tries it, as the server does."""
+    return probe_pidns()
+
+
+needs_pidns = pytest.mark.skipif(why_no_namespace() is not None, reason=f"no pid namespace here: {why_no_namespace()}")
 needs_cgroup = pytest.mark.skipif(why_no_cgroup() is not None, reason=f"no cgroup here: {why_no_cgroup()}")
-LEVELS = [pytest.param(Level.SUBREAPER), pytest.param(Level.CGROUP, marks=needs_cgroup)]
+OUTSIDE_NAMESPACES = [pytest.param(Level.SUBREAPER), pytest.param(Level.CGROUP, marks=needs_cgroup)]
+LEVELS = [*OUTSIDE_NAMESPACES, pytest.param(Level.PIDNS, marks=needs_pidns)]
 """The levels that a containment test runs at."""
 DEFAULT_LEVEL = Level.SUBREAPER if why_no_cgroup() is not None else Level.CGROUP
 """What `auto` is here."""
-PROOFS = {Level.SUBREAPER: "echild", Level.CGROUP: "cgroup_empty"}
+PROOFS = {Level.SUBREAPER: "echild", Level.CGROUP: "cgroup_empty", Level.PIDNS: "pidns_gone"}
 DEFAULT_PROOF = PROOFS[DEFAULT_LEVEL]
 
 

@@ -1,0 +1,253 @@
+"""Level pidns: what a job sees, whom it cannot signal, and what its end proves. Looked at from the host."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from supervisor.containment.level import Level
+from supervisor.core.model import Proof, State
+from supervisor.core.registry import Record
+from supervisor.core.supervisor import Supervisor
+from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit
+from tests.support.observer import Watched, snapshot
+
+OWN_NAMESPACE = str(Path("/proc/self/ns/pid").readlink())
+LOOK = """
+import json, os
+print(json.dumps({
+    "pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+    "pid": os.getpid(), "self": os.readlink("/proc/self"), "uid": os.getuid(), "gid": os.getgid(),
+    "net": os.readlink("/proc/self/ns/net"), "owner": os.stat("/etc/passwd").st_uid,
+    "capabilities": [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")],
+}))
+"""
+SIGNAL_INIT = """
+import os, signal, sys
+if os.readlink("/proc/self/ns/pid") == sys.argv[1]:
+    sys.exit("this is no namespace of its own")
+for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGSEGV):
+    os.kill(1, number)
+print("SENT", flush=True)
+signal.pause()
+"""
+DAEMONS = "setsid sleep 60 & (setsid sh -c 'trap \"\" TERM; sleep 60 & sleep 60' &) ; echo READY; "
+
+
+def python(script: str, *arguments: str) -> dict[str, Any]:
+    return {"argv": [sys.executable, "-I", "-S", "-c", script, *arguments], "terminal": False}
+
+
+def namespace_of(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/ns/pid").readlink())
+
+
+def watched(record: Record) -> Watched:
+    """Handles on the guardian and all below it."""
+    assert record.guardian_pid is not None
+    return snapshot(record.guardian_pid)
+
+
+@contextlib.contextmanager
+def told(fifo: Path, line: str) -> Iterator[None]:
+    """Who reads the FIFO during the block finds the line. Opening it this way waits for nobody."""
+    with fifo.open("r+b", buffering=0) as pipe:
+        pipe.write(f"{line}\n".encode())
+        yield
+
+
+async def check_cancelled(supervisor: Supervisor, record: Record) -> None:
+    cancel(supervisor, record)
+    await ended(record, 3)
+    assert record.job.cancellation is not None
+    assert record.job.cancellation.within_budget is True
+    assert record.job.cancellation.proof is Proof.PIDNS_GONE
+
+
+def test_a_job_sees_its_own_processes_and_everybodys_files_and_network(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, containment="pidns") as supervisor:
+            record = await ended(submit(supervisor, "shell", **python(LOOK)))
+            assert record.job.state is State.SUCCEEDED, record.job
+            seen = json.loads(output(record))
+            assert seen["pids"] == [1, 2, seen["pid"]]
+            assert seen["self"] == str(seen["pid"])
+            assert (seen["uid"], seen["gid"]) == (os.getuid(), os.getgid())
+            assert seen["net"] == str(Path("/proc/self/ns/net").readlink())
+            if os.getuid() == 0:
+                assert seen["owner"] == 0
+            else:
+                assert int(seen["capabilities"][0], 16) == 0
+
+    scenario(body)
+
+
+def test_pids_in_answers_are_the_hosts(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, containment="pidns") as supervisor:
+            record = submit(supervisor, "shell", command="echo READY; sleep 60", terminal=False)
+            await says(record, "READY")
+            events = [json.loads(item.data) for item in record.log.read(0, limit=100) if hasattr(item, "data")]
+            (runner,) = [event["pid"] for event in events if event["type"] == "job.running"]
+            status = Path(f"/proc/{runner}/status").read_text()
+            assert f"NSpid:\t{runner}\t2\n" in status
+            rows = await supervisor.processes(record.job.id, CALLER)
+            assert [row.pid for row in rows] == [runner, *(child.pid for child in psutil.Process(runner).children())]
+            assert (rows[0].name, rows[1].ppid) == ("deadstop-runner", runner)
+            await check_cancelled(supervisor, record)
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("level", [Level.PIDNS, Level.SUBREAPER])
+def test_only_without_a_namespace_a_job_can_kill_its_guardian(tmp_path: Path, level: Level) -> None:
+    fifo = tmp_path / "guardian"
+    os.mkfifo(fifo)
+
+    async def body() -> None:
+        async with running(tmp_path / "state", containment=level) as supervisor:
+            command = f'read pid <{fifo}; kill -9 "$pid"; echo "kill said $?"; sleep 60'
+            record = submit(supervisor, "shell", command=command)
+            await reaches(record, lambda job: job.state is State.RUNNING)
+            with told(fifo, str(record.guardian_pid)):
+                if level is Level.SUBREAPER:
+                    await ended(record, 3)
+                    assert record.job.error is not None
+                    assert record.job.error.kind == "guardian"
+                    return
+                await says(record, "kill said 1")
+            assert record.guardian_pid is not None
+            assert psutil.Process(record.guardian_pid).status() == psutil.STATUS_SLEEPING
+            await check_cancelled(supervisor, record)
+
+    scenario(body)
+
+
+def test_a_job_cannot_end_or_stop_its_init(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, containment="pidns") as supervisor:
+            record = submit(supervisor, "shell", **python(SIGNAL_INIT, OWN_NAMESPACE))
+            await says(record, "SENT")
+            assert record.root_pid is not None
+            assert namespace_of(record.root_pid) != OWN_NAMESPACE
+            assert psutil.Process(record.root_pid).status() == psutil.STATUS_SLEEPING
+            await check_cancelled(supervisor, record)
+
+    scenario(body)
+
+
+def test_the_hosts_mounts_stay_as_they_are(tmp_path: Path) -> None:
+    async def body() -> None:
+        before = Path("/proc/self/mountinfo").read_text()
+        async with running(tmp_path, containment="pidns") as supervisor:
+            target = tmp_path / "mounted"
+            target.mkdir()
+            # Only root may mount; for anybody else it is the namespace's /proc alone that could come through.
+            command = f"mount -t tmpfs inside {target} && touch {target}/inside; echo READY; sleep 60"
+            record = submit(supervisor, "shell", command=command)
+            await says(record, "READY")
+            assert Path("/proc/self/mountinfo").read_text() == before
+            assert list(target.iterdir()) == []
+            assert record.root_pid is not None
+            mounts = Path(f"/proc/{record.root_pid}/mountinfo").read_text()
+            assert mounts.count(" - proc ") > before.count(" - proc ")
+            await check_cancelled(supervisor, record)
+
+    scenario(body)
+
+
+def test_a_cancel_ends_everything_and_says_so(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, containment="pidns") as supervisor:
+            record = submit(supervisor, "shell", command=DAEMONS + "wait")
+            await says(record, "READY")
+            with watched(record) as tree:
+                assert len(tree.handles) >= 7
+                await check_cancelled(supervisor, record)
+                assert not [handle for handle in tree.left() if handle.name != "deadstop-guard"]
+
+    scenario(body)
+
+
+def test_what_a_finished_task_left_gets_a_sigterm_first_and_its_result_stands(tmp_path: Path) -> None:
+    polite = tmp_path / "polite"
+    command = f"(setsid sh -c 'trap \"echo bye >{polite}; exit\" TERM; echo READY; sleep 60 & wait' &) ; {DAEMONS}"
+
+    async def body() -> None:
+        async with running(tmp_path / "state", containment="pidns") as supervisor:
+            fifo = tmp_path / "go"
+            os.mkfifo(fifo)
+            record = submit(supervisor, "shell", command=f"{command} read line <{fifo}; exit 0")
+            await says(record, "READY\r\nREADY")
+            with watched(record) as tree, told(fifo, "go"):
+                await ended(record, 3)
+                assert (record.job.state, record.job.result) == (State.SUCCEEDED, {"exit_code": 0})
+                assert record.job.leftovers >= 4
+                assert polite.read_text() == "bye\n"
+                assert not [handle for handle in tree.left() if handle.name != "deadstop-guard"]
+
+    scenario(body)
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind", "detail"),
+    [("kill -9 $PPID; sleep 60", "signalled", "SIGKILL"), ("kill -SEGV $PPID; sleep 60", "signalled", "SIGSEGV")],
+)
+def test_how_the_runner_ended_is_told(tmp_path: Path, ending: str, kind: str, detail: str) -> None:
+    async def body() -> None:
+        async with running(tmp_path, containment="pidns") as supervisor:
+            record = await ended(submit(supervisor, "shell", command=ending, terminal=False))
+            assert record.job.error is not None
+            assert (record.job.error.kind, record.job.error.signal) == (kind, detail)
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("whom", ["init", "guardian"])
+def test_a_cancel_is_proven_whoever_is_missing(tmp_path: Path, whom: str, sent: signal.Signals) -> None:
+    """From the host, where they can be signalled. Whichever comes first, the fault or the cancel."""
+
+    async def body() -> None:
+        async with running(tmp_path, containment="pidns") as supervisor:
+            record = submit(supervisor, "shell", command=DAEMONS + "wait")
+            await says(record, "READY")
+            pid = record.root_pid if whom == "init" else record.guardian_pid
+            assert pid is not None
+            with watched(record) as tree, Watched([pid]) as target:
+                cancel(supervisor, record)
+                signal.pidfd_send_signal(target.handles[0].pidfd, sent)
+                await ended(record, 3)
+                assert record.job.state is State.CANCELLED
+                assert record.job.cancellation is not None
+                assert record.job.cancellation.within_budget is True
+                expected = Proof.PIDNS_GONE if whom == "init" else Proof.ADOPTED_REAPED
+                assert record.job.cancellation.proof is expected
+                assert not [handle for handle in tree.left() if handle.name != "deadstop-guard"]
+
+    scenario(body)
+
+
+def test_an_init_that_is_killed_from_outside_takes_all_along(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, containment="pidns") as supervisor:
+            record = submit(supervisor, "shell", command=DAEMONS + "wait")
+            await says(record, "READY")
+            assert record.root_pid is not None
+            with watched(record) as tree:
+                os.kill(record.root_pid, signal.SIGKILL)
+                await ended(record, 3)
+                assert not [handle for handle in tree.left() if handle.name != "deadstop-guard"]
+            assert record.job.error is not None
+            assert (record.job.error.kind, record.job.error.signal) == ("signalled", "SIGKILL")
+
+    scenario(body)
