@@ -146,7 +146,7 @@ def test_what_did_not_succeed_is_kept_only_if_asked(server: RealServer, keep: bo
     more = {} if keep is None else {"keep_files": keep}
     failed, cancelled = run(server, "exit 3", **more), run(server, "sleep 60", **more)
     with server.stream("GET", f"/jobs/{cancelled}/events") as stream:
-        stream.until("READY")
+        stream.until('"text": "READY')
     assert files_of(server, cancelled) == []  # not while it runs
     assert server.ask("GET", f"/jobs/{cancelled}/files/part.txt").problem == "not-found"
     assert server.ask("POST", f"/jobs/{cancelled}/cancel?wait=10").json["cancellation"]["workspace_removed"] is True
@@ -194,7 +194,7 @@ def test_the_ledger_tells_what_was_held_and_what_became_of_it(server: RealServer
 
     killed = server.run("echo READY; sleep 60")
     with server.stream("GET", f"/jobs/{killed}/events") as stream:
-        stream.until("READY")
+        stream.until('"text": "READY')
         held = server.job(killed)["resources"]
         assert [(entry["kind"], entry["action"]) for entry in held] == [
             ("directory", "acquired"),
