@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class TaskFailed(Exception):
-    """Ends the job as `failed` with exactly these fields and without a traceback.
+    """Ends the job as `failed` with exactly these fields, and without a traceback unless what failed is an import.
 
     `kind` is one of raised, exited, signalled, load, protocol.
     """

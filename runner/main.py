@@ -12,10 +12,8 @@ import inspect
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Iterable
 from multiprocessing.synchronize import Event as SharedEvent
 from pathlib import Path
@@ -23,15 +21,16 @@ from typing import Any, NoReturn
 
 from runner.cancellation import Cancellation, JobCancelled, Watch
 from runner.context import Context
+from runner.describing import describe
 from runner.errors import TaskFailed
 from runner.handover import close_inherited, enter, job_environment, reset_signals
 from runner.heartbeat import HeartbeatThread
 from runner.job_input import JobInput
 from runner.loading import Task, load
 from runner.protocol import (
+    MAX_MESSAGE,
     TO_RUNNER,
     Describe,
-    Described,
     ErrorKind,
     Failure,
     ProtocolError,
@@ -40,10 +39,8 @@ from runner.protocol import (
     decode,
 )
 from runner.reporting import Reporter, flush_standard_streams, open_standard_streams
+from runner.tracebacks import traceback_of
 
-_SLEEP = "import time; time.sleep(60)"
-_MAX_MESSAGE = 2000
-_MAX_TRACEBACK = 8000
 _PR_SET_DUMPABLE = 4
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -75,7 +72,7 @@ def run(
             if isinstance(order, Work):
                 _run_work(order, [watch, HeartbeatThread(reporter, stack_fd)], cancellation, reporter, typed)
             elif isinstance(order, Describe):
-                _describe(order, watch, reporter)
+                describe(order, watch, reporter)
         status = 0
     finally:
         # Not sys.exit: atexit handlers inherited from the forkserver are not this process's to run.
@@ -126,7 +123,7 @@ def _report(reporter: Reporter, value: object, outcome: Failure | None) -> None:
         try:
             reporter.result(value)
         except (ProtocolError, ValueError) as exc:
-            outcome = Failure("protocol", f"cannot use what the task returned: {exc}"[:_MAX_MESSAGE])
+            outcome = Failure("protocol", f"cannot use what the task returned: {exc}"[:MAX_MESSAGE])
     if outcome is not None:
         reporter.send(outcome)
 
@@ -164,35 +161,14 @@ def _explain(exc: BaseException, cancellation: Cancellation) -> Failure:
     """What a client should read. When the job was cancelled this is dropped: the cancel wins over its effects."""
     if isinstance(exc, TaskFailed):
         kind: ErrorKind = exc.kind  # type: ignore[assignment]
-        return Failure(kind, exc.message[:_MAX_MESSAGE], exc.exit_code, exc.signal)
+        cause = traceback_of(exc.__cause__) if kind == "load" and exc.__cause__ is not None else None
+        return Failure(kind, exc.message[:MAX_MESSAGE], exc.exit_code, exc.signal, cause)
     if isinstance(exc, JobCancelled) and not cancellation.requested:
         return Failure("signalled", "the task was ended by SIGTERM", signal="SIGTERM")
     if isinstance(exc, SystemExit):
         code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
-        return Failure("exited", f"the task called sys.exit({exc.code!r})"[:_MAX_MESSAGE], exit_code=code)
-    text = "".join(traceback.format_exception(exc))
-    return Failure(
-        "raised",
-        f"{type(exc).__name__}: {exc}"[:_MAX_MESSAGE],
-        traceback=text if len(text) <= _MAX_TRACEBACK else "…" + text[-_MAX_TRACEBACK:],
-    )
-
-
-def _describe(order: Describe, watch: Watch, reporter: Reporter) -> None:
-    os.environ.clear()
-    os.environ.update(order.environment)
-    watch.start()
-    try:
-        tasks = [task.describe() for task in load(order.module).values()]
-        described = Described(order.module, tasks)
-    except Exception as exc:
-        described = Described(order.module, [], f"{type(exc).__name__}: {exc}"[:_MAX_MESSAGE])
-    # The supervisor now stops this process by the same road as a job: that is its self-test. A child that has left the
-    # session is what a plain kill of the process group would miss.
-    escaped = subprocess.Popen([sys.executable, "-ISc", _SLEEP], stdin=subprocess.DEVNULL, start_new_session=True)
-    reporter.send(described)
-    escaped.wait()
-    threading.Event().wait()
+        return Failure("exited", f"the task called sys.exit({exc.code!r})"[:MAX_MESSAGE], exit_code=code)
+    return Failure("raised", f"{type(exc).__name__}: {exc}"[:MAX_MESSAGE], traceback=traceback_of(exc))
 
 
 def _acknowledge(fd: int) -> None:

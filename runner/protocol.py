@@ -24,6 +24,8 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_EVENT_BYTES = 32 * 1024
 """Longest event a client gets; longer output is split before it is sent."""
 MAX_RESULT_BYTES = 1024 * 1024
+MAX_MESSAGE = 2000
+"""Characters of an error's message."""
 INPUT_FRAME_COST = 64
 
 ErrorKind = Literal["raised", "exited", "signalled", "memory", "processes", "load", "protocol"]
@@ -176,11 +178,12 @@ class DescribedTask:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a module offers, or in `error` why it could not be imported."""
+    """What a module offers, or in `error` and `traceback` why it could not be imported."""
 
     module: str
     tasks: list[DescribedTask]
     error: str | None = None
+    traceback: str | None = None
     type: Literal["described"] = "described"
 
 

@@ -47,6 +47,8 @@ class Catalog:
         self._entries: dict[str, _Entry] = {}
         self.errors: dict[str, str] = {}
         """Module → why it offers less than it should."""
+        self.tracebacks: dict[str, str] = {}
+        """Module → where its import failed."""
 
     @property
     def pending(self) -> frozenset[str]:
@@ -57,6 +59,8 @@ class Catalog:
         self._pending.discard(described.module)
         if described.error is not None:
             self.errors[described.module] = described.error
+        if described.traceback is not None:
+            self.tracebacks[described.module] = described.traceback
         for task in described.tasks:
             if task.name in self._switched_off:
                 self._never_seen.discard(task.name)

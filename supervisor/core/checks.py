@@ -21,6 +21,8 @@ class Check:
     required: bool = True
     numbers: dict[str, float] = field(default_factory=dict)
     """What it measured, with units in the names."""
+    tracebacks: dict[str, str] = field(default_factory=dict)
+    """Module → where its import failed."""
 
 
 def checks_of(
@@ -43,7 +45,10 @@ def checks_of(
         "starts": Check(pool.last_error is None, pool.last_error or f"{pool.ready} sets ready"),
         "selftest": Check(selftest.ok, selftest.detail, numbers=selftest.numbers),
         "tasks": Check(
-            not broken and not pending, broken or (f"describing {pending}" if pending else "described"), False
+            not broken and not pending,
+            broken or (f"describing {pending}" if pending else "described"),
+            required=False,
+            tracebacks=catalog.tracebacks,
         ),
         "stuck": Check(not stuck, stuck_watch.detail, False, {"jobs": len(stuck)}),
     }

@@ -69,7 +69,7 @@ class SelfTest:
             for module in self._catalog.modules:
                 group.create_task(self._describe(module))
         for module, why in self._catalog.errors.items():
-            log.error("task_module_broken", module=module, error=why)
+            log.error("task_module_broken", module=module, error=why, traceback=self._catalog.tracebacks.get(module))
         while True:
             await asyncio.sleep(EVERY_S)
             await self._describe(self._catalog.modules[0])
@@ -91,11 +91,17 @@ class SelfTest:
                 self._catalog.give_up(module, why)
         finally:
             # A task of its own: the server may stop, and cancel this one, while the set is being killed.
-            await asyncio.shield(self._tasks.create_task(self._end(attempt, run, bound)))
+            await asyncio.shield(self._tasks.create_task(self._end(attempt, run, bound, described)))
         if described.done():
             self._catalog.add(described.result())
 
-    async def _end(self, attempt: Attempt, run: asyncio.Future[Gone], bound: AttemptSet) -> None:
+    async def _end(
+        self,
+        attempt: Attempt,
+        run: asyncio.Future[Gone],
+        bound: AttemptSet,
+        described: asyncio.Future[protocol.Described],
+    ) -> None:
         runner = read_stat(attempt.runner_pid)
         pids = [] if runner is None else [runner.pid, *descendants(runner.pid)]
         escaped = [pid for pid in pids if (stat := read_stat(pid)) and runner and stat.sid != runner.sid]
@@ -109,7 +115,9 @@ class SelfTest:
             gone_ms = (time.monotonic() - asked) * 1000
             alive = [handle.pid for handle in handles if not handle.ended]
         self._services.pool.retire(bound)
-        self._judge(escaped, alive, gone_ms)
+        # A module that ended its process, or hangs, never came to start the child: that says nothing about the server.
+        if described.done() or alive:
+            self._judge(escaped, alive, gone_ms)
 
     def _judge(self, escaped: list[int], alive: list[int], gone_ms: float) -> None:
         if alive:

@@ -42,7 +42,9 @@ def serve_command(state_dir: Path, *flags: str) -> list[str]:
 class RunningServer:
     """One server that is ready. `process` is its Popen; `stderr` grows while it runs."""
 
-    def __init__(self, state_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, state_dir: Path, *flags: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self.state_dir = state_dir
         used.add(state_dir)
         self.stderr_path = state_dir.with_name(state_dir.name + ".stderr")
@@ -52,6 +54,7 @@ class RunningServer:
             self.process = subprocess.Popen(
                 serve_command(state_dir, *flags),
                 env=server_environment(home, **(env or {})),
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
@@ -146,12 +149,14 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(state_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[RunningServer]:
+def running_server(
+    state_dir: Path, *flags: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[RunningServer]:
     """A server for the length of a block, stopped at its end unless the test did that itself.
 
     Raises AssertionError when a server that ended in order left a workspace in its place or a cgroup.
     """
-    server = RunningServer(state_dir, *flags, env=env)
+    server = RunningServer(state_dir, *flags, env=env, cwd=cwd)
     try:
         yield server
     finally:

@@ -137,6 +137,12 @@ class CheckJson(TypedDict):
     numbers: dict[str, float]
 
 
+class HealthCheckJson(CheckJson):
+    """`tracebacks`: by task module, where its import failed. Not in /readyz, which needs no token."""
+
+    tracebacks: dict[str, str]
+
+
 class ReadinessJson(TypedDict, total=False):
     """`checks` is there with `?verbose`."""
 
@@ -157,7 +163,7 @@ class HealthJson(TypedDict):
     status: Literal["ok", "degraded", "down"]
     version: str
     containment: ContainmentJson
-    checks: dict[str, CheckJson]
+    checks: dict[str, HealthCheckJson]
     counts: dict[str, int]
 
 
@@ -285,6 +291,6 @@ def health_json(
             "not_covered": list(containment.not_covered),
             "why_not": {str(level): reason for level, reason in containment.why_not.items()},
         },
-        "checks": checks_json(checks),
+        "checks": {name: {**said, "tracebacks": checks[name].tracebacks} for name, said in checks_json(checks).items()},
         "counts": {state.value: count for state, count in counts.items()},
     }

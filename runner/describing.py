@@ -1,0 +1,40 @@
+"""Importing a module of tasks to say what it offers, or why it offers nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import NoReturn
+
+from runner.cancellation import JobCancelled, Watch
+from runner.loading import load
+from runner.protocol import MAX_MESSAGE, Describe, Described
+from runner.reporting import Reporter
+from runner.tracebacks import traceback_of
+
+_SLEEP = "import time; time.sleep(60)"
+
+
+def describe(order: Describe, watch: Watch, reporter: Reporter) -> NoReturn:
+    """Report it, then wait: the supervisor stops this process by the same road as a job, which is its self-test."""
+    os.environ.clear()
+    os.environ.update(order.environment)
+    watch.start()
+    described = _imported(order.module)
+    # A child that has left the session is what a plain kill of the process group would miss.
+    escaped = subprocess.Popen([sys.executable, "-ISc", _SLEEP], stdin=subprocess.DEVNULL, start_new_session=True)
+    reporter.send(described)
+    escaped.wait()
+    while True:
+        threading.Event().wait()
+
+
+def _imported(module: str) -> Described:
+    try:
+        return Described(module, [task.describe() for task in load(module).values()])
+    except JobCancelled:
+        raise
+    except BaseException as exc:  # sys.exit() in a module is a mistake in it like any other
+        return Described(module, [], f"{type(exc).__name__}: {exc}"[:MAX_MESSAGE], traceback_of(exc))
