@@ -179,6 +179,14 @@ def health(context: typer.Context, url: Url = None) -> None:
         raise typer.Exit(3) from None
 
 
+@app.command()
+def top(context: typer.Context, url: Url = None) -> None:
+    """Watch the server's jobs: stuck ones first, with keys to cancel and to see stack and tree."""
+    from supervisor.cli.top import top as watch  # noqa: PLC0415
+
+    _talk(url or context.obj, watch)
+
+
 app.command()(serve)
 
 

@@ -315,7 +315,7 @@ function drawPlot(ends) {
   plot = new uPlot({
     width: Math.max(200, $("chart").clientWidth), height: 112, legend: { show: false }, cursor: { show: false },
     scales: { x: { time: true, range: () => [now - 3600, now + 30] }, y: { range: (_, __, top) => [0, Math.max(2.4, (top ?? 0) * 1.1)] } },
-    axes: [{ ...axis, size: 22 }, { ...axis, size: 36, splits: (u) => (u.scales.y.max > 6 ? [0, 2, u.scales.y.max] : [0, 1, 2]), values: (_, values) => values.map((v) => `${Math.round(v * 10) / 10} s`) }],
+    axes: [{ ...axis, size: 22, values: (_, splits) => splits.map((at) => clock(at * 1000).slice(0, 5)) }, { ...axis, size: 36, splits: (u) => (u.scales.y.max > 6 ? [0, 2, u.scales.y.max] : [0, 1, 2]), values: (_, values) => values.map((v) => `${Math.round(v * 10) / 10} s`) }],
     series: [{}, { paths: () => null, points: { show: true, size: 6, width: 0, fill: colour("--good"), stroke: colour("--good") } }],
     hooks: { draw: [(u) => {
       const y = u.valToPos(2, "y", true);
@@ -641,10 +641,11 @@ class Detail {
     const depth = new Map();
     for (const row of list) depth.set(row.pid, (depth.get(row.ppid) ?? -1) + 1);
     const home = list[0].session;
-    $("tree-sum").textContent = `${list.length}, ${bytes(list.reduce((sum, row) => sum + row.rss_bytes, 0))}`;
+    const left = list.filter((row) => row.session !== home).length;
+    $("tree-sum").textContent = [`${list.length}, ${bytes(list.reduce((sum, row) => sum + row.rss_bytes, 0))}`, left ? `⇱ ${left} in a session of their own` : null].filter(Boolean).join(" · ");
     $("processes").replaceChildren(...list.map((row) => h("tr", {},
-      h("td", { className: "cmd", title: row.cmdline.join(" ") }, `${"  ".repeat(depth.get(row.pid))}${row.pid} ${depth.get(row.pid) === 0 && row.session === home ? "the job's Python" : row.cmdline.join(" ") || row.name}`, row.session === home ? null : h("span", { className: "left", textContent: " ⇱ own session", title: "It has left the job's session: a kill of the process group would miss it" })),
-      h("td", { className: /stopped|zombie|disk/.test(row.status) ? "stopped" : "", textContent: row.wait_channel && row.status !== "running" ? `${row.status}: ${row.wait_channel}` : row.status }),
+      h("td", { className: "cmd", title: row.cmdline.join(" ") }, row.session === home ? null : h("span", { className: "left", textContent: "⇱ ", title: "In a session of its own: a kill of the job's process group would miss it" }), `${"  ".repeat(depth.get(row.pid))}${row.pid} ${depth.get(row.pid) === 0 && row.session === home ? "the job's Python" : row.cmdline.join(" ") || row.name}`),
+      h("td", { className: /stopped|zombie|disk/.test(row.status) ? "doing stopped" : "doing", textContent: row.wait_channel && row.status !== "running" ? `${row.status}: ${row.wait_channel}` : row.status }),
       h("td", { className: "number", textContent: `${Math.round(row.cpu_percent)} %` }), h("td", { className: "number", textContent: bytes(row.rss_bytes) }))));
   }
 
