@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +202,8 @@ def test_the_ledger_tells_what_was_held_and_what_became_of_it(server: RealServer
             ("directory", "acquired"),
             ("terminal", "acquired"),
         ]
+        # Stopped, so that it cannot let anything go by itself before it is killed.
+        os.kill(next(e["pid"] for e in stream.events() if e["type"] == "job.running"), signal.SIGSTOP)
         server.ask("POST", f"/jobs/{killed}/cancel?wait=10", {"force": True})
         stream.read_to_end()
         told = [(e["action"], e["kind"]) for e in stream.events() if e["type"] == "job.resource"]

@@ -32,7 +32,7 @@ CONTRACT = {
 def test_each_asks_for_its_format_and_gets_every_name(server: RealServer) -> None:
     job = server.run("echo up; sleep 60", id="not-in-a-label")
     with server.stream("GET", f"/jobs/{job}/events") as stream:
-        stream.until("up")
+        stream.until('"text": "up')
     server.ask("POST", f"/jobs/{job}/cancel?wait=10")
     plain = server.ask("GET", "/metrics")
     assert plain.headers["content-type"].startswith("text/plain; version=")
