@@ -62,9 +62,10 @@ class Cancellation:
 
     def notice(self) -> bool:
         """Whether to stop. A caller who hears yes is unwinding from now on and is not interrupted any more."""
-        if self.requested:
+        # A thread that an async task has started speaks for itself alone: the task has yet to be cancelled.
+        if self.requested and (self._task is None or threading.current_thread() is threading.main_thread()):
             self._unwinding = True
-        return self._unwinding
+        return self.requested or self._unwinding
 
     def raise_if_requested(self) -> None:
         if self.notice():

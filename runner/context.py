@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from runner.cancellation import Cancellation
 from runner.job_input import JobInput
-from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, ResourceKind
+from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, ResourceKind, Work
 from runner.reporting import Reporter
 from runner.resources.browser import Browser, launched
 from runner.resources.files import open_atomic
@@ -27,15 +27,16 @@ class Context:
     """One attempt, as its task sees it. All methods may be called from any thread.
 
     `workspace` is the current directory of the job and goes away with it; `out` inside it is for results. `typed` is
-    what clients write into a job whose input says `"stdin": "open"`: give it to `Terminal.run`.
+    what clients write into a job whose input says `"stdin": "open"`: give it to `Terminal.run`. `options` and `secrets`
+    are what the server's settings hand to this task, and empty for most.
     """
 
-    def __init__(
-        self, job_id: str, workspace: Path, cancellation: Cancellation, reporter: Reporter, typed: JobInput
-    ) -> None:
-        self.job_id = job_id
-        self.workspace = workspace
-        self.out = workspace / "out"
+    def __init__(self, work: Work, cancellation: Cancellation, reporter: Reporter, typed: JobInput) -> None:
+        self.job_id = work.job_id
+        self.workspace = Path(work.workspace)
+        self.out = self.workspace / "out"
+        self.options = work.options
+        self.secrets = work.secrets
         self.typed = typed
         self._cancellation = cancellation
         self._reporter = reporter
@@ -59,6 +60,10 @@ class Context:
         if not math.isfinite(done) or (total is not None and not math.isfinite(total)):
             raise ValueError(f"cannot report progress {done} of {total}: not finite")
         self._reporter.send(Progress(done, total, None if message is None else message[:_MAX_MESSAGE]))
+
+    def say(self, text: str) -> None:
+        """Write text into the job's output as it comes; `print` waits for the end of a line."""
+        self._reporter.output("stdout", text)
 
     def log(self, message: str, level: str = "info", **fields: Any) -> None:
         """Write a structured log line into the job's events. Values that are no JSON become text.

@@ -66,7 +66,8 @@ def run(
         order, rest = _next_order(channel)
         if order is not None:
             cancellation = Cancellation(lambda: _acknowledge(acknowledge_fd))
-            reporter = Reporter(channel, cancellation)
+            secrets = order.secrets if isinstance(order, Work) else {}
+            reporter = Reporter(channel, cancellation, secrets.values())
             typed = JobInput(reporter.send)
             watch = Watch(event, channel, cancellation, rest=rest, on_input=typed.put)
             if isinstance(order, Work):
@@ -96,7 +97,8 @@ def _run_work(
 ) -> None:
     workspace = Path(work.workspace)
     enter(workspace, job_environment(work.environment, workspace, work.job_id))
-    _become_ordinary()
+    if not work.secrets:  # else no process that the job starts may look into this one's memory
+        _become_ordinary()
     open_standard_streams()
     cancellation.install()
     for thread in threads:
@@ -108,7 +110,7 @@ def _run_work(
         arguments = task.bind(work.input)
         cancellation.raise_if_requested()
         reporter.send(Running())
-        context = Context(work.job_id, workspace, cancellation, reporter, typed)
+        context = Context(work, cancellation, reporter, typed)
         value = _call(task, context, arguments, cancellation)
     except BaseException as exc:
         outcome = _explain(exc, cancellation)

@@ -42,7 +42,11 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One job: which function, with what, where. `environment` is what the job gets of the server's own."""
+    """One job: which function, with what, where. `environment` is what the job gets of the server's own.
+
+    `options` are the server's settings for this task. `secrets` are for the task alone: this is the only way they go,
+    and nothing that the job starts, says or reports has them.
+    """
 
     job_id: str
     module: str
@@ -50,6 +54,8 @@ class Work:
     input: dict[str, Json]
     workspace: str
     environment: dict[str, str]
+    options: dict[str, Json] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
     type: Literal["work"] = "work"
 
 

@@ -6,6 +6,7 @@ import codecs
 import socket
 import sys
 import threading
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic_core import to_json
@@ -17,6 +18,10 @@ READ_BYTES = 64 * 1024
 MAX_TEXT_BYTES = MAX_EVENT_BYTES - 2 * 1024
 """Room for text in an event; the rest is for its other fields."""
 
+MIN_SECRET = 8
+HIDDEN = b"[secret]"
+"""What stands in a frame where a secret of the job would have been, as when a provider's answer repeats the key."""
+
 Stream = Literal["stdout", "stderr", "terminal"]
 
 
@@ -24,13 +29,17 @@ class Reporter:
     """Writes frames, one at a time from any thread. A full socket blocks the writer: that is the only brake on
     a job that prints faster than the supervisor reads, and it keeps memory bounded on both sides."""
 
-    def __init__(self, channel: socket.socket, cancellation: Cancellation) -> None:
+    def __init__(self, channel: socket.socket, cancellation: Cancellation, secrets: Iterable[str] = ()) -> None:
         self._channel = channel
         self._cancellation = cancellation
+        # As they look inside a JSON text. Short ones are placeholders such as "none", and would spoil the frames.
+        self._secrets = [to_json(secret)[1:-1] for secret in secrets if len(secret) >= MIN_SECRET]
         self._lock = threading.Lock()
 
     def send(self, frame: object) -> None:
         line = encode(frame)
+        for secret in self._secrets:
+            line = line.replace(secret, HIDDEN)
         # Shielded, because a frame cut in two by JobCancelled would spoil the next one as well.
         with self._cancellation.shielded(), self._lock:
             try:

@@ -56,6 +56,16 @@ class Settings(BaseSettings):
     tasks_off: Annotated[tuple[str, ...], NoDecode] = ()
     """Names of tasks that nobody may run, built-in ones too."""
     engine: str = "local"
+    agent_model: Annotated[str, Field(pattern=r"^(demo|[a-z0-9/-]+:\S+)$")] = "demo"
+    """provider:name, such as `openai:gpt-5`, or `demo`, which needs no provider."""
+    agent_base_url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    agent_key_env: str | None = None
+    """Name of the server's variable that holds the provider's key."""
+    agent_max_steps: Annotated[int, Field(ge=1, le=10_000)] = 100
+    agent_max_tokens: Annotated[int, Field(ge=1)] = 2_000_000
+    agent_time_s: Annotated[float, Field(gt=0, le=86_400)] = 1800.0
+    agent_silence_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    """How long a provider may say nothing, before its first word or between two."""
     pass_env: Annotated[tuple[str, ...], NoDecode] = ()
     """Names of variables that jobs get besides the allow-list."""
     vanished_after_s: Annotated[float, Field(ge=0.2, le=600)] = 1.0
@@ -121,6 +131,21 @@ class Settings(BaseSettings):
         if not is_loopback(self.host) and self.token is None and not self.tokens:
             raise ValueError(f"host {self.host} is reachable from outside: set DEADSTOP_TOKEN as well")
         return self
+
+    @model_validator(mode="after")
+    def _agent_key_is_there_and_stays_here(self) -> Settings:
+        name = self.agent_key_env
+        if name is not None and not os.environ.get(name):
+            raise ValueError(f"DEADSTOP_AGENT_KEY_ENV names {name}, which is not in the server's environment")
+        if name in self.pass_env:
+            raise ValueError(
+                f"{name} holds the agent's key (DEADSTOP_AGENT_KEY_ENV): it cannot be in DEADSTOP_PASS_ENV"
+            )
+        return self
+
+    def agent_key(self) -> SecretStr | None:
+        """The provider's key, from the server's environment."""
+        return None if self.agent_key_env is None else SecretStr(os.environ[self.agent_key_env])
 
     @classmethod
     def settings_customise_sources(

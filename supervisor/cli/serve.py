@@ -41,6 +41,17 @@ def serve(
     stuck_after_s: Annotated[
         str | None, typer.Option(metavar="S", help="When a silent runner counts as stuck, or off. [30]")
     ] = None,
+    agent_model: Annotated[str | None, typer.Option(metavar="PROVIDER:NAME", help="Model of agents. [demo]")] = None,
+    agent_base_url: Annotated[str | None, typer.Option(metavar="URL", help="Where its provider is.")] = None,
+    agent_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The server's variable that holds the provider's key.")
+    ] = None,
+    agent_max_steps: Annotated[int | None, typer.Option(metavar="N", help="Steps of one agent. [100]")] = None,
+    agent_max_tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens of one agent. [2000000]")] = None,
+    agent_time_s: Annotated[float | None, typer.Option(metavar="S", help="Time of one agent. [1800]")] = None,
+    agent_silence_s: Annotated[
+        float | None, typer.Option(metavar="S", help="Longest silence of a provider. [120]")
+    ] = None,
     stuck_no_event_s: Annotated[
         str | None, typer.Option(metavar="S", help="When a silent task does, or off. [off]")
     ] = None,
@@ -70,6 +81,13 @@ def serve(
         vanished_after_s=vanished_after_s,
         frozen_after_s=frozen_after_s,
         stuck_after_s=stuck_after_s,
+        agent_model=agent_model,
+        agent_base_url=agent_base_url,
+        agent_key_env=agent_key_env,
+        agent_max_steps=agent_max_steps,
+        agent_max_tokens=agent_max_tokens,
+        agent_time_s=agent_time_s,
+        agent_silence_s=agent_silence_s,
         stuck_no_event_s=stuck_no_event_s,
         stuck_action=stuck_action,
     )

@@ -38,7 +38,13 @@ log = structlog.get_logger()
 START_BOUND_S = 2.0
 RETIRE_BOUND_S = 0.1
 CLOSE_BOUND_S = 0.5
-PRELOAD = ["supervisor.containment.guardian", "runner.tasks.shell", "runner.tasks.browse", "runner.tasks.demo"]
+PRELOAD = [
+    "supervisor.containment.guardian",
+    "runner.tasks.shell",
+    "runner.tasks.agent",
+    "runner.tasks.browse",
+    "runner.tasks.demo",
+]
 
 
 class StartFailed(Exception):

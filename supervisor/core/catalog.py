@@ -17,7 +17,7 @@ from runner.protocol import Described
 from supervisor.core.model import Json
 from supervisor.errors import FieldError, InvalidRequest, NotReady
 
-BUILT_IN = ("runner.tasks.shell", "runner.tasks.browse", "runner.tasks.demo")
+BUILT_IN = ("runner.tasks.shell", "runner.tasks.agent", "runner.tasks.browse", "runner.tasks.demo")
 RETRY_AFTER_S = 1
 MAX_ERRORS = 20
 

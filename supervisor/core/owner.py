@@ -38,6 +38,7 @@ from supervisor.core.facts import (
 )
 from supervisor.core.files import Files
 from supervisor.core.model import Cause, Job, JobError, Reason, State
+from supervisor.core.orders import Orders
 from supervisor.core.registry import Record
 from supervisor.core.workspaces import Workspaces
 
@@ -52,7 +53,7 @@ class Services:
     workspaces: Workspaces
     files: Files
     backstop: Backstop
-    environment: dict[str, str]
+    orders: Orders
     cancel_budget_s: float
     on_end: Callable[[Record], None]
     observers: tuple[Callable[[Record, Job, Fact], None], ...] = ()
@@ -154,15 +155,7 @@ class Owner:
         return bound
 
     async def _execute(self, bound: AttemptSet) -> None:
-        request = self.record.job.request
-        work = protocol.Work(
-            job_id=self.record.job.id,
-            module=self._module,
-            task=request.task,
-            input=request.input,
-            workspace=str(self._belongings.workspace),
-            environment=self._services.environment | ({} if request.trace is None else request.trace.environment()),
-        )
+        work = self._services.orders.work(self.record.job, self._module, self._belongings.workspace)
         # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
         self._attempt = Attempt(
             self.record.job.id, bound, self._services.backstop, on_fact=self.apply, on_frame=self._frame
@@ -171,7 +164,7 @@ class Owner:
         self.record.root_pid = self._attempt.root_pid
         self.record.pulse.bound()
         self.apply(Bound())
-        limits = request.limits
+        limits = self.record.job.request.limits
         limit = None if limits == NO_LIMITS else order_for(limits, self.record.job.controllers)
         gone = await self._attempt.run(work, limit)
         self.record.guardian_pid = self.record.root_pid = None

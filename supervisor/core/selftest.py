@@ -83,7 +83,7 @@ class SelfTest:
 
         bound = await self._services.pool.take()
         attempt = Attempt(f"describe {module}", bound, self._services.backstop, on_fact=_ignore, on_frame=on_frame)
-        run = asyncio.ensure_future(attempt.run(protocol.Describe(module, self._services.environment)))
+        run = asyncio.ensure_future(attempt.run(self._services.orders.describe(module)))
         try:
             await asyncio.wait((described, run), timeout=DESCRIBE_BOUND_S, return_when=asyncio.FIRST_COMPLETED)
             if not described.done():

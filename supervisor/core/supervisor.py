@@ -17,7 +17,6 @@ import structlog
 
 from supervisor.config import Settings
 from supervisor.containment.backstop import Backstop
-from supervisor.containment.environment import passed_environment
 from supervisor.containment.level import Level
 from supervisor.containment.levels import Levels, LevelUnavailable
 from supervisor.containment.probe import probe
@@ -33,6 +32,7 @@ from supervisor.core.files import Files
 from supervisor.core.loop_lag import LoopLag
 from supervisor.core.metrics import Metrics, gauges_of
 from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest, Reason, State
+from supervisor.core.orders import Orders
 from supervisor.core.owner import Owner, Services
 from supervisor.core.processes import ProcessRow
 from supervisor.core.registry import Record, Registry
@@ -70,7 +70,7 @@ class Supervisor:
         self.stuck_watch = StuckWatch(self._owners.values, limits_of(settings))
         self.metrics.watch(lambda: gauges_of(self._registry, self._pool))
         self._graces: dict[str, asyncio.TimerHandle] = {}
-        self._environment = passed_environment(settings.pass_env)
+        self._orders = Orders.from_settings(settings)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -94,7 +94,7 @@ class Supervisor:
         if self.settings.tasks and os.getcwd() not in sys.path:  # noqa: PTH109
             # Task modules live where the server was started; last, so that they shadow nothing of ours.
             sys.path.append(os.getcwd())  # noqa: PTH109
-        starter = Starter(self._environment, cgroups=self._cgroups)
+        starter = Starter(self._orders.environment, cgroups=self._cgroups)
         self._stack.callback(starter.close)
         self._pool = WarmPool(starter, self.settings.warm, self._levels.default)
         self._stack.push_async_callback(self._pool.close)
@@ -105,7 +105,7 @@ class Supervisor:
             workspaces=self._workspaces,
             files=self.files,
             backstop=backstop,
-            environment=self._environment,
+            orders=self._orders,
             cancel_budget_s=self.settings.cancel_budget_s,
             on_end=self._ended,
             observers=(self.metrics.fact, logbook.tell),

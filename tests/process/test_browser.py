@@ -98,7 +98,7 @@ async def computing_without_end(_record: Record, web: Pages) -> None:
         ("/hello", launching, False),
         ("/never", waiting_for_an_answer, False),
         ("/busy", computing_without_end, False),
-        ("/busy", computing_without_end, True),
+        pytest.param("/busy", computing_without_end, True, marks=pytest.mark.suite),
     ],
 )
 def test_cancel_leaves_nothing(

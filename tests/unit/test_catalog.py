@@ -9,7 +9,7 @@ import pytest
 from runner import Context, task
 from runner.loading import find_tasks
 from runner.protocol import Described
-from runner.tasks import browse, demo, shell
+from runner.tasks import agent, browse, demo, shell
 from supervisor.core.catalog import Catalog
 from supervisor.errors import InvalidRequest, NotReady
 
@@ -31,6 +31,7 @@ def described(module: Any) -> Described:
 def catalog() -> Catalog:
     made = Catalog((__name__,))
     made.add(described(shell))
+    made.add(described(agent))
     made.add(described(browse))
     made.add(described(demo))
     made.add(Described(__name__, [thumbnails.__deadstop_task__.describe()]))  # type: ignore[attr-defined]
@@ -45,7 +46,7 @@ def refused(catalog: Catalog, name: str, values: dict[str, Any]) -> dict[str, st
 
 def test_the_signature_is_the_schema(catalog: Catalog) -> None:
     described = {found.name: found for found in catalog.tasks()}
-    assert list(described) == ["browse", "demo", "shell", "thumbnails"]
+    assert list(described) == ["agent", "browse", "demo", "shell", "thumbnails"]
     assert described["thumbnails"].description == "Make thumbnails."
     assert described["thumbnails"].input_schema["required"] == ["folder"]
     assert described["thumbnails"].input_schema["additionalProperties"] is False
@@ -97,6 +98,7 @@ def test_an_unknown_task_is_named_with_those_there_are(catalog: Catalog) -> None
 def test_a_task_that_may_still_come_is_not_unknown() -> None:
     catalog = Catalog(("mine",))
     catalog.add(described(shell))
+    catalog.add(described(agent))
     catalog.add(described(browse))
     assert catalog.check("shell", {"command": "true"}) == "runner.tasks.shell"
     with pytest.raises(NotReady):

@@ -90,6 +90,13 @@ def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.Monk
         "stuck_after_s": 20.0,
         "stuck_no_event_s": 60.0,
         "stuck_action": "cancel",
+        "agent_model": "openai:m",
+        "agent_base_url": "http://127.0.0.1:1/v1",
+        "agent_key_env": "PATH",
+        "agent_max_steps": 5,
+        "agent_max_tokens": 6,
+        "agent_time_s": 7.0,
+        "agent_silence_s": 8.0,
     }
     # A token on a command line could be read by every user of the machine.
     assert set(flags) == set(Settings.model_fields) - {"token", "tokens"}

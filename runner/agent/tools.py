@@ -1,0 +1,155 @@
+"""What an agent can do: commands in a terminal, files of its folder, pages in a browser.
+
+A tool never raises for what the model got wrong: it answers with the reason, so that the model can do better.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from runner.cancellation import JobCancelled
+from runner.context import Context
+from runner.errors import TaskFailed
+from runner.resources.browser import Browser
+from runner.tasks.browse import WEB_ADDRESS
+
+COMMAND_S = 120.0
+MAX_ANSWER = 16_000
+"""Characters of a command's output, a file or a page that the model is shown."""
+MAX_LISTED = 500
+
+Answer = TypeVar("Answer")
+
+
+class Tools:
+    """Of one job. `root` is the folder that its files are in. An async context manager: a browser may be open."""
+
+    def __init__(self, ctx: Context, root: Path) -> None:
+        self._ctx = ctx
+        self._root = Path(root).resolve()
+        self._open = contextlib.AsyncExitStack()
+        self._browser: Browser | None = None
+        self.written: set[str] = set()
+        """Paths of files that were written."""
+
+    async def __aenter__(self) -> Tools:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    @property
+    def functions(self) -> list[Callable[..., object]]:
+        return [self.run_command, self.read_file, self.write_file, self.list_files, self.open_page]
+
+    async def run_command(self, command: str, timeout_s: float = COMMAND_S) -> str:
+        """Run a shell command in a terminal, in the working folder, and answer with what it wrote and how it ended."""
+        return await _in_thread(lambda: self._run(command, timeout_s))
+
+    def _run(self, command: str, timeout_s: float) -> str:
+        try:
+            with self._ctx.terminal(command, cwd=self._root, plain=True) as terminal:
+                try:
+                    ending = f"it {terminal.wait(timeout_s)}"
+                except TimeoutError:
+                    ending = f"it was ended after {timeout_s:g} s"
+                output = terminal.read(0) if terminal.status is not None else _rest(terminal.read)
+        except TaskFailed as exc:
+            return f"cannot run {command!r}: {exc.message}"
+        return f"{_shortened(output)}\n({ending})"
+
+    async def read_file(self, path: str) -> str:
+        """Read a text file of the working folder."""
+        return await _in_thread(lambda: self._read(path))
+
+    def _read(self, path: str) -> str:
+        try:
+            with self._inside(path).open(encoding="utf-8", errors="replace") as file:
+                return _shortened(file.read(MAX_ANSWER * 2))
+        except OSError as exc:
+            return f"cannot read {path}: {exc.strerror}"
+
+    async def write_file(self, path: str, content: str) -> str:
+        """Write a text file of the working folder, whole; folders on the way are made."""
+        return await _in_thread(lambda: self._write(path, content))
+
+    def _write(self, path: str, content: str) -> str:
+        try:
+            target = self._inside(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._ctx.open_atomic(target) as file:
+                file.write(content)
+        except OSError as exc:
+            return f"cannot write {path}: {exc.strerror}"
+        self.written.add(str(target.relative_to(self._root)))
+        return f"wrote {path}, {len(content)} characters"
+
+    async def list_files(self, folder: str = ".") -> str:
+        """List the files below a folder of the working folder."""
+        return await _in_thread(lambda: self._list(folder))
+
+    def _list(self, folder: str) -> str:
+        found: list[str] = []
+        try:
+            # rglob does not follow links into folders, so it stays inside.
+            for path in self._inside(folder).rglob("*"):
+                if path.is_file() and ".git" not in path.parts:
+                    found.append(str(path.relative_to(self._root)))
+                if len(found) > MAX_LISTED:
+                    return "\n".join([*found[:MAX_LISTED], f"(more than {MAX_LISTED} files)"])
+        except OSError as exc:
+            return f"cannot list {folder}: {exc.strerror}"
+        return "\n".join(sorted(found)) or "(no files)"
+
+    async def open_page(self, url: str) -> str:
+        """Open a web page in a browser and answer with its title and text."""
+        if not re.match(WEB_ADDRESS, url):
+            return f"cannot open {url}: not a web address such as https://example.com"
+        try:
+            if self._browser is None:
+                self._browser = await self._open.enter_async_context(self._ctx.browser())
+            visit = await self._browser.open(url)
+            text = await visit.page.inner_text("body")
+            await visit.page.close()
+        except TaskFailed as exc:
+            return exc.message
+        return _shortened(f"{visit.title}\n{visit.url} (HTTP {visit.status})\n\n{text}")
+
+    def _inside(self, path: str) -> Path:
+        """Where a path leads to. Raises PermissionError when that is outside of the folder, by `..` or by a link."""
+        try:
+            target = (self._root / path).resolve()
+        except (ValueError, RuntimeError) as exc:  # a NUL, a loop of links
+            raise PermissionError(13, str(exc)) from None
+        if not target.is_relative_to(self._root):
+            raise PermissionError(13, "it is outside of the working folder")
+        return target
+
+
+async def _in_thread(function: Callable[[], Answer]) -> Answer:
+    """A command may take minutes, and the loop has to hear of the cancel meanwhile; the command hears of it itself."""
+    try:
+        return await asyncio.to_thread(function)
+    except JobCancelled:
+        # The thread was told first. This task is told in a moment, in its own way.
+        await asyncio.Event().wait()
+        raise
+
+
+def _rest(read: Callable[[float], str]) -> str:
+    try:
+        return read(0)
+    except TimeoutError:
+        return ""
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MAX_ANSWER:
+        return text
+    half = MAX_ANSWER // 2
+    return f"{text[:half]}\n(… {len(text) - MAX_ANSWER} characters left out …)\n{text[-half:]}"

@@ -1,0 +1,54 @@
+"""What is handed to a runner besides the job's input: its environment, and for an agent its settings and its key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.protocol import Describe, Work
+from supervisor.config import Settings
+from supervisor.containment.environment import passed_environment
+from supervisor.core.model import Job, Json
+
+AGENT_MODULE = "runner.tasks.agent"
+"""The only module that is told the agent's settings and key: a task of somebody's own never sees them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Made once from the settings."""
+
+    environment: dict[str, str]
+    agent_options: dict[str, Json]
+    agent_secrets: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Orders:
+        options = {
+            "model": settings.agent_model,
+            "base_url": settings.agent_base_url,
+            "max_steps": settings.agent_max_steps,
+            "max_tokens": settings.agent_max_tokens,
+            "time_s": settings.agent_time_s,
+            "silence_s": settings.agent_silence_s,
+        }
+        key = settings.agent_key()
+        secrets = {} if key is None else {"key": key.get_secret_value()}
+        return cls(passed_environment(settings.pass_env), options, secrets)
+
+    def work(self, job: Job, module: str, workspace: Path) -> Work:
+        agent = module == AGENT_MODULE
+        trace = job.request.trace
+        return Work(
+            job_id=job.id,
+            module=module,
+            task=job.request.task,
+            input=job.request.input,
+            workspace=str(workspace),
+            environment=self.environment | ({} if trace is None else trace.environment()),
+            options=self.agent_options if agent else {},
+            secrets=self.agent_secrets if agent else {},
+        )
+
+    def describe(self, module: str) -> Describe:
+        return Describe(module, self.environment)

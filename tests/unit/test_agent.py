@@ -1,0 +1,142 @@
+"""What can be said of agents without running one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.agent.blueprint import TEST_COMMAND, parts
+from runner.agent.options import Options
+from runner.cancellation import Cancellation
+from runner.errors import TaskFailed
+from runner.protocol import Log
+from runner.reporting import Reporter
+from supervisor.config import load_settings
+from supervisor.containment.level import Level
+from supervisor.core.model import Job, JobRequest
+from supervisor.core.orders import AGENT_MODULE, Orders
+from supervisor.errors import StartupError
+
+KEY = 'sk-"quoted"-0123456789'
+SERVER: dict[str, Any] = {
+    "model": "openai:big", "base_url": None, "max_steps": 10, "max_tokens": 1000, "time_s": 60.0, "silence_s": 5.0,
+}  # fmt: skip
+
+JOB = Job("j", JobRequest("agent", {"prompt": "Do it."}), datetime.now(UTC), Level.SUBREAPER)
+
+
+@pytest.fixture
+def cancellation() -> Iterator[Cancellation]:
+    made = Cancellation(lambda: None)
+    yield made
+    os.close(made._wake_read)
+    os.close(made._wake_write)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used"),
+    [(None, "openai:big"), ("demo", "demo"), ("small", "openai:small"), ("openai:small", "openai:small")],
+)
+def test_a_job_chooses_among_the_models_of_the_servers_provider(wanted: str | None, used: str) -> None:
+    assert Options.for_job(SERVER, wanted, None).model == used
+
+
+@pytest.mark.parametrize(
+    ("server", "wanted", "words"),
+    [
+        ("openai:big", "anthropic:big", "models of 'openai' and 'demo'"),
+        ("demo", "openai:big", "'demo' alone: set DEADSTOP_AGENT_MODEL"),
+        ("demo", "big", "'demo' alone"),
+    ],
+)
+def test_the_key_of_one_provider_does_not_go_to_another(server: str, wanted: str, words: str) -> None:
+    with pytest.raises(TaskFailed, match=words):
+        Options.for_job({**SERVER, "model": server}, wanted, None)
+
+
+def test_a_job_takes_fewer_steps_but_not_more() -> None:
+    assert Options.for_job(SERVER, None, 3).max_steps == 3
+    with pytest.raises(TaskFailed, match="allows 10"):
+        Options.for_job(SERVER, None, 11)
+
+
+def test_the_key_is_read_from_the_server_and_handed_to_agents_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_KEY", KEY)
+    orders = Orders.from_settings(load_settings(state_dir=tmp_path, agent_key_env="A_KEY"))
+    work = orders.work(JOB, AGENT_MODULE, tmp_path)
+    assert work.secrets == {"key": KEY}
+    assert "A_KEY" not in work.environment
+    assert KEY not in repr(work) + repr(orders)
+    for module in ("runner.tasks.shell", "mine"):
+        other = orders.work(JOB, module, tmp_path)
+        assert other.secrets == {}
+        assert other.options == {}
+
+
+def test_a_key_that_is_not_there_or_would_be_passed_on_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("A_KEY", raising=False)
+    with pytest.raises(StartupError, match="DEADSTOP_AGENT_KEY_ENV names A_KEY, which is not in"):
+        load_settings(state_dir=tmp_path, agent_key_env="A_KEY")
+    monkeypatch.setenv("A_KEY", KEY)
+    with pytest.raises(StartupError, match="cannot be in DEADSTOP_PASS_ENV"):
+        load_settings(state_dir=tmp_path, agent_key_env="A_KEY", pass_env="A_KEY")
+
+
+@pytest.mark.parametrize(("secret", "hidden"), [(KEY, True), ("none", False)])
+def test_what_a_runner_reports_is_without_the_jobs_secrets(
+    cancellation: Cancellation, secret: str, hidden: bool
+) -> None:
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        Reporter(mine, cancellation, [secret]).send(Log("info", "said", {"by the provider": secret}))
+        line = theirs.recv(65536)
+    assert (b"[secret]" in line) is hidden
+    assert (b"0123456789" in line) is False
+
+
+def test_a_thread_of_an_async_task_that_hears_of_the_ask_leaves_the_task_to_be_cancelled(
+    cancellation: Cancellation,
+) -> None:
+    import asyncio
+
+    def ask_and_notice() -> None:
+        cancellation.ask()
+        assert cancellation.notice()
+
+    async def body() -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        cancellation.bind_async(current)
+        asker = threading.Thread(target=ask_and_notice)
+        asker.start()
+        asker.join()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.Event().wait(), 5)
+        cancellation.unbind_async()
+
+    asyncio.run(body())
+
+
+def test_the_tests_of_the_demos_application_pass_and_can_fail(tmp_path: Path) -> None:
+    files = {path: content for part in parts() for path, content in part.files}
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    command = ["sh", "-c", TEST_COMMAND]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Ran 20 tests" in done.stderr) == (0, True), done.stderr
+    broken = next(path for path in files if path.endswith("orders/table.py"))
+    (tmp_path / broken).write_text(files[broken].replace("rowcount == 1", "rowcount == 2"))
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 1
