@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     tasks: Annotated[tuple[str, ...], NoDecode] = ()
     tasks_off: Annotated[tuple[str, ...], NoDecode] = ()
     """Names of tasks that nobody may run, built-in ones too."""
+    keep_jobs: Annotated[int, Field(ge=1)] = 10_000
+    keep_s: Annotated[float, Field(gt=0)] = 7 * 24 * 3600.0
+    keep_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = 1024 * 1024 * 1024
+    """How many finished jobs the journal keeps, how long, and how large it may become."""
     engine: str = "local"
     agent_model: Annotated[str, Field(pattern=r"^(demo|[a-z0-9/-]+:\S+)$")] = "demo"
     """provider:name, such as `openai:gpt-5`, or `demo`, which needs no provider."""

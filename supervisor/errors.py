@@ -6,6 +6,7 @@
     ├── Conflict           the id or key is taken, or the job is not in a state that allows this
     ├── QueueFull          admission refused; try again after `retry_after_s`
     ├── InputFull          a job has not read what was typed; try again after `retry_after_s`
+    ├── StorageFull        the job's row cannot be written: the disk of STATE_DIR is full, or fails
     ├── NotReady           the server cannot take this *yet* (task being described) or *any more* (shutting down)
     └── StartupError       `serve` cannot start: bad setting, port in use, state folder locked
 
@@ -71,6 +72,10 @@ class NotReady(DeadstopError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class StorageFull(DeadstopError):
+    """Met by a client whose job (or wish to forget one) cannot be written to the journal (HTTP 507)."""
 
 
 class StartupError(DeadstopError):

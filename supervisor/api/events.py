@@ -16,28 +16,31 @@ from supervisor.api.limits import StreamPlace
 from supervisor.api.responses import JsonResponse
 from supervisor.api.service import caller_of, peer_of, principal_of, service_of
 from supervisor.api.sse import EventStream, Hold, all_events, job_events
-from supervisor.core.event_log import EventLog, Gap
+from supervisor.core.event_log import Gap
+from supervisor.core.lookup import story_of
 from supervisor.core.model import OnDisconnect
-from supervisor.core.registry import Record
+from supervisor.core.registry import Known, Record
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 
 async def execute_stream(request: Request) -> Response:
     """Create a job and stream it. Nothing is awaited between the submit and the response."""
     asked = await asked_job(request)
     with _place(request) as place:
-        record, _ = service_of(request).supervisor.submit(asked, caller=caller_of(request))
-        return _stream(request, place, record, 0, holds=record.job.request.on_disconnect is OnDisconnect.CANCEL)
+        known, _ = service_of(request).supervisor.submit(asked, caller=caller_of(request))
+        return _stream(request, place, known, 0, holds=asked.on_disconnect is OnDisconnect.CANCEL)
 
 
 async def of_job(request: Request) -> Response:
-    record = service_of(request).supervisor.record(queries.job_id(request), caller_of(request))
+    record = await service_of(request).supervisor.lookup.find(queries.job_id(request), caller_of(request))
     after = queries.resume_after(request)
     holds = queries.holds_life(request)
     # A number that was never given out (of another job that had this id, say) tells nothing: go on from now.
     after = min(after, record.log.last_id)
     if not queries.flag(request, "follow", default=not _prefers_json(request)):
-        return JsonResponse(_events_json(record.log, after))
-    if record.log.closed and after >= record.log.last_id:
+        return JsonResponse(await _events_json(request, record, after))
+    if record.log.ended and after >= record.log.last_id:
         return Response(status_code=204)
     if holds:
         # The only GET that can change something, by leaving: a page of another site must not be able to.
@@ -63,12 +66,12 @@ def _place(request: Request) -> Iterator[StreamPlace]:
         raise
 
 
-def _stream(request: Request, place: StreamPlace, record: Record, after: int, *, holds: bool) -> Response:
+def _stream(request: Request, place: StreamPlace, known: Known, after: int, *, holds: bool) -> Response:
     service = service_of(request)
-    chunks = job_events(record.log, after, service.gate)
-    if not holds or request.method == "HEAD":
+    chunks = job_events(service.supervisor, story_of(known), after, service.gate)
+    if not holds or request.method == "HEAD" or not isinstance(known, Record):
         return EventStream(chunks, place)
-    hold = Hold(service.supervisor, record, peer_of(request))
+    hold = Hold(service.supervisor, known, peer_of(request))
     try:
         return EventStream(chunks, place, hold=hold)
     except BaseException:
@@ -81,14 +84,18 @@ def _prefers_json(request: Request) -> bool:
     return "application/json" in accept and "text/event-stream" not in accept
 
 
-def _events_json(log: EventLog, after: int) -> bytes:
+async def _events_json(request: Request, record: Record, after: int) -> bytes:
+    """As many as fit one answer; `last_event_id` is where the next one goes on."""
+    supervisor, story = service_of(request).supervisor, story_of(record)
     lines: list[str] = []
-    while items := log.read(after):
+    size = 0
+    while size < MAX_ANSWER_BYTES and (items := await supervisor.lookup.events(story, after)):
         for item in items:
             if isinstance(item, Gap):
                 lines.append(json.dumps({"type": "stream.gap", "from": item.first, "to": item.last}))
                 after = item.last
             else:
                 lines.append(item.data)
+                size += len(item.data)
                 after = item.id
     return f'{{"events":[{",".join(lines)}],"last_event_id":{after}}}'.encode("ascii")

@@ -19,14 +19,14 @@ from supervisor.errors import NotFound
 async def list_files(request: Request) -> Response:
     """Of a job that has not ended: none yet."""
     supervisor = service_of(request).supervisor
-    job_id = supervisor.record(queries.job_id(request), caller_of(request)).job.id
+    job_id = (await supervisor.lookup.find(queries.job_id(request), caller_of(request))).job.id
     found, truncated = await asyncio.to_thread(supervisor.files.list, job_id)
     return JsonResponse(files_json(job_id, found, truncated=truncated))
 
 
 async def download(request: Request) -> Response:
     supervisor = service_of(request).supervisor
-    job = supervisor.record(queries.job_id(request), caller_of(request)).job
+    job = (await supervisor.lookup.find(queries.job_id(request), caller_of(request))).job
     if not job.state.terminal:
         raise NotFound(f"cannot find files of job {job.id}: it is {job.state}, and its files come when it has ended")
     path = _path(request)

@@ -16,6 +16,6 @@ from supervisor.api.service import caller_of, service_of
 async def write(request: Request) -> Response:
     job_id = queries.job_id(request)
     frame = validate(InputBody, parse_object(await request.body())).frame()
-    record = service_of(request).supervisor.record(job_id, caller_of(request))
+    record = await service_of(request).supervisor.lookup.find(job_id, caller_of(request))
     record.input.give(frame, record.job.state)
     return JsonResponse(input_json(record.input), 202)

@@ -12,7 +12,7 @@ _INTEGER = {"type": "integer", "minimum": 0}
 _BOOLEAN = {"type": "boolean"}
 _TEXT = {"type": "string"}
 _ON_DISCONNECT = {"enum": ["cancel", "continue"], "default": "continue"}
-_CREATE_PROBLEMS = (Kind.INVALID, Kind.CONFLICT, Kind.QUEUE_FULL, Kind.NOT_READY)
+_CREATE_PROBLEMS = (Kind.INVALID, Kind.CONFLICT, Kind.QUEUE_FULL, Kind.NOT_READY, Kind.STORAGE_FULL)
 _KEY = Parameter(
     "Idempotency-Key", _TEXT, "The same key with the same body attaches to the job that it made.", where="header"
 )
@@ -188,7 +188,7 @@ OPERATIONS = (
         "Forget a finished job",
         "The job, its events and its files are gone from this server.",
         (Answer(204, "Forgotten."),),
-        problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT),
+        problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.STORAGE_FULL),
         example='curl -X DELETE $URL/jobs/$ID -H "$AUTH"',
     ),
     Operation(

@@ -27,6 +27,7 @@ from supervisor.errors import (
     NotFound,
     NotReady,
     QueueFull,
+    StorageFull,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -63,6 +64,7 @@ class Kind(StrEnum):
     HEADERS_TOO_LARGE = "headers-too-large"
     INTERNAL = "internal"
     NOT_READY = "not-ready"
+    STORAGE_FULL = "storage-full"
 
 
 SHAPES: dict[Kind, _Shape] = {
@@ -105,6 +107,9 @@ SHAPES: dict[Kind, _Shape] = {
     Kind.INTERNAL: _Shape(500, "Internal error", "A bug in this server. Its log has the details."),
     Kind.NOT_READY: _Shape(
         503, "Not ready", "The server cannot take this yet, or no more because it shuts down. See `Retry-After`."
+    ),
+    Kind.STORAGE_FULL: _Shape(
+        507, "Storage full", "The disk of STATE_DIR has no room for the job, or fails. Running jobs go on."
     ),
 }
 
@@ -166,6 +171,8 @@ def problem_for(error: DeadstopError) -> Problem:
             return Problem(Kind.INPUT_FULL, str(error), headers=_retry_after(error.retry_after_s))
         case NotReady():
             return Problem(Kind.NOT_READY, str(error), headers=_retry_after(error.retry_after_s))
+        case StorageFull():
+            return Problem(Kind.STORAGE_FULL, str(error))
         case _:
             return Problem(Kind.INTERNAL, "the server met an error that it does not know; its log has the details")
 

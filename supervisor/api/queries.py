@@ -7,11 +7,11 @@ import binascii
 import json
 import math
 import re
-from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from supervisor.api.schemas.bodies import JOB_ID_PATTERN
+from supervisor.core.journal.reader import Wanted
 from supervisor.core.model import State
 from supervisor.errors import InvalidRequest
 
@@ -101,32 +101,20 @@ def wait_s(request: Request) -> float:
 # --- the list of jobs
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a page of the list ended: behind this job."""
-
-    id: str
-    created_at: float
-
-    def cursor(self) -> str:
-        text = json.dumps([self.id, self.created_at])
-        return base64.urlsafe_b64encode(text.encode("ascii")).decode("ascii").rstrip("=")
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
+def wanted_jobs(request: Request) -> Wanted:
     """Which jobs a page of the list is made of."""
+    return Wanted(
+        states=_states(request),
+        labels=_labels(request),
+        stuck=flag(request, "stuck", default=False) if "stuck" in request.query_params else None,
+        before=_position(request),
+        limit=_limit(request),
+    )
 
-    states: frozenset[State] | None
-    labels: tuple[tuple[str, str], ...]
-    limit: int
-    behind: Position | None
-    stuck: bool | None = None
 
-
-def job_filter(request: Request) -> JobFilter:
-    stuck = flag(request, "stuck", default=False) if "stuck" in request.query_params else None
-    return JobFilter(_states(request), _labels(request), _limit(request), _position(request), stuck)
+def cursor(before: int) -> str:
+    """What a client gives back for the jobs created before the one of this number."""
+    return base64.urlsafe_b64encode(json.dumps([before]).encode("ascii")).decode("ascii").rstrip("=")
 
 
 def _states(request: Request) -> frozenset[State] | None:
@@ -155,14 +143,14 @@ def _limit(request: Request) -> int:
     return int(given)
 
 
-def _position(request: Request) -> Position | None:
-    cursor = request.query_params.get("cursor")
-    if cursor is None:
+def _position(request: Request) -> int | None:
+    given = request.query_params.get("cursor")
+    if given is None:
         return None
     try:
-        id_, created_at = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if isinstance(id_, str) and isinstance(created_at, float):
-            return Position(id_, created_at)
+        (before,) = json.loads(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4)))
+        if type(before) is int and 0 <= before <= MAX_EVENT_ID:
+            return before
     except (binascii.Error, ValueError, TypeError, RecursionError):
         pass
     raise InvalidRequest.at("cursor", "is not one that this server gave out; start again without it")

@@ -84,7 +84,7 @@ async def _run(settings: Settings, folder: StateFolder, sock: socket.socket) -> 
                 gate.close()
                 web.exit()
                 await serving
-            unproven = [record.job.id for record in supervisor.records() if not record.job.state.terminal]
+            unproven = supervisor.unproven()
     if unproven:
         logs.say(f"deadstop: not proven gone: {', '.join(unproven)}")
         return 3
@@ -119,6 +119,9 @@ async def _announce(supervisor: Supervisor, folder: StateFolder, url: str) -> No
     except StartupError as exc:
         # Clients can still be told the address by hand.
         log.warning("server_note_failed", error=str(exc))
+    aside = supervisor.journal.damaged
+    if aside is not None:
+        logs.say(f"deadstop: the journal was damaged; it is kept as {aside}, and a new one was begun")
     token = f"token in {folder.path / TOKEN_FILE}" if supervisor.settings.token is None else "token as set"
     level = supervisor.containment.level
     logs.say(f"deadstop: serving {url} ({token}; state in {folder.path}; containment {level})")

@@ -18,8 +18,9 @@ from starlette.types import Receive, Scope, Send
 from supervisor.api.gate import Gate
 from supervisor.api.limits import StreamPlace
 from supervisor.api.peer import Peer
-from supervisor.core.event_log import Event, EventLog, Gap
+from supervisor.core.event_log import Event, Gap
 from supervisor.core.feed import Feed
+from supervisor.core.lookup import Story
 from supervisor.core.model import Caller
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
@@ -90,18 +91,19 @@ class EventStream(EventSourceResponse):
                 self._hold.release()
 
 
-async def job_events(log: EventLog, after: int, gate: Gate) -> AsyncGenerator[bytes]:
+async def job_events(supervisor: Supervisor, story: Story, after: int, gate: Gate) -> AsyncGenerator[bytes]:
     """The events behind number `after`, then live, until the job's last one."""
+    log = story.log
     while True:
         chunk = bytearray()
-        for item in log.read(after):
+        for item in await supervisor.lookup.events(story, after):
             chunk += encode(item)
             after = item.last if isinstance(item, Gap) else item.id
             if len(chunk) >= MAX_CHUNK_BYTES:
                 break
         if chunk:
             yield bytes(chunk)
-        elif log.closed:
+        elif log.ended:
             return
         elif gate.closed:
             yield CLOSING

@@ -34,6 +34,9 @@ def serve(
     pass_env: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Variables that jobs inherit, comma separated or repeated.")
     ] = None,
+    keep_jobs: Annotated[int | None, typer.Option(metavar="N", help="Finished jobs to keep. [10000]")] = None,
+    keep_s: Annotated[float | None, typer.Option(metavar="S", help="How long to keep them. [604800]")] = None,
+    keep_bytes: Annotated[int | None, typer.Option(metavar="N", help="Size of the journal. [1073741824]")] = None,
     vanished_after_s: Annotated[
         float | None, typer.Option(metavar="S", help="When a silent peer counts as vanished. [1.0]")
     ] = None,
@@ -78,6 +81,9 @@ def serve(
         engine=engine,
         allowed_hosts=_joined(allowed_hosts),
         pass_env=_joined(pass_env),
+        keep_jobs=keep_jobs,
+        keep_s=keep_s,
+        keep_bytes=keep_bytes,
         vanished_after_s=vanished_after_s,
         frozen_after_s=frozen_after_s,
         stuck_after_s=stuck_after_s,

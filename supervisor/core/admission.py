@@ -29,19 +29,30 @@ class Admission:
         self._queues: dict[str, deque[Place]] = {}
         """One queue a token, none of them empty. The order between them is that of their places' numbers."""
         self._numbers = itertools.count()
+        self._closed = False
+
+    def close(self) -> None:
+        """Admit nobody any more: who waits, waits for the next server."""
+        self._closed = True
 
     @property
     def waiting(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    def enter(self, token: str = "") -> Place:
-        """A slot or a place in the queue, at once. Raises QueueFull."""
+    def enter(self, token: str = "", *, again: bool = False) -> Place:
+        """A slot or a place in the queue, at once. Raises QueueFull, unless the job was admitted before (`again`)."""
         place = Place(self, token, next(self._numbers))
-        queue = self._queues.get(token)
-        if self._free > 0 and queue is None and self._may_run(token):
+        if self._free > 0 and token not in self._queues and not self._closed and self._may_run(token):
             self._admit(place)
             return place
+        if not again:
+            self._check_room(token)
+        self._queues.setdefault(token, deque()).append(place)
+        return place
+
+    def _check_room(self, token: str) -> None:
         limit = self._limits.get(token, _NO_LIMITS).max_queued
+        queue = self._queues.get(token)
         if limit is not None and len(queue or ()) >= limit:
             raise QueueFull(
                 f"cannot take the job: {limit} jobs of token {token!r} already wait, its limit; try again later",
@@ -51,8 +62,6 @@ class Admission:
             raise QueueFull(
                 f"cannot take the job: {self.waiting} jobs already wait (MAX_QUEUED); try again later", RETRY_AFTER_S
             )
-        self._queues.setdefault(token, deque()).append(place)
-        return place
 
     def leave(self, place: Place) -> None:
         """Give up a slot, or a place in the queue."""
@@ -74,6 +83,8 @@ class Admission:
 
     def _next(self) -> Place | None:
         """The oldest place whose token may run one more."""
+        if self._closed:
+            return None
         heads = (queue[0] for token, queue in self._queues.items() if self._may_run(token))
         return min(heads, key=lambda place: place.number, default=None)
 

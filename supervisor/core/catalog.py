@@ -6,6 +6,7 @@ checked here against the schema, without coercion, so that a mistake is answered
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,8 @@ class Catalog:
         self._never_seen = set(switched_off)
         self.modules = (*BUILT_IN, *(module for module in modules if module not in BUILT_IN))
         self._pending = set(self.modules)
+        self.described = asyncio.Event()
+        """Set when nothing is pending any more."""
         self._entries: dict[str, _Entry] = {}
         self.errors: dict[str, str] = {}
         """Module → why it offers less than it should."""
@@ -76,17 +79,20 @@ class Catalog:
                 continue
             description = TaskDescription(task.name, task.description, task.input_schema)
             self._entries[task.name] = _Entry(described.module, description, Draft202012Validator(task.input_schema))
-        self._look_for_misspelt()
+        self._after_description()
 
     def give_up(self, module: str, why: str) -> None:
         """A module whose child never answered."""
         self._pending.discard(module)
         self.errors[module] = why
-        self._look_for_misspelt()
+        self._after_description()
 
-    def _look_for_misspelt(self) -> None:
-        # Somebody meant to switch something off, and it is on.
-        if self._never_seen and not self._pending:
+    def _after_description(self) -> None:
+        if self._pending:
+            return
+        self.described.set()
+        if self._never_seen:
+            # Somebody meant to switch something off, and it is on.
             self.errors["TASKS_OFF"] = f"there is no task {', '.join(map(repr, sorted(self._never_seen)))}"
 
     def tasks(self) -> list[TaskDescription]:

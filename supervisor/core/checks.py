@@ -8,6 +8,7 @@ from pathlib import Path
 
 from supervisor.containment.warm import WarmPool
 from supervisor.core.catalog import Catalog
+from supervisor.core.journal.journal import Journal
 from supervisor.core.selftest import SelfTest
 from supervisor.core.stuck_watch import StuckWatch
 
@@ -29,19 +30,19 @@ def checks_of(
     *,
     accepting: bool,
     folder: Path,
+    journal: Journal,
     pool: WarmPool,
     selftest: SelfTest,
     catalog: Catalog,
     stuck_watch: StuckWatch,
 ) -> dict[str, Check]:
     """The checks by name, as they stand now."""
-    writable = os.access(folder, os.W_OK | os.X_OK)
     broken = "; ".join(f"{module}: {why}" for module, why in catalog.errors.items())
     pending = ", ".join(sorted(catalog.pending))
     stuck = stuck_watch.stuck()
     return {
         "accepting": Check(accepting, "takes jobs" if accepting else "shutting down"),
-        "store": Check(writable, f"{folder} is {'writable' if writable else 'not writable'}"),
+        "store": _store(folder, journal),
         "starts": Check(pool.last_error is None, pool.last_error or f"{pool.ready} sets ready"),
         "selftest": Check(selftest.ok, selftest.detail, numbers=selftest.numbers),
         "tasks": Check(
@@ -52,3 +53,12 @@ def checks_of(
         ),
         "stuck": Check(not stuck, stuck_watch.detail, False, {"jobs": len(stuck)}),
     }
+
+
+def _store(folder: Path, journal: Journal) -> Check:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Check(False, f"{folder} is not writable")
+    if journal.error:
+        return Check(False, f"the journal in {folder} cannot be written: {journal.error}")
+    aside = "" if journal.damaged is None else f"; the damaged journal was set aside as {journal.damaged}"
+    return Check(True, f"{folder} is writable{aside}")

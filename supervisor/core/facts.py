@@ -80,7 +80,14 @@ class StartRefused:
     error: JobError
 
 
-Fact = CancelRequested | Bound | Began | Reported | Acknowledged | Signalled | Unproven | Gone | StartRefused
+@dataclass(frozen=True, slots=True)
+class ServerDied:
+    """The server that ran the attempt is no more, and nobody saw how the attempt ended."""
+
+
+Fact = (
+    CancelRequested | Bound | Began | Reported | Acknowledged | Signalled | Unproven | Gone | StartRefused | ServerDied
+)
 
 
 # --- what to do

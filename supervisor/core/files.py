@@ -35,6 +35,11 @@ class Files:
             if not is_known(left.name):
                 self._trash.take(left)
 
+    def set_aside(self, suffix: str) -> None:
+        """Begin with an empty folder and keep the old one beside it: what its jobs were is no longer known."""
+        self._folder.rename(self._folder.with_name(self._folder.name + suffix))
+        self.open()
+
     def publish(self, job_id: str, workspace: Path) -> bool:
         """Take `out/` from the workspace of a job of which nothing runs any more. False: there is nothing in it.
 

@@ -17,6 +17,9 @@
     cancelling  Gone                     cancelled / timed_out
     queued,     StartRefused             failed
     starting
+    starting,   ServerDied               lost        by the next server
+    running,
+    cancelling
     any end     CancelRequested          same        nothing
 
 What is not in the table is refused with the job's story. Facts that may cross a transition on their way (a frame that
@@ -41,6 +44,7 @@ from supervisor.core.facts import (
     Finish,
     Gone,
     Reported,
+    ServerDied,
     Signalled,
     StartRefused,
     StartTimeout,
@@ -139,6 +143,8 @@ def _alive(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
             return _finish(replace(life, job=job), state, now, result=said.result, error=said.error)
         case StartRefused(error):
             return _finish(life, State.FAILED, now, error=error)
+        case ServerDied():
+            return _finish(life, State.LOST, now)
         case Reported() | Acknowledged() | Signalled() | Unproven():
             return life, []  # a second word, or the sweep after the result
         case _:
@@ -169,6 +175,8 @@ def _cancelling(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effec
             return replace(life, job=replace(job, cancellation=known)), [Emit("cancel.unproven", fields)]
         case Gone():
             return _finish_cancelled(replace(life, job=_proven(job, record, fact)), now)
+        case ServerDied():
+            return _finish(life, State.LOST, now)
         case Began() | Reported():
             return life, []  # said before the ask arrived; the cancel wins
         case _:
@@ -234,6 +242,8 @@ def _finish(
         case State.FAILED:
             assert error is not None
             fields = {"error": error_fields(error)}
+        case State.LOST:
+            fields = {}
         case _:
             assert job.cancellation is not None
             fields = {"cancellation": cancellation_fields(job.cancellation)}

@@ -7,7 +7,8 @@ one process do not mix.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,7 +18,7 @@ from runner.protocol import ResourceKind
 from supervisor.containment.warm import WarmPool
 from supervisor.core.facts import Began, Bound, CancelRequested, Fact, Gone, Unproven
 from supervisor.core.model import Job, Proof, Rule, State
-from supervisor.core.registry import Record
+from supervisor.core.registry import Record, Registry
 
 START_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WAIT_BUCKETS_S = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
@@ -138,33 +139,32 @@ class _Now(Collector):
         return ()  # without this the registry would call `collect` to learn the names, before there is anything
 
 
-def gauges_of(records: Iterable[Record], pool: WarmPool) -> Iterator[Metric]:
+def gauges_of(registry: Registry, pool: WarmPool) -> Iterator[Metric]:
     """What there is now: jobs and what they hold, and what waits for them."""
-    yield from gauges_of_jobs(records)
+    yield _by("deadstop_jobs", "Jobs that the server knows.", "state", State, registry.counts())
+    yield from gauges_of_jobs(registry)
     yield gauge("deadstop_warm_guardians", "Sets of processes that are ready for a job.", pool.ready)
 
 
 def gauges_of_jobs(records: Iterable[Record]) -> Iterator[Metric]:
-    """How many jobs, resources, stuck jobs and survivors there are now."""
-    states, kinds, rules, survivors = Tally[str](), Tally[str](), Tally[str](), 0
+    """What unfinished jobs hold, how many of them are stuck, and who survives."""
+    kinds, rules, survivors = Tally[str](), Tally[str](), 0
     for record in records:
-        states[record.job.state] += 1
         kinds.update(resource.kind for resource in record.job.resources if resource.held)
         if record.stuck is not None:
             rules[record.stuck.rule] += 1
         if record.job.state is State.CANCELLING and record.job.cancellation is not None:
             survivors += len(record.job.cancellation.survivors)
-    yield _by("deadstop_jobs", "Jobs that the server knows.", "state", State, states)
     yield _by("deadstop_resources_open", "What running tasks hold.", "kind", RESOURCE_KINDS, kinds)
     yield _by("deadstop_stuck_jobs", "Jobs that give no sign of life, or will not go.", "rule", Rule, rules)
     yield gauge("deadstop_survivors", "Processes of cancelled jobs that would not go.", survivors)
 
 
-def _by(name: str, about: str, label: str, values: Iterable[str], tally: Tally[str]) -> Metric:
+def _by(name: str, about: str, label: str, values: Iterable[str], tally: Mapping[Any, int]) -> Metric:
     """A gauge with every value of its label, so that a zero is told from a name that does not exist."""
     family = GaugeMetricFamily(name, about, labels=[label])
     for value in values:
-        family.add_metric([value], tally[value])
+        family.add_metric([value], tally.get(value, 0))
     return family
 
 

@@ -41,6 +41,10 @@ from supervisor.core.model import Cause, Job, JobError, Reason, State
 from supervisor.core.orders import Orders
 from supervisor.core.registry import Record
 from supervisor.core.workspaces import Workspaces
+from supervisor.errors import InvalidRequest, StorageFull
+
+LEFT_OUT_FIRST = frozenset({"job.output", "job.log", "job.progress"})
+"""What a reader can do without."""
 
 log = structlog.get_logger()
 
@@ -58,16 +62,20 @@ class Services:
     on_end: Callable[[Record], None]
     observers: tuple[Callable[[Record, Job, Fact], None], ...] = ()
     """Told of every fact that a job took, with the job as it was before."""
+    congested: Callable[[], bool] = lambda: False
+    """Events are not written as fast as they come."""
 
 
 class Owner:
     """Owns one record. `run` is its task; `cancel` may be called from anywhere on the loop, from birth."""
 
-    def __init__(self, record: Record, module: str, services: Services) -> None:
+    def __init__(self, record: Record, services: Services) -> None:
         self.record = record
-        self._module = module
+        self._module = ""
+        self._put_off = False
+        self._dropped = 0
         self._services = services
-        self._belongings = Belongings(record, services.workspaces, services.files)
+        self.belongings = Belongings(record, services.workspaces, services.files)
         self._attempt: Attempt | None = None
         self._timeout: asyncio.TimerHandle | None = None
         self._log = log.bind(job_id=record.job.id)
@@ -79,6 +87,16 @@ class Owner:
         self.record.pulse.caused(cause.detected)
         self.apply(CancelRequested(cause, min(budget_s, self._services.cancel_budget_s)))
         self.record.stop_wanted.set()
+
+    def put_off(self) -> None:
+        """Leave a queued job to the next server. It can still be cancelled."""
+        self._put_off = True
+        self.record.stop_wanted.set()
+
+    @property
+    def stopped(self) -> bool:
+        """The job does not begin any more, or not here."""
+        return self._put_off or self.record.job.state is not State.QUEUED
 
     def apply(self, fact: Fact) -> None:
         """Take one fact and do what follows from it."""
@@ -110,24 +128,39 @@ class Owner:
         if self._timeout is not None:
             self._timeout.cancel()
         self.record.input.close("it has ended")
-        self.record.log.close()
-        self.record.finished.set()
+        self.record.close()
         self.record.stuck = None
         self._services.on_end(self.record)
 
-    async def run(self, place: Place) -> None:
-        """See the job through. Gives the place back when nothing of the job is left."""
+    async def run(self, place: Place, cleared: Awaitable[str]) -> None:
+        """See the job through. Gives the place back when nothing of the job is left.
+
+        `cleared` comes when the job may begin, with the module of its task, or raises why it may not.
+        """
         with place:
             try:
-                if await self._unless_stopped(place.admitted.wait()):
+                if await self._clearance(cleared) and await self._unless_stopped(place.admitted.wait()):
                     self.record.pulse.admitted()
                     bound = await self._get_set()
                     if bound is not None:
                         await self._execute(bound)
+            except StorageFull as exc:
+                self.apply(StartRefused(JobError("store", str(exc))))
+            except InvalidRequest as exc:
+                self.apply(StartRefused(JobError("load", f"it cannot run as it was queued: {exc}")))
             except Exception:
                 # A bug of ours must not take the server down, nor leave the job's processes or its state behind.
                 self._log.exception("owner_failed")
                 await self._abandon()
+
+    async def _clearance(self, cleared: Awaitable[str]) -> bool:
+        clearing = asyncio.ensure_future(cleared)
+        if not await self._unless_stopped(clearing):
+            if clearing.done() and not clearing.cancelled():
+                clearing.exception()  # whatever it says, the job does not begin
+            return False
+        self._module = clearing.result()
+        return True
 
     async def _unless_stopped(self, waiting: Awaitable[object]) -> bool:
         """Wait for something, but not past a cause. True: it came, and nobody wants to stop."""
@@ -139,7 +172,7 @@ class Owner:
             stop.cancel()
             if not task.done():
                 task.cancel()
-        return self.record.job.state is State.QUEUED
+        return not self.stopped
 
     async def _get_set(self) -> AttemptSet | None:
         place = self._services.pool.request(self.record.job.containment)
@@ -155,7 +188,7 @@ class Owner:
         return bound
 
     async def _execute(self, bound: AttemptSet) -> None:
-        work = self._services.orders.work(self.record.job, self._module, self._belongings.workspace)
+        work = self._services.orders.work(self.record.job, self._module, self.belongings.workspace)
         # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
         self._attempt = Attempt(
             self.record.job.id, bound, self._services.backstop, on_fact=self.apply, on_frame=self._frame
@@ -169,7 +202,7 @@ class Owner:
         gone = await self._attempt.run(work, limit)
         self.record.guardian_pid = self.record.root_pid = None
         self._services.pool.retire(bound)
-        self.apply(replace(gone, workspace_removed=self._belongings.put_away()))
+        self.apply(replace(gone, workspace_removed=self.belongings.put_away()))
 
     async def _abandon(self) -> None:
         if self.record.job.state.terminal:
@@ -179,7 +212,7 @@ class Owner:
             return
         gone = await self._attempt.abandon()
         self.record.guardian_pid = self.record.root_pid = None
-        self.apply(replace(gone, workspace_removed=self._belongings.put_away()))
+        self.apply(replace(gone, workspace_removed=self.belongings.put_away()))
 
     @property
     def runner_pid(self) -> int | None:
@@ -209,8 +242,20 @@ class Owner:
         if job is not self.record.job and not (self.record.reported and isinstance(frame, protocol.PhaseChange)):
             self.record.life = replace(self.record.life, job=job)
         for emit in emits:
-            self.record.log.append(emit.type, emit.fields)
+            self._say(emit)
         if fact is not None:
             self.apply(fact)
         if isinstance(frame, protocol.Running):
-            self._belongings.hold_workspace()
+            self.belongings.hold_workspace()
+
+    def _say(self, emit: Emit) -> None:
+        """Write what the job says into its log, unless there is too much of it already: then output is left out,
+        before it gets a number, and the log says how much."""
+        if emit.type in LEFT_OUT_FIRST and self._services.congested():
+            self._dropped += 1
+            return
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            message = f"{dropped} events were left out: they came faster than they could be written"
+            self.record.log.append("job.log", {"level": "warning", "message": message, "fields": {"dropped": dropped}})
+        self.record.log.append(emit.type, emit.fields)

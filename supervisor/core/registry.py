@@ -1,45 +1,63 @@
-"""Every job this server knows, and what it remembers of jobs it does not know yet.
+"""Every job this server knows.
 
-A cancel may overtake the submit that it belongs to: for an id not seen yet it is kept for a while, for the token it
-came with. Finished jobs are forgotten oldest first, their events before themselves.
+Jobs that are not finished, and those that finished lately, are here as they are; of the others there is an `Entry`,
+and the journal has the rest. So whether an id or key is taken, and by what, is answered from memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 
 from supervisor.core.event_log import Event, EventLog
 from supervisor.core.facts import Reported
 from supervisor.core.job_input import JobInput
+from supervisor.core.journal.rows import Entry, digest_of
 from supervisor.core.machine import Life
-from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest, Stuck
+from supervisor.core.model import SERVER, Caller, Job, JobRequest, State, Stuck
 from supervisor.core.pulse import Pulse
 from supervisor.errors import Conflict, NotFound
 
-EARLY_CANCEL_KEPT_S = 30.0
-MAX_EARLY_CANCELS = 10_000
-MAX_FINISHED_JOBS = 10_000
-MAX_FINISHED_EVENT_BYTES = 256 * 1024 * 1024
+MAX_FINISHED_JOBS = 200
+MAX_FINISHED_EVENT_BYTES = 64 * 1024 * 1024
 
 
 class Record:
-    """One known job: its present value, its events, and who waits for it. Belongs to the event loop."""
+    """One known job: its present value, its events, and who waits for it. Belongs to the event loop.
 
-    def __init__(self, job: Job, on_append: Callable[[Event], None], *, token: str) -> None:
+    `seq` is its place in the order of creation. `gated`: its events are released by `release`.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        on_append: Callable[[Event], None],
+        *,
+        token: str,
+        seq: int = 0,
+        digest: bytes | None = None,
+        last_event_id: int = 0,
+        held: bool = False,
+        gated: bool = False,
+    ) -> None:
         self.life = Life(job)
+        self.seq = seq
         self.token = token
         """The name of the token that the job was made with: for other tokens the job does not exist."""
-        self.log = EventLog(job.id, on_append=on_append)
         self.input = JobInput(job.id, job.request)
+        self.digest = digest_of(job.request) if digest is None else digest
+        self.log = EventLog(job.id, on_append=on_append, gated=gated, last_id=last_event_id)
         self.finished = asyncio.Event()
-        """Set after the terminal event is in the log."""
+        """Set after the terminal event was released."""
         self.stop_wanted = asyncio.Event()
-        """Set with the first cause."""
+        """Set with the first cause, or when the job is put off to the next start."""
         self.streams = 0
         """How many streams hold the job's life."""
+        self.attached = asyncio.Event()
+        """Set with the first of them."""
+        self.held = held
+        """There was such a stream, and the job is to end without one."""
         self.guardian_pid: int | None = None
         self.root_pid: int | None = None
         """While it has processes: its guardian, and the one that all of them are below, the guardian or a namespace's
@@ -55,11 +73,27 @@ class Record:
     def reported(self) -> Reported | None:
         return self.life.reported
 
+    def release(self, until: int) -> list[Event]:
+        """Let readers see events up to number `until`, and those who wait know of the end. The new ones."""
+        new = self.log.release(until)
+        if self.log.ended:
+            self.finished.set()
+        return new
 
-@dataclass(frozen=True, slots=True)
-class _EarlyCancel:
-    cause: Cause
-    expires: float
+    def close(self) -> None:
+        """The terminal event was the last."""
+        self.log.close()
+        if self.log.ended:
+            self.finished.set()
+
+    def entry(self) -> Entry:
+        job = self.job
+        key = job.request.idempotency_key
+        return Entry(self.seq, job.id, self.token, key, self.digest, job.state, self.log.last_id)
+
+
+Known = Record | Entry
+"""A job in memory, or what is known of one that is only in the journal."""
 
 
 class Registry:
@@ -69,39 +103,64 @@ class Registry:
         self, *, max_finished: int = MAX_FINISHED_JOBS, max_finished_bytes: int = MAX_FINISHED_EVENT_BYTES
     ) -> None:
         self._records: dict[str, Record] = {}
+        self._entries: dict[str, Entry] = {}
+        self._entry_counts: Counter[tuple[str, State]] = Counter()
         self._ids_by_key: dict[tuple[str, str], str] = {}
-        self._early: dict[tuple[str, str], _EarlyCancel] = {}
         self._max_finished = max_finished
         self._max_finished_bytes = max_finished_bytes
 
-    def get(self, job_id: str, caller: Caller = SERVER) -> Record:
+    def restore(self, entries: Iterable[Entry]) -> None:
+        """Finished jobs of the journal."""
+        for entry in entries:
+            self._add_entry(entry)
+
+    def get(self, job_id: str, caller: Caller = SERVER) -> Known:
         """Raises NotFound, in the same words for a job that is not there and for one of another token."""
-        record = self._records.get(job_id)
-        if record is None or not caller.sees(record.token):
+        found = self._find(job_id)
+        if found is None or not caller.sees(found.token):
             raise NotFound(f"cannot find job {job_id}: this server does not know it")
-        return record
+        return found
+
+    def knows(self, job_id: str) -> bool:
+        """Whether there is such a job, in memory or only in the journal."""
+        return self._find(job_id) is not None
+
+    def record(self, job_id: str) -> Record | None:
+        """The job if it is in memory."""
+        return self._records.get(job_id)
 
     def __iter__(self) -> Iterator[Record]:
-        """Newest first."""
+        """Those in memory, newest first."""
         return iter(list(reversed(self._records.values())))
 
-    def find_same(self, request: JobRequest, caller: Caller) -> Record | None:
+    def counts(self, caller: Caller = SERVER) -> dict[State, int]:
+        """How many of the caller's jobs are in each state."""
+        counts = dict.fromkeys(State, 0)
+        for (token, state), count in self._entry_counts.items():
+            if caller.sees(token):
+                counts[state] += count
+        for record in self._records.values():
+            if caller.sees(record.token):
+                counts[record.job.state] += 1
+        return counts
+
+    def find_same(self, request: JobRequest, caller: Caller) -> Known | None:
         """The job that this request was already made for, by id or key. Raises Conflict for another's."""
         key = request.idempotency_key
-        by_key = None if key is None else self._records.get(self._ids_by_key.get((caller.token, key), ""))
-        by_id = None if request.id is None else self._records.get(request.id)
+        by_key = None if key is None else self._find(self._ids_by_key.get((caller.token, key)))
+        by_id = self._find(request.id)
         if by_id is not None and not caller.sees(by_id.token):
             # Ids are the server's, so that an admin can name every job. That this one is taken is all that is told.
-            raise Conflict(f"cannot create job {by_id.job.id}: the id is taken; choose another")
-        if by_key is not None and request.id is not None and by_key.job.id != request.id:
-            raise Conflict(f"cannot create job {request.id}: the Idempotency-Key belongs to job {by_key.job.id}")
+            raise Conflict(f"cannot create job {request.id}: the id is taken; choose another")
+        if by_key is not None and request.id is not None and _id(by_key) != request.id:
+            raise Conflict(f"cannot create job {request.id}: the Idempotency-Key belongs to job {_id(by_key)}")
         if by_id is not None and key is not None and by_key is None:
-            known = by_id.job.request.idempotency_key
+            known = _key(by_id)
             if known is not None and known != key:
                 raise Conflict(f"cannot create job {request.id}: it exists with another Idempotency-Key")
         found = by_key or by_id
-        if found is not None and not _same_body(found.job.request, request):
-            raise Conflict(f"cannot create job {found.job.id}: it exists with another body; choose another id")
+        if found is not None and found.digest != digest_of(request):
+            raise Conflict(f"cannot create job {_id(found)}: it exists with another body; choose another id")
         return found
 
     def add(self, record: Record) -> None:
@@ -110,56 +169,61 @@ class Registry:
         if key is not None:
             self._ids_by_key[record.token, key] = record.job.id
 
-    def remove(self, job_id: str) -> None:
+    def remove(self, job_id: str) -> Known:
         """Raises NotFound, and Conflict while the job is not finished."""
-        record = self.get(job_id)
-        if not record.job.state.terminal:
-            raise Conflict(f"cannot forget job {job_id}: it is {record.job.state}; cancel it and wait for the end")
-        del self._records[job_id]
-        self._ids_by_key = {key: id_ for key, id_ in self._ids_by_key.items() if id_ != job_id}
+        found = self.get(job_id)
+        state = found.job.state if isinstance(found, Record) else found.state
+        if not state.terminal:
+            raise Conflict(f"cannot forget job {job_id}: it is {state}; cancel it and wait for the end")
+        self.drop(job_id)
+        return found
 
-    def keep_early_cancel(self, job_id: str, cause: Cause, token: str) -> None:
-        """Remember a cancel for a job that nobody has submitted yet."""
-        now = time.monotonic()
-        self._early = {key: early for key, early in self._early.items() if early.expires > now}
-        while len(self._early) >= MAX_EARLY_CANCELS:
-            del self._early[next(iter(self._early))]
-        known = self._early.get((token, job_id))
-        if known is None or (cause.force and not known.cause.force):
-            self._early[token, job_id] = _EarlyCancel(cause, now + EARLY_CANCEL_KEPT_S)
+    def drop(self, job_id: str) -> None:
+        """Forget a job whatever its state. Nothing happens when it is not known."""
+        found = self._find(job_id)
+        if found is None:
+            return
+        self._records.pop(job_id, None)
+        entry = self._entries.pop(job_id, None)
+        if entry is not None:
+            self._entry_counts[entry.token, entry.state] -= 1
+        key = _key(found)
+        if key is not None:
+            self._ids_by_key.pop((found.token, key), None)
 
-    def take_early_cancel(self, job_id: str, token: str) -> Cause | None:
-        early = self._early.pop((token, job_id), None)
-        return early.cause if early is not None and early.expires > time.monotonic() else None
+    def withdraw(self, record: Record) -> None:
+        """Its row could not be written: it never was, and its id is free."""
+        if self._records.get(record.job.id) is record:
+            self.drop(record.job.id)
 
-    def trim(self) -> list[str]:
-        """Forget the oldest finished jobs past the bounds. Which were forgotten altogether."""
-        finished = [record for record in self._records.values() if record.job.state.terminal]
-        gone = [record.job.id for record in finished[: max(0, len(finished) - self._max_finished)]]
-        for job_id in gone:
-            self.remove(job_id)
-        kept = sum(record.log.size_bytes for record in finished)
+    def trim(self, may_go: Callable[[Record], bool] = lambda _record: True) -> list[Record]:
+        """Leave the oldest finished jobs past the bounds to the journal. Those that went."""
+        finished = [record for record in self._records.values() if record.finished.is_set() and may_go(record)]
+        excess = len(finished) - self._max_finished
+        size = sum(record.log.size_bytes for record in finished)
+        gone: list[Record] = []
         for record in finished:
-            if kept <= self._max_finished_bytes:
+            if len(gone) >= excess and size <= self._max_finished_bytes:
                 break
-            kept -= record.log.size_bytes
-            record.log.drop_kept()
+            size -= record.log.size_bytes
+            del self._records[record.job.id]
+            self._add_entry(record.entry())
+            gone.append(record)
         return gone
 
+    def _add_entry(self, entry: Entry) -> None:
+        self._entries[entry.id] = entry
+        self._entry_counts[entry.token, entry.state] += 1
+        if entry.key is not None:
+            self._ids_by_key[entry.token, entry.key] = entry.id
 
-def _same_body(known: JobRequest, asked: JobRequest) -> bool:
-    # The key and whether the client named the id are not part of the body's meaning.
-    return (
-        known.task == asked.task
-        and known.input == asked.input
-        and known.timeout_s == asked.timeout_s
-        and known.on_disconnect == asked.on_disconnect
-        and known.labels == asked.labels
-        and known.containment == asked.containment
-        and known.limits == asked.limits
-        and known.reconnect_grace_s == asked.reconnect_grace_s
-        and known.keep_files == asked.keep_files
-        and known.stuck_after_s == asked.stuck_after_s
-        and known.stuck_no_event_s == asked.stuck_no_event_s
-        and known.stuck_action == asked.stuck_action
-    )
+    def _find(self, job_id: str | None) -> Known | None:
+        return None if job_id is None else self._records.get(job_id) or self._entries.get(job_id)
+
+
+def _id(known: Known) -> str:
+    return known.job.id if isinstance(known, Record) else known.id
+
+
+def _key(known: Known) -> str | None:
+    return known.job.request.idempotency_key if isinstance(known, Record) else known.key

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
-from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import structlog
 
 from supervisor.config import Settings
 from supervisor.containment.backstop import Backstop
-from supervisor.containment.level import Level
 from supervisor.containment.levels import Levels, LevelUnavailable
 from supervisor.containment.probe import probe
 from supervisor.containment.starter import Starter
@@ -27,25 +22,29 @@ from supervisor.core import logbook, processes
 from supervisor.core.admission import Admission
 from supervisor.core.catalog import Catalog, TaskDescription
 from supervisor.core.checks import Check, checks_of
+from supervisor.core.early_cancels import EarlyCancels
+from supervisor.core.ending import BEGUN, end_all
 from supervisor.core.feed import Feed
 from supervisor.core.files import Files
+from supervisor.core.holding import Holding
+from supervisor.core.intake import Intake
+from supervisor.core.journal.journal import Journal
+from supervisor.core.journal.retention import Limits
+from supervisor.core.lookup import Lookup
 from supervisor.core.loop_lag import LoopLag
 from supervisor.core.metrics import Metrics, gauges_of
-from supervisor.core.model import SERVER, Caller, Cause, Job, JobRequest, Reason, State
+from supervisor.core.model import SERVER, Caller, Cause, JobRequest, State
 from supervisor.core.orders import Orders
 from supervisor.core.owner import Owner, Services
 from supervisor.core.processes import ProcessRow
-from supervisor.core.registry import Record, Registry
+from supervisor.core.registry import Known, Record, Registry
 from supervisor.core.selftest import SelfTest
 from supervisor.core.stack import Stack, take_stack
 from supervisor.core.stuck_watch import StuckWatch, limits_of
 from supervisor.core.trash import Trash
 from supervisor.core.workspaces import Workspaces
-from supervisor.errors import Conflict, InvalidRequest, NotFound, NotReady, StartupError
+from supervisor.errors import Conflict, NotFound, NotReady, StartupError
 from supervisor.posix import prctl
-
-SHUTDOWN_MARGIN_S = 0.5
-"""How much longer than a budget a shutdown waits for the ends of jobs."""
 
 log = structlog.get_logger()
 
@@ -69,7 +68,16 @@ class Supervisor:
         self._owners: dict[str, Owner] = {}
         self.stuck_watch = StuckWatch(self._owners.values, limits_of(settings))
         self.metrics.watch(lambda: gauges_of(self._registry, self._pool))
-        self._graces: dict[str, asyncio.TimerHandle] = {}
+        self.journal = Journal(
+            settings.state_dir,
+            Limits(settings.keep_jobs, settings.keep_s, settings.keep_bytes),
+            on_removed=self._removed,
+            on_released=lambda record, event: self.feed.publish(record.token, event),
+            on_refused=self._registry.withdraw,
+        )
+        self.lookup = Lookup(self._registry, self.journal)
+        self._early = EarlyCancels(on_kept=self.journal.keep_early, on_taken=self.journal.take_early)
+        self._holding = Holding(self._cancel, self.journal.note)
         self._orders = Orders.from_settings(settings)
         self._stack = AsyncExitStack()
 
@@ -86,6 +94,8 @@ class Supervisor:
             raise StartupError(f"cannot use state folder {self.settings.state_dir}: {exc.strerror}") from exc
         self._stack.callback(self._trash.close)
         try:
+            contents = await self.journal.open()
+            self._stack.push_async_callback(self.journal.close)
             self._levels = await self._choose_levels()
         except StartupError:
             await self._stack.aclose()
@@ -109,11 +119,27 @@ class Supervisor:
             cancel_budget_s=self.settings.cancel_budget_s,
             on_end=self._ended,
             observers=(self.metrics.fact, logbook.tell),
+            congested=lambda: self.journal.congested,
         )
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._intake = Intake(
+            services=self._services,
+            registry=self._registry,
+            journal=self.journal,
+            admission=self._admission,
+            catalog=self._catalog,
+            early=self._early,
+            levels=self._levels,
+            controllers=self._cgroups.controllers if self._cgroups else frozenset(),
+            begin=self._begin,
+        )
         self._selftest = SelfTest(self._tasks, self._services, self._catalog)
         self._selftest_task = self._tasks.create_task(self._selftest.run())
-        self.files.keep_only({record.job.id for record in self._registry}.__contains__)
+        self._intake.restore(contents)
+        if self.journal.damaged is None:
+            self.files.keep_only(self._registry.knows)
+        else:
+            self.files.set_aside(self.journal.damaged.suffix)
         lag = LoopLag(self.metrics.lag_s.set)
         self._watches = [self._tasks.create_task(run) for run in (self.stuck_watch.run(), lag.run())]
         self._pool.fill()
@@ -137,118 +163,92 @@ class Supervisor:
 
     # --- jobs
 
-    def submit(self, request: JobRequest, *, caller: Caller) -> tuple[Record, bool]:
+    def submit(self, request: JobRequest, *, caller: Caller) -> tuple[Known, bool]:
         """Take a job, or find the one that this request was already made for. True: it is new.
 
-        Never blocks; the job starts on a later turn of the loop. Raises InvalidRequest, Conflict, QueueFull, NotReady.
+        Never blocks. The job starts after its row is written; until then `journal.accepted` can be waited for.
+        Raises InvalidRequest, Conflict, QueueFull, NotReady.
         """
         known = self._registry.find_same(request, caller)
         if known is not None:
             return known, False
         if not self.accepting:
             raise NotReady("cannot take the job: the server is shutting down", 5)
-        level = self._level_for(request)
-        module = self._catalog.check(request.task, request.input)
-        job = Job(
-            id=request.id or secrets.token_hex(8),
-            request=request,
-            created_at=datetime.now(UTC),
-            containment=level,
-            controllers=self._cgroups.controllers if self._cgroups and level.takes_cgroup else frozenset(),
-        )
-        early = self._registry.take_early_cancel(job.id, caller.token)
-        place = None if early is not None else self._admission.enter(caller.token)
-        record = Record(job, partial(self.feed.publish, caller.token), token=caller.token)
-        self._registry.add(record)
-        owner = Owner(record, module, self._services)
-        record.log.append("job.queued", {"task": request.task, "labels": request.labels})
-        if early is not None:
-            owner.cancel(early)
-        elif place is not None:
-            self._owners[job.id] = owner
-            self._tasks.create_task(owner.run(place), name=f"job {job.id}")
-        return record, True
+        return self._intake.take(request, caller), True
 
-    def _level_for(self, request: JobRequest) -> Level:
+    def unproven(self) -> list[str]:
+        """Jobs that have begun and have not ended."""
+        return [record.job.id for record in self._registry if record.job.state in BEGUN]
+
+    def cancel(self, job_id: str, cause: Cause, *, caller: Caller) -> bool:
+        """Stop a job, at once. False: the id is not known (yet), and the cancel is kept for it."""
         try:
-            return self._levels.for_job(request.containment)
-        except LevelUnavailable as exc:
-            raise InvalidRequest.at("containment", str(exc)) from None
-
-    def record(self, job_id: str, caller: Caller) -> Record:
-        """Raises NotFound."""
-        return self._registry.get(job_id, caller)
-
-    def records(self, caller: Caller = SERVER) -> Iterator[Record]:
-        """Those that the caller may know of, newest first."""
-        return (record for record in self._registry if caller.sees(record.token))
-
-    def cancel(self, job_id: str, cause: Cause, *, caller: Caller) -> Record | None:
-        """Stop a job. Returns at once. None: the id is not known (yet), and the cancel is kept for it."""
-        try:
-            record = self._registry.get(job_id, caller)
+            self._registry.get(job_id, caller)
         except NotFound:
-            self._registry.keep_early_cancel(job_id, cause, caller.token)
-            return None
+            self._early.keep(job_id, cause, caller.token)
+            return False
         owner = self._owners.get(job_id)
         if owner is not None:
             owner.cancel(cause)
-        return record
+        return True
 
-    def forget(self, job_id: str, caller: Caller) -> None:
-        """Raises NotFound, and Conflict while the job is not finished."""
+    async def forget(self, job_id: str, caller: Caller) -> None:
+        """Raises NotFound, Conflict while the job is not finished, and StorageFull when that cannot be written."""
         self._registry.get(job_id, caller)
-        self._registry.remove(job_id)
+        self.journal.forget(self._registry.remove(job_id).seq)
         self.files.discard(job_id)
+        await self.journal.written()
 
     async def processes(self, job_id: str, caller: Caller) -> list[ProcessRow]:
         """The job's processes now; empty when it has none. Raises NotFound."""
-        root_pid = self._registry.get(job_id, caller).root_pid
+        known = self._registry.get(job_id, caller)
+        root_pid = known.root_pid if isinstance(known, Record) else None
         return [] if root_pid is None else await asyncio.to_thread(processes.table, root_pid)
 
     async def stack(self, job_id: str, caller: Caller) -> Stack:
         """The Python stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
-        record = self._registry.get(job_id, caller)
+        known = self._registry.get(job_id, caller)
         owner = self._owners.get(job_id)
-        if owner is None or record.guardian_pid is None:
-            raise Conflict(f"cannot take a stack of job {job_id}: it is {record.job.state}, no process of it runs")
+        if owner is None or owner.record.guardian_pid is None:
+            state = known.job.state if isinstance(known, Record) else known.state
+            raise Conflict(f"cannot take a stack of job {job_id}: it is {state}, no process of it runs")
         return await take_stack(owner)
-
-    # --- streams that hold a job's life
 
     def attach(self, record: Record) -> None:
         """Such a stream joins."""
-        record.streams += 1
-        grace = self._graces.pop(record.job.id, None)
-        if grace is not None:
-            grace.cancel()
+        self._holding.attach(record)
 
     def detach(self, record: Record, *, vanished: bool = False) -> None:
         """Such a stream leaves. With the last one the job is cancelled, unless it has ended."""
-        record.streams -= 1
-        owner = self._owners.get(record.job.id)
-        if owner is not None:
+        if self._owner_of(record) is not None:
             self.metrics.disconnected(vanished=vanished)
-        if record.streams > 0 or owner is None:
-            return
-        cause = Cause(Reason.CLIENT_DISCONNECTED, time.monotonic(), datetime.now(UTC), vanished=vanished)
-        grace_s = record.job.request.reconnect_grace_s
-        if grace_s <= 0:
-            owner.cancel(cause)
-        else:
-            loop = asyncio.get_running_loop()
-            self._graces[record.job.id] = loop.call_later(grace_s, self._grace_over, owner)
+        self._holding.detach(record, vanished=vanished)
 
-    def _grace_over(self, owner: Owner) -> None:
-        self._graces.pop(owner.record.job.id, None)
-        owner.cancel(Cause(Reason.CLIENT_DISCONNECTED, time.monotonic(), datetime.now(UTC)))
+    def _begin(self, owner: Owner, life: Coroutine[Any, Any, None]) -> None:
+        job_id = owner.record.job.id
+        self._owners[job_id] = owner
+        self._tasks.create_task(life, name=f"job {job_id}")
+
+    def _owner_of(self, record: Record) -> Owner | None:
+        owner = self._owners.get(record.job.id)
+        return owner if owner is not None and owner.record is record else None
+
+    def _cancel(self, record: Record, cause: Cause) -> None:
+        owner = self._owner_of(record)
+        if owner is not None:
+            owner.cancel(cause)
 
     def _ended(self, record: Record) -> None:
-        self._owners.pop(record.job.id, None)
-        grace = self._graces.pop(record.job.id, None)
-        if grace is not None:
-            grace.cancel()
-        for job_id in self._registry.trim():
+        if self._owner_of(record) is not None:
+            del self._owners[record.job.id]
+        self._holding.let_go(record)
+        for gone in self._registry.trim(self.journal.is_written):
+            self.journal.drop(gone)
+
+    def _removed(self, job_ids: list[str]) -> None:
+        """Retention has taken them out of the journal."""
+        for job_id in job_ids:
+            self._registry.drop(job_id)
             self.files.discard(job_id)
 
     # --- the server itself
@@ -264,16 +264,14 @@ class Supervisor:
 
     def counts(self, caller: Caller = SERVER) -> dict[State, int]:
         """How many of the caller's jobs are in each state."""
-        counts = dict.fromkeys(State, 0)
-        for record in self.records(caller):
-            counts[record.job.state] += 1
-        return counts
+        return self._registry.counts(caller)
 
     def checks(self) -> dict[str, Check]:
         """What must hold for the server to take jobs, and what should."""
         return checks_of(
             accepting=self.accepting,
             folder=self.settings.state_dir,
+            journal=self.journal,
             pool=self._pool,
             selftest=self._selftest,
             catalog=self._catalog,
@@ -286,14 +284,8 @@ class Supervisor:
         self._selftest_task.cancel()
         for watch in self._watches:
             watch.cancel()
-        owners = list(self._owners.values())
-        for owner in owners:
-            owner.cancel(Cause(Reason.SHUTDOWN, time.monotonic(), datetime.now(UTC), force=force))
-        if owners:
-            bound_s = self.settings.cancel_budget_s + SHUTDOWN_MARGIN_S
-            ends = [asyncio.ensure_future(owner.record.finished.wait()) for owner in owners]
-            _, late = await asyncio.wait(ends, timeout=bound_s)
-            for end in late:
-                end.cancel()
-            if late:
-                log.error("shutdown_unproven", jobs=[o.record.job.id for o in owners if not o.record.finished.is_set()])
+        self._admission.close()
+        self._holding.close()
+        late = await end_all(list(self._owners.values()), self.settings.cancel_budget_s, force=force)
+        if late:
+            log.error("shutdown_unproven", jobs=late)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.wire import RealServer
+from tests.api.wire import PATIENCE_S, RealServer, real_server
 
 
 def execute(server: RealServer, command: str, **more: Any) -> Any:
@@ -125,19 +127,38 @@ def test_events_as_one_document(server: RealServer) -> None:
     assert server.ask("GET", f"{path}?follow=maybe").fields == ["follow"]
 
 
-def test_what_is_no_longer_kept_is_a_gap(server: RealServer) -> None:
-    """8 MiB are kept of a job; this one prints more."""
+def test_what_is_no_longer_in_memory_is_read_from_the_journal(server: RealServer) -> None:
+    """Memory keeps 2 MiB of a job; this one prints more, and every byte of it is there."""
     job_id = server.run("yes 0123456789012345678901234567890123456789 | head -c 9500000")
     server.ended(job_id)
-    document = server.ask("GET", f"/jobs/{job_id}/events?follow=false").json
-    gap, first = document["events"][:2]
-    assert (gap["type"], gap["from"], gap["to"]) == ("stream.gap", 1, first["id"] - 1)
     with server.stream("GET", f"/jobs/{job_id}/events?after=7") as stream:
         stream.read_to_end()
-    frame = stream.frames()[0]
-    assert (frame["event"], json.loads(frame["data"])["from"]) == ("stream.gap", 8)
-    assert "id" not in frame
-    assert stream.events()[-1]["type"] == "job.succeeded"
+    events = stream.events()
+    assert [event["id"] for event in events] == list(range(8, events[-1]["id"] + 1))
+    assert events[-1]["type"] == "job.succeeded"
+    document: list[dict[str, Any]] = []
+    while answer := server.ask("GET", f"/jobs/{job_id}/events?follow=false&after={len(document)}").json["events"]:
+        document += answer
+    assert [event["id"] for event in document] == list(range(1, events[-1]["id"] + 1))
+    assert sum(len(event["text"]) for event in document if event["type"] == "job.output") >= 9_500_000
+
+
+def test_what_is_no_longer_kept_is_a_gap(tmp_path: Path) -> None:
+    """One job's events may take a quarter of KEEP_BYTES."""
+    with real_server(tmp_path / "state", KEEP_BYTES=str(16 * 2**20)) as server:
+        job_id = server.run("yes 0123456789012345678901234567890123456789 | head -c 12000000")
+        server.ended(job_id)
+        path = f"/jobs/{job_id}/events"
+        deadline = time.monotonic() + PATIENCE_S
+        while (first := server.ask("GET", f"{path}?follow=false").json["events"][0])["type"] != "stream.gap":
+            assert time.monotonic() < deadline  # retention works off the clock, and nobody is told of it
+        assert first["from"] == 1
+        with server.stream("GET", f"{path}?after=7") as stream:
+            stream.read_to_end()
+        frame = stream.frames()[0]
+        assert (frame["event"], json.loads(frame["data"])["from"]) == ("stream.gap", 8)
+        assert "id" not in frame
+        assert stream.events()[-1]["type"] == "job.succeeded"
 
 
 def test_the_same_id_shares_one_job(server: RealServer) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from supervisor.core.model import JobRequest
 from supervisor.core.trace import Trace
 from tests.process.test_stacks import runner_pid
-from tests.support.core import CALLER, cancel, ended, running, says, scenario, submit
+from tests.support.core import cancel, ended, running, says, scenario, submit
 
 STUBBORN = "trap '' TERM HUP; echo UP; while :; do sleep 1; done"
 
@@ -58,8 +57,7 @@ def test_the_first_line_connects_the_job_with_its_request_and_trace(tmp_path: Pa
         async with running(tmp_path) as supervisor:
             trace = Trace.begin("order-7", f"00-{'ab' * 16}-{'cd' * 8}-01", None)
             with capture_logs() as captured:
-                request = JobRequest("shell", {"command": "true"}, trace=trace)
-                await ended(supervisor.submit(request, caller=CALLER)[0])
+                await ended(submit(supervisor, "shell", command="true", trace=trace))
             first = next(line for line in captured if line["event"] == "job_state")
             assert (first["request_id"], first["trace_id"]) == ("order-7", "ab" * 16)
 

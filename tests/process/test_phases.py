@@ -10,7 +10,7 @@ from pathlib import Path
 
 from supervisor.core.model import Cause, Method, Reason, State
 from supervisor.core.registry import Record
-from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit, types
+from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit, types, until
 
 BODY = "echo BODY-BEGAN; sleep 30; echo BODY-ENDED"
 NEVER_STARTED = ["job.queued", "cancel.requested", "cancel.verified", "job.cancelled"]
@@ -37,7 +37,7 @@ def test_queued(tmp_path: Path) -> None:
             for record in queued:
                 cancel(supervisor, record)
                 assert record.job.state is State.CANCELLED  # at once: there is nothing to wait for
-                check_cancelled(record)
+                check_cancelled(await ended(record))
             cancel(supervisor, holder)
             check_cancelled(await ended(holder))
 
@@ -69,10 +69,10 @@ def test_running_and_already_cancelling(tmp_path: Path) -> None:
             cancel(supervisor, stubborn)
             cancel(supervisor, stubborn)
             assert stubborn.job.state is State.CANCELLING
-            assert types(stubborn).count("cancel.requested") == 1
             cancel(supervisor, stubborn, force=True)
             await ended(stubborn, 1.0)
             check_cancelled(stubborn)
+            assert types(stubborn).count("cancel.requested") == 1
             assert stubborn.job.cancellation is not None
             assert stubborn.job.cancellation.method is Method.SIGKILL
             assert stubborn.job.cancellation.force is True
@@ -87,7 +87,8 @@ def test_a_cancel_that_overtakes_its_submit(tmp_path: Path) -> None:
             for number in range(10):
                 supervisor.cancel(f"early-{number}", cause, caller=CALLER)
                 record = submit(supervisor, "shell", id=f"early-{number}", command=BODY)
-                check_cancelled(record)
+                assert record.job.state is State.CANCELLED
+                check_cancelled(await ended(record))
             other = submit(supervisor, "shell", id="early-other", command="true")
             assert (await ended(other)).job.state is State.SUCCEEDED
 
@@ -123,13 +124,21 @@ def test_a_timeout_ends_as_timed_out_and_counts_from_running(tmp_path: Path) -> 
     scenario(body)
 
 
-def test_shutdown_cancels_everything(tmp_path: Path) -> None:
+def test_shutdown_cancels_what_has_begun_and_leaves_the_queue_to_the_next_start(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path, max_running=2) as supervisor:
             records = [submit(supervisor, "shell", command=BODY) for _ in range(4)]
             await says(records[0], "BODY-BEGAN")
             await supervisor.shutdown()
-            assert {record.job.state for record in records} == {State.CANCELLED}
-            assert {record.job.cancellation.reason for record in records if record.job.cancellation} == {"shutdown"}
+            begun, queued = records[:2], records[2:]
+            assert {record.job.state for record in begun} == {State.CANCELLED}
+            assert {record.job.cancellation.reason for record in begun if record.job.cancellation} == {"shutdown"}
+            assert {record.job.state for record in queued} == {State.QUEUED}
+        async with running(tmp_path) as supervisor:
+            await until(lambda: supervisor.counts()[State.RUNNING] == 2)
+            for record in queued:
+                again = await supervisor.lookup.find(record.job.id, CALLER)
+                cancel(supervisor, again)
+                check_cancelled(await ended(again))
 
     scenario(body)

@@ -18,7 +18,7 @@ from tests.support.levels import leaves
 
 CALLER = Caller("t")
 READY_BOUND_S = 20.0
-PARTS_OF_REQUEST = ("id", "timeout_s", "labels", "containment", "limits")
+PARTS_OF_REQUEST = ("id", "timeout_s", "labels", "containment", "limits", "trace")
 
 
 @asynccontextmanager
@@ -32,7 +32,9 @@ async def running(state_dir: Path, **settings: Any) -> AsyncIterator[Supervisor]
 
 def submit(supervisor: Supervisor, task: str, **values: Any) -> Record:
     request = {name: values.pop(name) for name in PARTS_OF_REQUEST if name in values}
-    return supervisor.submit(JobRequest(task, values, **request), caller=CALLER)[0]
+    record, _ = supervisor.submit(JobRequest(task, values, **request), caller=CALLER)
+    assert isinstance(record, Record)
+    return record
 
 
 def cancel(supervisor: Supervisor, record: Record, *, force: bool = False, budget_s: float | None = None) -> None:
@@ -46,12 +48,13 @@ async def ended(record: Record, bound_s: float = 10.0) -> Record:
 
 
 async def reaches(record: Record, condition: Callable[[Job], bool]) -> None:
-    """Wait until the job is as wanted, by following its events."""
+    """Wait until the job is as wanted, by following its events, and until readers see what it has said by then."""
     seen = 0
     async with asyncio.timeout(READY_BOUND_S):
         while not condition(record.job):
             assert await record.log.wait_beyond(seen), f"ended as {record.job}"
-            seen = record.log.last_id
+            seen = record.log.released_id
+        await record.log.wait_beyond(record.log.last_id - 1)
 
 
 async def says(record: Record, text: str) -> None:
@@ -60,7 +63,7 @@ async def says(record: Record, text: str) -> None:
     async with asyncio.timeout(READY_BOUND_S):
         while text not in output(record):
             assert await record.log.wait_beyond(seen), f"ended without saying {text!r}: {record.job}"
-            seen = record.log.last_id
+            seen = record.log.released_id
 
 
 def output(record: Record) -> str:

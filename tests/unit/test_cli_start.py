@@ -97,6 +97,9 @@ def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.Monk
         "agent_max_tokens": 6,
         "agent_time_s": 7.0,
         "agent_silence_s": 8.0,
+        "keep_jobs": 7,
+        "keep_s": 60.0,
+        "keep_bytes": 2**24,
     }
     # A token on a command line could be read by every user of the machine.
     assert set(flags) == set(Settings.model_fields) - {"token", "tokens"}

@@ -8,7 +8,8 @@ import pytest
 from supervisor.containment.level import Level
 from supervisor.core.admission import Admission
 from supervisor.core.event_log import Event
-from supervisor.core.model import Caller, Cause, Job, JobRequest, Reason, State
+from supervisor.core.journal.rows import Entry
+from supervisor.core.model import Caller, Job, JobRequest, State
 from supervisor.core.registry import Record, Registry
 from supervisor.errors import Conflict, NotFound, QueueFull
 
@@ -23,10 +24,6 @@ def ignore(_event: Event) -> None:
 def a_record(job_id: str, request: JobRequest | None = None, state: State = State.QUEUED) -> Record:
     job = Job(job_id, request or JobRequest("demo", {}, id=job_id), NOW, Level.SUBREAPER, state=state)
     return Record(job, ignore, token=T.token)
-
-
-def a_cause(*, force: bool = False) -> Cause:
-    return Cause(Reason.API, 1.0, NOW, force=force)
 
 
 def test_the_same_request_finds_its_job_and_another_body_is_a_conflict() -> None:
@@ -51,35 +48,6 @@ def test_a_key_finds_the_job_for_its_token_only() -> None:
         registry.find_same(JobRequest("demo", {}, id="y", idempotency_key="k"), T)
 
 
-def test_an_early_cancel_is_kept_per_token_and_taken_once() -> None:
-    registry = Registry()
-    cause = a_cause()
-    registry.keep_early_cancel("x", cause, "t")
-    assert registry.take_early_cancel("x", "other") is None
-    assert registry.take_early_cancel("x", "t") is cause
-    assert registry.take_early_cancel("x", "t") is None
-
-
-def test_the_first_early_cause_is_kept_unless_force_comes() -> None:
-    registry = Registry()
-    first, second, forced = a_cause(), a_cause(), a_cause(force=True)
-    for cause in (first, second):
-        registry.keep_early_cancel("x", cause, "t")
-    assert registry.take_early_cancel("x", "t") is first
-    for cause in (first, forced):
-        registry.keep_early_cancel("x", cause, "t")
-    assert registry.take_early_cancel("x", "t") is forced
-
-
-def test_an_early_cancel_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = Registry()
-    now = [100.0]
-    monkeypatch.setattr("supervisor.core.registry.time.monotonic", lambda: now[0])
-    registry.keep_early_cancel("x", a_cause(), "t")
-    now[0] += 31
-    assert registry.take_early_cancel("x", "t") is None
-
-
 def test_only_finished_jobs_are_forgotten() -> None:
     registry = Registry()
     registry.add(a_record("x", state=State.RUNNING))
@@ -91,23 +59,57 @@ def test_only_finished_jobs_are_forgotten() -> None:
         registry.get("y")
 
 
-def test_trimming_forgets_the_oldest_finished_first() -> None:
+def finished(job_id: str, request: JobRequest | None = None, state: State = State.SUCCEEDED) -> Record:
+    record = a_record(job_id, request, state)
+    record.log.append("job.output", {"text": "x" * 100})
+    record.close()
+    return record
+
+
+def test_trimming_leaves_the_oldest_finished_to_the_journal() -> None:
     registry = Registry(max_finished=2)
-    for job_id, state in [("a", State.SUCCEEDED), ("b", State.RUNNING), ("c", State.FAILED), ("d", State.CANCELLED)]:
-        registry.add(a_record(job_id, state=state))
-    assert registry.trim() == ["a"]
-    assert [record.job.id for record in registry] == ["d", "c", "b"]
-
-
-def test_trimming_gives_event_memory_back_before_it_forgets_jobs() -> None:
-    registry = Registry(max_finished_bytes=10)
-    for job_id in "ab":
-        record = a_record(job_id, state=State.SUCCEEDED)
-        record.log.append("job.output", {"text": "x" * 100})
+    running = a_record("b", state=State.RUNNING)
+    for record in (finished("a"), running, finished("c", state=State.FAILED), finished("d", state=State.CANCELLED)):
         registry.add(record)
-    assert registry.trim() == []
-    assert registry.get("a").log.size_bytes == 0
-    assert registry.get("b").log.size_bytes == 0
+    assert [record.job.id for record in registry.trim()] == ["a"]
+    assert [record.job.id for record in registry] == ["d", "c", "b"]
+    left = registry.get("a")
+    assert isinstance(left, Entry)
+    assert (left.state, left.last_event_id) == (State.SUCCEEDED, 1)
+    assert registry.counts()[State.SUCCEEDED] == 1
+    assert registry.counts(Caller("somebody else"))[State.SUCCEEDED] == 0
+
+
+def test_trimming_bounds_the_memory_for_events() -> None:
+    registry = Registry(max_finished_bytes=250)
+    for job_id in "abc":
+        registry.add(finished(job_id))
+    assert [record.job.id for record in registry.trim()] == ["a", "b"]
+
+
+def test_what_the_journal_does_not_have_stays_in_memory() -> None:
+    registry = Registry(max_finished=0)
+    for job_id in "ab":
+        registry.add(finished(job_id))
+    assert [record.job.id for record in registry.trim(lambda record: record.job.id == "b")] == ["b"]
+    assert registry.record("a") is not None
+
+
+def test_a_job_that_left_memory_still_answers_to_its_id_and_key() -> None:
+    registry = Registry(max_finished=0)
+    request = JobRequest("demo", {"b": 1, "a": [1, {"x": None}]}, id="x", idempotency_key="k")
+    registry.add(finished("x", request))
+    registry.trim()
+    assert isinstance(registry.find_same(request, T), Entry)
+    same = JobRequest("demo", {"a": [1, {"x": None}], "b": 1}, idempotency_key="k")
+    assert isinstance(registry.find_same(same, T), Entry)
+    with pytest.raises(Conflict, match="another body"):
+        registry.find_same(JobRequest("demo", {"b": 2}, id="x"), T)
+    with pytest.raises(Conflict, match="the id is taken"):
+        registry.find_same(request, Caller("somebody else"))
+    registry.remove("x")
+    assert registry.find_same(request, T) is None
+    assert sum(registry.counts().values()) == 0
 
 
 def test_admission_is_fifo_and_bounded() -> None:

@@ -13,8 +13,9 @@ from supervisor.containment.limits import NO_LIMITS, Enforcer, Limits, enforceme
 from supervisor.containment.status import ContainmentStatus
 from supervisor.core.catalog import TaskDescription
 from supervisor.core.checks import Check
+from supervisor.core.early_cancels import EARLY_CANCEL_KEPT_S
 from supervisor.core.model import Cancellation, JobError, State, Stuck
-from supervisor.core.registry import EARLY_CANCEL_KEPT_S, Record
+from supervisor.core.registry import Record
 
 
 class SurvivorJson(TypedDict):
@@ -115,7 +116,10 @@ class JobsJson(TypedDict):
 
 
 class EventsJson(TypedDict):
-    """Each event is `{id, job_id, type, at, …}`, or a `stream.gap {from, to}` for what is no longer kept."""
+    """Each event is `{id, job_id, type, at, …}`, or a `stream.gap {from, to}` for what is no longer kept.
+
+    Some 8 MiB at most: there may be more behind `last_event_id`.
+    """
 
     events: list[dict[str, Any]]
     last_event_id: int

@@ -1,0 +1,63 @@
+"""Streams that hold a job's life: with the last one the job ends, at once or after its grace."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from supervisor.core.model import Cause, Reason, State
+from supervisor.core.registry import Record
+
+
+class Holding:
+    """Belongs to the event loop. `cancel` stops a job, `on_held` is told when a job begins to hang on a stream."""
+
+    def __init__(self, cancel: Callable[[Record, Cause], None], on_held: Callable[[Record], None]) -> None:
+        self._cancel = cancel
+        self._on_held = on_held
+        self._graces: dict[str, asyncio.TimerHandle] = {}
+        self._closing = False
+
+    def attach(self, record: Record) -> None:
+        """A stream joins."""
+        record.streams += 1
+        record.attached.set()
+        if not record.held:
+            record.held = True
+            self._on_held(record)
+        self.let_go(record)
+
+    def detach(self, record: Record, *, vanished: bool = False) -> None:
+        """A stream leaves."""
+        record.streams -= 1
+        if record.streams > 0 or (self._closing and record.job.state is State.QUEUED):
+            return
+        grace_s = record.job.request.reconnect_grace_s
+        if grace_s <= 0:
+            self._cancel(record, _disconnected(vanished=vanished))
+        elif not record.job.state.terminal:
+            loop = asyncio.get_running_loop()
+            self._graces[record.job.id] = loop.call_later(grace_s, self._grace_over, record)
+
+    def let_go(self, record: Record) -> None:
+        """Nobody has to come back for this job any more."""
+        grace = self._graces.pop(record.job.id, None)
+        if grace is not None:
+            grace.cancel()
+
+    def close(self) -> None:
+        """The server ends, and with it the streams: that is not their clients' doing."""
+        self._closing = True
+        for grace in self._graces.values():
+            grace.cancel()
+        self._graces.clear()
+
+    def _grace_over(self, record: Record) -> None:
+        self._graces.pop(record.job.id, None)
+        self._cancel(record, _disconnected(vanished=False))
+
+
+def _disconnected(*, vanished: bool) -> Cause:
+    return Cause(Reason.CLIENT_DISCONNECTED, time.monotonic(), datetime.now(UTC), vanished=vanished)

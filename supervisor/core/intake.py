@@ -1,0 +1,129 @@
+"""How a job comes in: from a client, or from an earlier server.
+
+Everything that makes it a job is done in one step of the event loop: its id is taken, its place among those that wait,
+its record with the first event, and its owner. It begins once its row is written.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from supervisor.containment.level import Level
+from supervisor.containment.levels import Levels, LevelUnavailable
+from supervisor.core.admission import Admission
+from supervisor.core.catalog import Catalog
+from supervisor.core.early_cancels import EarlyCancels
+from supervisor.core.journal.journal import Journal
+from supervisor.core.journal.opening import Contents
+from supervisor.core.model import Caller, Job, JobRequest, State
+from supervisor.core.owner import Owner, Services
+from supervisor.core.registry import Record, Registry
+from supervisor.core.restart import take_over
+from supervisor.errors import InvalidRequest
+
+
+class Intake:
+    """Belongs to the event loop. `begin` starts an owner's task."""
+
+    def __init__(
+        self,
+        *,
+        services: Services,
+        registry: Registry,
+        journal: Journal,
+        admission: Admission,
+        catalog: Catalog,
+        early: EarlyCancels,
+        levels: Levels,
+        controllers: frozenset[str],
+        begin: Callable[[Owner, Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._services = services
+        self._registry = registry
+        self._journal = journal
+        self._admission = admission
+        self._catalog = catalog
+        self._early = early
+        self._levels = levels
+        self._controllers = controllers
+        self._begin = begin
+
+    def take(self, request: JobRequest, caller: Caller) -> Record:
+        """Make a job of a request that no job was made for yet. Raises InvalidRequest, QueueFull, NotReady."""
+        level = self._level_for(request)
+        module = self._catalog.check(request.task, request.input)
+        job = Job(
+            id=request.id or secrets.token_hex(8),
+            request=request,
+            created_at=datetime.now(UTC),
+            containment=level,
+            controllers=self._controllers_at(level),
+        )
+        early = self._early.take(job.id, caller.token)
+        place = None if early is not None else self._admission.enter(caller.token)
+        record = self._record(job, caller.token, self._journal.next_seq())
+        self._journal.add(record, new=True)
+        owner = Owner(record, self._services)
+        record.log.append("job.queued", {"task": request.task, "labels": request.labels})
+        if early is not None:
+            owner.cancel(early)
+        elif place is not None:
+            self._begin(owner, owner.run(place, self._accepted(record, module)))
+        return record
+
+    def restore(self, contents: Contents) -> None:
+        """Know what an earlier server knew, and see its unfinished jobs through."""
+        self._registry.restore(entry for entry in contents.entries if entry.state.terminal)
+        self._early.restore(contents.early)
+        for row in contents.unfinished:
+            record = self._record(
+                self._as_of_now(row.job),
+                row.token,
+                row.seq,
+                digest=row.digest,
+                last_event_id=row.last_event_id,
+                held=row.held,
+            )
+            self._journal.add(record, new=False)
+            owner = Owner(record, self._services)
+            enter = partial(self._admission.enter, row.token, again=True)
+            self._begin(owner, take_over(owner, enter, partial(self._checked_again, record)))
+
+    def _as_of_now(self, job: Job) -> Job:
+        """A queued job will be held at the level that it gets now. If there is none, it is told when it would begin."""
+        if job.state is not State.QUEUED:
+            return job
+        with suppress(InvalidRequest):
+            level = self._level_for(job.request)
+            job = replace(job, containment=level, controllers=self._controllers_at(level))
+        return job
+
+    async def _checked_again(self, record: Record) -> str:
+        """Tasks and levels may have changed between two servers. Raises InvalidRequest."""
+        await self._catalog.described.wait()
+        self._level_for(record.job.request)
+        return self._catalog.check(record.job.request.task, record.job.request.input)
+
+    def _controllers_at(self, level: Level) -> frozenset[str]:
+        return self._controllers if level.takes_cgroup else frozenset()
+
+    def _level_for(self, request: JobRequest) -> Level:
+        try:
+            return self._levels.for_job(request.containment)
+        except LevelUnavailable as exc:
+            raise InvalidRequest.at("containment", str(exc)) from None
+
+    def _record(self, job: Job, token: str, seq: int, **more: Any) -> Record:
+        record = Record(job, lambda event: self._journal.note(record, event), token=token, seq=seq, gated=True, **more)
+        self._registry.add(record)
+        return record
+
+    async def _accepted(self, record: Record, module: str) -> str:
+        await self._journal.accepted(record)
+        return module

@@ -1,0 +1,293 @@
+"""The journal as the event loop sees it: hand over, be told, look up. Nothing here waits for a disk but what says so.
+
+What one turn of the loop notes goes to the writer as one batch, so that a step of the machine (a state and its events)
+is written as a whole. When a batch is written, its events are released to their readers. When it cannot be written, or
+the disk does not answer, they are released all the same: a full disk must hold up neither a stream nor the word that a
+job is gone. Only new jobs are refused then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from supervisor.core.event_log import Event, Gap
+from supervisor.core.journal import reader
+from supervisor.core.journal.opening import FILE, Contents, open_journal
+from supervisor.core.journal.reader import Reader, Wanted
+from supervisor.core.journal.retention import Limits
+from supervisor.core.journal.rows import EarlyRow, JobRow
+from supervisor.core.journal.standing import Standing
+from supervisor.core.journal.writer import Batch, Change, Report, Writer
+from supervisor.core.model import State
+from supervisor.core.registry import Record
+from supervisor.errors import StorageFull
+
+STALL_BOUND_S = 0.5
+"""Past this a write counts as stuck: events are released unwritten."""
+ACCEPT_BOUND_S = 5.0
+"""How long a new job may wait for its row."""
+CLOSE_BOUND_S = 0.7
+MAX_BACKLOG_BYTES = 32 * 1024 * 1024
+"""Unwritten events past this: output is dropped, before it is numbered. The rest is written late, but written."""
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+
+log = structlog.get_logger()
+
+
+class Journal:
+    """Belongs to the event loop. `on_removed` gets the ids of jobs that retention has forgotten, `on_released` every
+    event once readers may see it, `on_refused` jobs that could not be accepted."""
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits,
+        *,
+        on_removed: Callable[[list[str]], None],
+        on_released: Callable[[Record, Event], None],
+        on_refused: Callable[[Record], None],
+    ) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._on_removed = on_removed
+        self._on_released = on_released
+        self._on_refused = on_refused
+        self._standings: dict[int, Standing] = {}
+        self._batch = Batch()
+        self._touched: dict[int, list[Event]] = {}
+        self._handing_over = False
+        self._unanswered: dict[int, tuple[float, Batch]] = {}
+        """By the batch's identity, oldest first."""
+        self._look: asyncio.TimerHandle | None = None
+        self._waiters: list[tuple[Batch, asyncio.Future[None]]] = []
+        self._last_seq = 0
+        self.error = ""
+        """Why nothing can be written now; empty when all is well."""
+        self.damaged: Path | None = None
+        """Where a damaged journal was put at the start."""
+
+    async def open(self) -> Contents:
+        """Open or make the file, and begin. Raises StartupError."""
+        self._loop = asyncio.get_running_loop()
+        opened = await asyncio.to_thread(open_journal, self._folder)
+        if opened.set_aside is not None:
+            self.damaged = opened.set_aside
+            log.error("journal_set_aside", path=str(opened.set_aside), damage=opened.damage)
+        self._last_seq = opened.contents.last_seq
+        self._writer = Writer(
+            opened.connection,
+            self._limits,
+            on_report=lambda report: self._call(self._reported, report),
+            on_removed=lambda ids: self._call(self._on_removed, ids),
+        )
+        self._reader = Reader(self._folder / FILE)
+        self._writer.start()
+        self._reader.start()
+        return opened.contents
+
+    async def close(self) -> None:
+        """Write what there is and end the threads, in a bounded time."""
+        self._hand_over()
+        self._writer.close()
+        self._reader.close()
+        deadline = time.monotonic() + CLOSE_BOUND_S
+        while (self._writer.is_alive() or self._reader.is_alive()) and time.monotonic() < deadline:  # noqa: ASYNC110
+            # Not to_thread: its executor would be joined for ever when a disk hangs.
+            await asyncio.sleep(0.002)
+        if self._look is not None:
+            self._look.cancel()
+        if self._writer.is_alive():
+            log.error("journal_not_closed", error="the disk does not answer")
+
+    # --- writing
+
+    def next_seq(self) -> int:
+        self._last_seq += 1
+        return self._last_seq
+
+    def add(self, record: Record, *, new: bool) -> None:
+        """From now on the job is written down: a new one with its first event, an earlier server's as it changes."""
+        self._standings[record.seq] = Standing(record, new=new)
+        if not new:
+            self._standings[record.seq].settled.set()
+            self._standings[record.seq].state = record.job.state
+
+    def note(self, record: Record, event: Event | None = None) -> None:
+        """Something of the job has changed: an event came, or its row is to be written as it then is."""
+        standing = self._standings.get(record.seq)
+        if standing is None or standing.refusal is not None:
+            # It is in memory only, and nobody will be told more of it by the journal.
+            self._release(record, record.log.last_id)
+            return
+        events = self._touched.setdefault(record.seq, [])
+        if event is not None:
+            events.append(event)
+            self._batch.size_bytes += len(event.data)
+        if standing.state is not record.job.state:
+            standing.state = record.job.state
+            self._batch.durable = True
+        self._soon()
+
+    async def accepted(self, record: Record) -> None:
+        """Wait until the job's row is on the disk. Raises StorageFull when it cannot be, and then it never was."""
+        standing = self._standings.get(record.seq)
+        if standing is None:
+            return
+        try:
+            await asyncio.wait_for(standing.settled.wait(), ACCEPT_BOUND_S)
+        except TimeoutError:
+            # It may still be written, so it stays, and ends as what its client is told now.
+            standing.settled.set()
+            raise StorageFull("cannot keep the job: the disk of STATE_DIR does not answer") from None
+        if standing.refusal is not None:
+            raise StorageFull(f"cannot keep the job: {standing.refusal}; make room in STATE_DIR")
+
+    async def written(self) -> None:
+        """Wait until everything noted so far is on the disk. Raises StorageFull when it cannot be."""
+        self._batch.durable = self._batch.asked = True
+        self._soon()
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append((self._batch, future))
+        try:
+            await asyncio.wait_for(future, ACCEPT_BOUND_S)
+        except TimeoutError:
+            raise StorageFull("cannot write the journal: the disk of STATE_DIR does not answer") from None
+
+    def is_written(self, record: Record) -> bool:
+        """Whether the file has all of the job, so that memory may forget it."""
+        standing = self._standings.get(record.seq)
+        if standing is None or record.seq in self._touched:
+            return False
+        return not standing.new and standing.written_version == standing.version
+
+    def drop(self, record: Record) -> None:
+        """The job has left memory."""
+        self._standings.pop(record.seq, None)
+
+    def forget(self, seq: int) -> None:
+        """Take a finished job out of the file."""
+        self._standings.pop(seq, None)
+        self._touched.pop(seq, None)
+        self._batch.forgotten.append(seq)
+        self._batch.durable = True
+        self._soon()
+
+    def keep_early(self, row: EarlyRow) -> None:
+        self._batch.early.append(row)
+        self._batch.durable = True
+        self._soon()
+
+    def take_early(self, token: str, job_id: str) -> None:
+        self._batch.early_taken.append((token, job_id))
+        self._soon()
+
+    @property
+    def congested(self) -> bool:
+        """More is unwritten than memory should hold: whoever can do without an event should."""
+        return self._writer.backlog_bytes > MAX_BACKLOG_BYTES
+
+    # --- reading
+
+    async def events(self, seq: int, job_id: str, after: int, until: int) -> list[Event | Gap]:
+        """The job's events behind number `after` up to `until`, or the first of them."""
+        return await self._reader.ask(reader.events, seq, job_id, after, until)
+
+    async def job(self, job_id: str) -> JobRow | None:
+        return await self._reader.ask(reader.job, job_id)
+
+    async def jobs(self, wanted: Wanted) -> tuple[list[JobRow], bool]:
+        """Finished jobs, newest first, and whether there may be more."""
+        return await self._reader.ask(reader.jobs, wanted, MAX_PAGE_BYTES)
+
+    # --- between the loop and the writer
+
+    def _soon(self) -> None:
+        if not self._handing_over:
+            self._handing_over = True
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._handing_over = False
+        batch, self._batch = self._batch, Batch()
+        touched, self._touched = self._touched, {}
+        for seq, events in touched.items():
+            standing = self._standings[seq]
+            record = standing.record
+            standing.version += 1
+            row = JobRow(seq, record.token, record.digest, record.job, record.held, record.log.last_id)
+            batch.changes[seq] = Change(row, standing.new, standing.version, events)
+            batch.asked = batch.asked or standing.new
+            standing.new = False
+        self._unanswered[id(batch)] = (time.monotonic(), batch)
+        self._writer.put(batch)
+        if self._look is None:
+            self._look = self._loop.call_later(STALL_BOUND_S, self._look_for_stall)
+
+    def _call(self, callback: Callable[..., None], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop was closed while a hung disk came back
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def _reported(self, report: Report) -> None:
+        """Batches were written, or could not be."""
+        for batch in report.batches:
+            self._unanswered.pop(id(batch), None)
+            self._settle(batch, report)
+        done = {id(batch) for batch in report.batches}
+        for batch, future in self._waiters:
+            if id(batch) in done and not future.done():
+                if report.written:
+                    future.set_result(None)
+                else:
+                    future.set_exception(StorageFull(f"cannot write the journal: {report.error}"))
+        self._waiters = [waiter for waiter in self._waiters if id(waiter[0]) not in done]
+        if self.error != report.error:
+            self.error = report.error
+            log.error("journal_cannot_write", error=report.error) if report.error else log.info("journal_writes_again")
+
+    def _settle(self, batch: Batch, report: Report) -> None:
+        for seq, change in batch.changes.items():
+            standing = self._standings.get(seq)
+            if standing is None:
+                continue
+            if seq in report.refused:
+                self._refuse(standing, report.error)
+            else:
+                if report.written:
+                    standing.written_version = change.version
+                    standing.settled.set()
+                self._release(standing.record, change.row.last_event_id)
+
+    def _refuse(self, standing: Standing, error: str) -> None:
+        standing.refusal = error
+        standing.settled.set()
+        record = standing.record
+        if record.job.state is State.QUEUED:
+            # Nobody has seen its first event. What its streams get instead is the refusal.
+            record.log.withdraw()
+        else:
+            self._release(record, record.log.last_id)
+        self._on_refused(record)
+
+    def _release(self, record: Record, until: int) -> None:
+        for event in record.release(until):
+            self._on_released(record, event)
+
+    def _look_for_stall(self) -> None:
+        """Release what has waited too long. New jobs wait on: they may still be accepted."""
+        self._look = None
+        now = time.monotonic()
+        for since, batch in self._unanswered.values():
+            if now - since < STALL_BOUND_S:
+                break
+            for seq, change in batch.changes.items():
+                standing = self._standings.get(seq)
+                if standing is not None and standing.settled.is_set():
+                    self._release(standing.record, change.row.last_event_id)
+        if self._unanswered:
+            self._look = self._loop.call_later(STALL_BOUND_S, self._look_for_stall)

@@ -1,0 +1,56 @@
+"""What becomes of the jobs that an earlier server left unfinished.
+
+Those that had begun are lost: their guardians have killed them when that server died. Those that were queued run now.
+If such a job hangs on a stream, its client must come back first, within a few seconds, or it never runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from supervisor.core.admission import Place
+from supervisor.core.facts import ServerDied
+from supervisor.core.model import Cause, Reason, State
+from supervisor.core.owner import Owner
+from supervisor.core.registry import Record
+
+REATTACH_S = 5.0
+"""How long after the start a queued job waits for its client."""
+
+
+async def take_over(owner: Owner, enter: Callable[[], Place], clear: Callable[[], Awaitable[str]]) -> None:
+    """See an earlier server's job through.
+
+    `enter` gives it a place among those that wait, `clear` says with which module of tasks it may begin.
+    """
+    record = owner.record
+    if record.job.state is not State.QUEUED:
+        owner.belongings.put_away()
+        owner.apply(ServerDied())
+        return
+    if record.held and not await _client_is_back(record):
+        owner.cancel(
+            Cause(
+                Reason.CLIENT_DISCONNECTED,
+                time.monotonic(),
+                datetime.now(UTC),
+                "its client did not come back after the server was restarted",
+            )
+        )
+        return
+    if not owner.stopped:
+        await owner.run(enter(), clear())
+
+
+async def _client_is_back(record: Record) -> bool:
+    """False: it is not, and nobody has decided anything else about the job."""
+    back = asyncio.ensure_future(record.attached.wait())
+    stop = asyncio.ensure_future(record.stop_wanted.wait())
+    bound_s = max(REATTACH_S, record.job.request.reconnect_grace_s)
+    await asyncio.wait({back, stop}, timeout=bound_s, return_when=asyncio.FIRST_COMPLETED)
+    back.cancel()
+    stop.cancel()
+    return record.attached.is_set() or record.stop_wanted.is_set()

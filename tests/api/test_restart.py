@@ -1,0 +1,285 @@
+"""What a restart does to jobs, streams and names: both the orderly one and kill -9."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.wire import PATIENCE_S, RawStream, RealServer, real_server
+from tests.support.observer import snapshot
+
+SHELL = "shell"
+CLOSE_MARGIN_S = 3.0
+"""An orderly end may take so long."""
+
+
+def body(command: str, **more: Any) -> dict[str, Any]:
+    return {"task": SHELL, "input": {"command": command}, **more}
+
+
+def end(server: RealServer, how: signal.Signals) -> None:
+    """End the server. When this returns nothing of it is left."""
+    with snapshot(server.process.pid) as family:
+        began = time.monotonic()
+        server.process.send_signal(how)
+        server.process.wait(PATIENCE_S)
+        if how is not signal.SIGKILL:
+            assert time.monotonic() - began < CLOSE_MARGIN_S
+        assert not family.wait_gone(time.monotonic() + 3.0)
+
+
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGKILL], ids=["orderly", "killed"])
+def how(request: pytest.FixtureRequest) -> signal.Signals:
+    how: signal.Signals = request.param
+    return how
+
+
+def events_of(server: RealServer, job_id: str, after: int = 0) -> list[dict[str, Any]]:
+    """All there will ever be, by following to the end."""
+    with server.stream("GET", f"/jobs/{job_id}/events?after={after}") as stream:
+        stream.read_to_end()
+    return stream.events()
+
+
+def types(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+@contextmanager
+def one_at_a_time(state: Path, **more: str) -> Iterator[RealServer]:
+    """A server whose only slot is taken by a job "first" that goes on for ever."""
+    with real_server(state, MAX_RUNNING="1", **more) as server:
+        server.run("echo up; sleep 1000", id="first")
+        with server.stream("GET", "/jobs/first/events") as stream:
+            stream.until('"text": "up')
+        yield server
+
+
+def check_clean(state: Path) -> None:
+    with sqlite3.connect(state / "journal.sqlite3") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        holes = "SELECT count(*) FROM events AS a WHERE first > 1 AND NOT EXISTS "
+        holes += "(SELECT 1 FROM events AS b WHERE b.seq = a.seq AND b.last = a.first - 1)"
+        assert connection.execute(holes).fetchone() == (0,)
+    connection.close()
+
+
+def test_running_jobs_end_and_queued_ones_run_after_the_next_start(tmp_path: Path, how: signal.Signals) -> None:
+    state = tmp_path / "state"
+    with one_at_a_time(state) as server:
+        names = [server.run(f"echo {name}", id=name, labels={"n": name}) for name in ("b", "c")]
+        end(server, how)
+    with real_server(state, MAX_RUNNING="1") as server:
+        first = events_of(server, "first")
+        job = server.job("first")
+        if how is signal.SIGKILL:
+            assert first[-1].keys() == {"id", "job_id", "type", "at"}
+            assert (job["state"], first[-1]["type"], job["cancellation"]) == ("lost", "job.lost", None)
+            assert job["finished_at"] is not None
+        else:
+            assert (job["state"], job["cancellation"]["reason"]) == ("cancelled", "shutdown")
+            assert job["cancellation"]["within_budget"] is True
+        for name in names:
+            events = events_of(server, name)
+            assert types(events)[:2] == ["job.queued", "job.starting"]
+            assert events[-1]["type"] == "job.succeeded"
+        starts = [server.job(name)["started_at"] for name in names]
+        assert starts == sorted(starts)
+    check_clean(state)
+
+
+def test_a_stream_goes_on_where_it_was_without_gap_or_repeat(tmp_path: Path, how: signal.Signals) -> None:
+    state = tmp_path / "state"
+    talk = "i=0; while :; do i=$((i+1)); echo line $i; done"
+    with real_server(state) as server:
+        server.run(talk, id="talk")
+        with server.stream("GET", "/jobs/talk/events") as stream:
+            stream._until(lambda: len(stream.text) > 300_000)
+            server.process.send_signal(how)
+            seen = read_on(stream)
+        server.process.wait(PATIENCE_S)
+    assert [event["id"] for event in seen] == list(range(1, len(seen) + 1))
+    with real_server(state) as server:
+        with server.stream("GET", "/jobs/talk/events", None, f"Last-Event-ID: {len(seen)}") as stream:
+            if stream.status == 204:
+                assert how is signal.SIGTERM
+                rest = []
+            else:
+                stream.read_to_end()
+                rest = stream.events()
+        whole = seen + rest
+        assert [event["id"] for event in whole] == list(range(1, len(whole) + 1))
+        assert whole[-1]["type"] == ("job.lost" if how is signal.SIGKILL else "job.cancelled")
+        # What a client was sent is what is kept, byte for byte.
+        kept: list[dict[str, Any]] = []
+        while page := server.ask("GET", f"/jobs/talk/events?follow=false&after={len(kept)}").json["events"]:
+            kept += page
+        assert kept == whole
+        with server.stream("GET", f"/jobs/talk/events?after={len(whole)}") as stream:
+            assert stream.status == 204
+    check_clean(state)
+
+
+def read_on(stream: RawStream) -> list[dict[str, Any]]:
+    """The numbered events that came until the connection ended."""
+    try:
+        stream.read_to_end()
+    except (AssertionError, OSError):
+        stream.sock.close()
+    return [event for event in stream.events() if "id" in event]
+
+
+def test_finished_jobs_stay_visible(tmp_path: Path, how: signal.Signals) -> None:
+    state = tmp_path / "state"
+    with real_server(state) as server:
+        for number in range(5):
+            ok = "true" if number % 2 else "exit 3"
+            server.run(f"echo {number}; {ok}", id=f"job-{number}", labels={"odd": str(number % 2)})
+            server.ended(f"job-{number}")
+        before = server.ask("GET", "/jobs").json["jobs"]
+        page = server.ask("GET", "/jobs?limit=2").json
+        told = events_of(server, "job-3")
+        end(server, how)
+    with real_server(state) as server:
+        assert server.ask("GET", "/jobs").json["jobs"] == before
+        assert server.job("job-0") == before[-1]
+        assert events_of(server, "job-3") == told
+        failed = server.ask("GET", "/jobs?state=failed").json["jobs"]
+        assert [job["id"] for job in failed] == ["job-4", "job-2", "job-0"]
+        odd = server.ask("GET", "/jobs?label=odd:1&state=succeeded").json["jobs"]
+        assert [job["id"] for job in odd] == ["job-3", "job-1"]
+        new = server.run("true", id="new")
+        server.ended(new)
+        # A cursor of the old server goes on where it was, whatever came since.
+        rest = server.ask("GET", f"/jobs?cursor={page['next_cursor']}").json
+        assert [job["id"] for job in rest["jobs"]] == ["job-2", "job-1", "job-0"]
+        assert rest["next_cursor"] is None
+        assert [job["id"] for job in server.ask("GET", "/jobs?limit=2").json["jobs"]] == ["new", "job-4"]
+        assert server.ask("GET", "/health").json["counts"]["failed"] == 3
+        assert server.ask("DELETE", "/jobs/job-0").status == 204
+        assert server.ask("GET", "/jobs/job-0").status == 404
+        end(server, how)
+    with real_server(state) as server:
+        assert server.ask("GET", "/jobs/job-0").status == 404
+        assert len(server.ask("GET", "/jobs").json["jobs"]) == 5
+
+
+def test_names_mean_the_same_after_a_restart(tmp_path: Path, how: signal.Signals) -> None:
+    state = tmp_path / "state"
+    tokens = json.dumps({"anna": {"token": "a" * 32, "scopes": ["submit", "read"]}})
+    anna = {"Authorization": f"Bearer {'a' * 32}"}
+    key = {"Idempotency-Key": "once"}
+    with real_server(state, TOKENS=tokens) as server:
+        made = server.ask("POST", "/jobs", body("echo hi"), headers=key)
+        job_id = made.json["id"]
+        server.ended(job_id)
+        assert server.ask("POST", "/jobs", body("true", id="annas"), headers=anna, token=False).status == 202
+        server.ended("annas")
+        early = server.ask("POST", "/jobs/overtaken/cancel", {"reason": "changed my mind"})
+        assert early.json["state"] == "unknown"
+        end(server, how)
+    with real_server(state, TOKENS=tokens) as server:
+        again = server.ask("POST", "/jobs", body("echo hi"), headers=key)
+        assert (again.status, again.json["id"], again.json["state"]) == (200, job_id, "succeeded")
+        assert server.ask("POST", "/jobs", body("echo ho"), headers=key).status == 409
+        with server.stream("POST", "/execute/stream", body("echo hi", id=job_id)) as stream:
+            stream.read_to_end()
+        assert types(stream.events())[0] == "job.queued"
+        assert types(stream.events())[-1] == "job.succeeded"
+        assert server.ask("GET", f"/jobs/{job_id}", headers=anna, token=False).status == 404
+        assert [job["id"] for job in server.ask("GET", "/jobs", headers=anna, token=False).json["jobs"]] == ["annas"]
+        # A cancel that came before the restart still overtakes its job.
+        late = server.ask("POST", "/jobs", body("sleep 60", id="overtaken"))
+        assert (late.status, late.json["state"]) == (202, "cancelled")
+        assert late.json["cancellation"]["method"] == "never_started"
+        assert late.json["cancellation"]["detail"] == "changed my mind"
+
+
+def held_in_the_queue(server: RealServer, how: signal.Signals) -> None:
+    """A client streams a job "held" that waits for its turn; then the server ends."""
+    with server.stream("POST", "/execute/stream", body("echo held", id="held")) as stream:
+        stream.until("job.queued")
+        server.process.send_signal(how)
+        frames = closing_frames(stream)
+    server.process.wait(PATIENCE_S)
+    if how is signal.SIGTERM:
+        assert frames[-1]["event"] == "stream.closing"
+        assert "id" not in frames[-1]
+
+
+def closing_frames(stream: RawStream) -> list[dict[str, str]]:
+    read_on(stream)
+    return stream.frames()
+
+
+def test_a_queued_job_whose_client_comes_back_runs(tmp_path: Path, how: signal.Signals) -> None:
+    state = tmp_path / "state"
+    with one_at_a_time(state) as server:
+        held_in_the_queue(server, how)
+    with real_server(state) as server:
+        assert server.job("held")["state"] == "queued"
+        with server.stream("POST", "/execute/stream", body("echo held", id="held")) as stream:
+            stream.read_to_end()
+        assert types(stream.events())[0] == "job.queued"
+        assert stream.events()[-1]["type"] == "job.succeeded"
+        assert [event["id"] for event in stream.events()] == list(range(1, len(stream.events()) + 1))
+
+
+def test_a_queued_job_whose_client_stays_away_never_starts(tmp_path: Path, how: signal.Signals) -> None:
+    state = tmp_path / "state"
+    with one_at_a_time(state) as server:
+        held_in_the_queue(server, how)
+    with real_server(state) as server:
+        began = time.monotonic()
+        # Somebody who only looks is not the client.
+        events = events_of(server, "held")
+        waited_s = time.monotonic() - began
+        job = server.job("held")
+        assert types(events) == ["job.queued", "cancel.requested", "cancel.verified", "job.cancelled"]
+        assert (job["cancellation"]["reason"], job["cancellation"]["method"]) == (
+            "client_disconnected",
+            "never_started",
+        )
+        assert waited_s < 5.5
+
+
+def test_a_cancel_reaches_a_job_that_waits_for_its_client(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with one_at_a_time(state) as server:
+        held_in_the_queue(server, signal.SIGTERM)
+    with real_server(state) as server:
+        answer = server.ask("POST", "/jobs/held/cancel")
+        assert (answer.status, answer.json["state"], answer.json["cancellation"]["reason"]) == (200, "cancelled", "api")
+
+
+def test_a_stream_that_does_not_hold_its_job_leaves_it_queued(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with one_at_a_time(state) as server:
+        with server.stream("POST", "/execute/stream", body("echo on", id="on", on_disconnect="continue")) as stream:
+            stream.until("job.queued")
+        end(server, signal.SIGTERM)
+    with real_server(state) as server:
+        assert events_of(server, "on")[-1]["type"] == "job.succeeded"
+
+
+def test_a_job_that_is_restarted_twice_is_still_the_same(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with one_at_a_time(state) as server:
+        server.run("echo at last", id="patient")
+        end(server, signal.SIGKILL)
+    with real_server(state, MAX_RUNNING="1") as server:
+        # "first" is lost, so "patient" runs unless the server dies at once; both are allowed here.
+        end(server, signal.SIGKILL)
+    with real_server(state) as server:
+        events = events_of(server, "patient")
+        assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+        assert events[-1]["type"] in {"job.succeeded", "job.lost"}
+    check_clean(state)

@@ -1,0 +1,92 @@
+"""A journal in the test's own process, with jobs that are made and ended by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from supervisor.containment.level import Level
+from supervisor.core.event_log import Event
+from supervisor.core.journal.journal import Journal
+from supervisor.core.journal.opening import Contents
+from supervisor.core.journal.retention import Limits
+from supervisor.core.model import Job, JobRequest, State
+from supervisor.core.registry import Record
+from tests.support.core import until
+
+PLENTY = Limits(10_000, 7 * 24 * 3600.0, 1024**3)
+
+
+@dataclass
+class Book:
+    """A journal and what it has told."""
+
+    journal: Journal
+    contents: Contents
+    removed: list[str]
+    refused: list[Record]
+    told: dict[str, list[Event]] = field(default_factory=dict)
+
+    def new(self, job_id: str, **input_: Any) -> Record:
+        """A job as the server makes one, with its first event. Not accepted yet."""
+        job = Job(job_id, JobRequest("demo", input_, id=job_id), datetime.now(UTC), Level.SUBREAPER)
+        record = self.record(job, self.journal.next_seq())
+        self.journal.add(record, new=True)
+        record.log.append("job.queued", {})
+        return record
+
+    def record(self, job: Job, seq: int, last_event_id: int = 0) -> Record:
+        def note(event: Event) -> None:
+            self.journal.note(made, event)
+
+        made = Record(job, note, token="t", seq=seq, last_event_id=last_event_id, gated=True)
+        return made
+
+    def finish(self, record: Record, state: State = State.SUCCEEDED, at: datetime | None = None) -> None:
+        job = replace(record.job, state=state, finished_at=at or datetime.now(UTC))
+        record.life = replace(record.life, job=job)
+        record.log.append(f"job.{state}", {})
+        record.close()
+
+    async def finished(self, job_id: str, **input_: Any) -> Record:
+        record = self.new(job_id, **input_)
+        self.finish(record)
+        await record.finished.wait()
+        return record
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """The disk has no room for one page more."""
+        connection = self.journal._writer._connection
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        try:
+            yield
+        finally:
+            connection.execute(f"PRAGMA max_page_count = {2**30}")
+
+    async def settled(self) -> None:
+        await until(lambda: not self.journal._unanswered)
+
+
+@asynccontextmanager
+async def book(folder: Path, limits: Limits = PLENTY) -> AsyncIterator[Book]:
+    removed: list[str] = []
+    refused: list[Record] = []
+    told: dict[str, list[Event]] = {}
+    journal = Journal(
+        folder,
+        limits,
+        on_removed=removed.extend,
+        on_released=lambda record, event: told.setdefault(record.job.id, []).append(event),
+        on_refused=refused.append,
+    )
+    contents = await journal.open()
+    try:
+        yield Book(journal, contents, removed, refused, told)
+    finally:
+        await journal.close()

@@ -1,0 +1,181 @@
+"""Writing and reading back: what was told is kept, what cannot be kept was never accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from supervisor.core.event_log import Event, Gap
+from supervisor.core.journal.journal import STALL_BOUND_S
+from supervisor.core.journal.reader import Wanted
+from supervisor.core.journal.retention import PAGES_A_STEP, SPARE_PAGES, Limits
+from supervisor.core.journal.rows import pack, unpack
+from supervisor.core.model import State
+from supervisor.core.registry import Record
+from supervisor.errors import StorageFull
+from tests.support.core import until
+from tests.support.journals import PLENTY, book
+
+pytestmark = pytest.mark.anyio
+
+
+def numbers(items: list[Event | Gap]) -> list[int]:
+    assert all(isinstance(item, Event) for item in items)
+    return [item.id for item in items if isinstance(item, Event)]
+
+
+def put(record: Record, text: str, times: int = 1) -> None:
+    for _ in range(times):
+        record.log.append("job.output", {"stream": "stdout", "text": text})
+
+
+async def test_nothing_is_told_before_it_is_written(tmp_path: Path) -> None:
+    async with book(tmp_path) as kept:
+        record = kept.new("a")
+        put(record, "hi", 10)
+        assert record.log.read(0) == []
+        await kept.journal.accepted(record)
+        assert numbers(record.log.read(0)) == list(range(1, 12))
+        with sqlite3.connect(tmp_path / "journal.sqlite3") as other:
+            assert other.execute("SELECT id, last_event_id FROM jobs").fetchall() == [("a", 11)]
+        other.close()
+
+
+async def test_what_was_written_is_read_back_byte_for_byte(tmp_path: Path) -> None:
+    async with book(tmp_path) as kept:
+        record = kept.new("a", text="half a pair: \ud800", nested={"ü": [1, None]})
+        put(record, "\x1b[0m\n\ud83d lone", 3)
+        put(record, "x" * 30_000, 20)
+        kept.finish(record)
+        await record.finished.wait()
+        told = kept.told["a"]
+    async with book(tmp_path) as again:
+        (entry,) = again.contents.entries
+        assert (entry.id, entry.token, entry.state, entry.last_event_id) == ("a", "t", State.SUCCEEDED, 25)
+        found: list[Event | Gap] = []
+        while len(found) < 25:
+            found += await again.journal.events(entry.seq, "a", len(found), 25)
+        assert found == told
+        row = await again.journal.job("a")
+        assert row is not None
+        assert (row.job.finished_at, row.digest) == (record.job.finished_at, record.digest)
+        assert await again.journal.job("b") is None
+
+
+async def test_a_full_disk_refuses_new_jobs_and_nothing_else(tmp_path: Path) -> None:
+    async with book(tmp_path) as kept:
+        old = kept.new("old")
+        await kept.journal.accepted(old)
+        with kept.full():
+            new = kept.new("new", text="x" * 300_000)
+            with pytest.raises(StorageFull, match="full"):
+                await kept.journal.accepted(new)
+            assert kept.refused == [new]
+            assert new.log.last_id == 0, "nobody has seen its first event, and nobody will"
+            put(old, "y" * 10_000, 40)
+            # Its readers and its end wait for no disk.
+            kept.finish(old, State.CANCELLED)
+            await asyncio.wait_for(old.finished.wait(), 2 * STALL_BOUND_S)
+            assert numbers(old.log.read(0)) == list(range(1, 43))
+            assert "full" in kept.journal.error
+            assert not kept.journal.is_written(old)
+            with pytest.raises(StorageFull):
+                await kept.journal.written()
+        await kept.journal.written()
+        assert kept.journal.error == ""
+        assert kept.journal.is_written(old)
+        await kept.journal.accepted(kept.new("later"))
+    async with book(tmp_path) as again:
+        assert [(entry.id, entry.last_event_id) for entry in again.contents.entries] == [("old", 42), ("later", 1)]
+        assert numbers(await again.journal.events(1, "old", 0, 42)) == list(range(1, 43))
+
+
+async def test_a_disk_that_hangs_holds_up_no_reader(tmp_path: Path) -> None:
+    async with book(tmp_path) as kept:
+        record = kept.new("a")
+        await kept.journal.accepted(record)
+        with sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")  # nobody else can write now
+            kept.finish(record)
+            assert record.log.read(1) == []
+            await asyncio.wait_for(record.finished.wait(), 2 * STALL_BOUND_S + 0.5)
+            assert not kept.journal.is_written(record)
+            other.execute("ROLLBACK")
+        other.close()
+        await kept.journal.written()
+        assert kept.journal.is_written(record)
+
+
+async def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
+    async with book(tmp_path, replace(PLENTY, jobs=3)) as kept:
+        living = kept.new("living")
+        for number in range(8):
+            await kept.finished(f"job-{number}")
+        await until(lambda: len(kept.removed) == 5)
+        assert kept.removed == [f"job-{number}" for number in range(5)]
+        rows, more = await kept.journal.jobs(Wanted())
+        assert ([row.job.id for row in rows], more) == (["job-7", "job-6", "job-5"], False)
+        assert not living.finished.is_set()
+
+
+async def test_what_is_too_old_goes(tmp_path: Path) -> None:
+    async with book(tmp_path, replace(PLENTY, age_s=60.0)) as kept:
+        old, young = kept.new("old"), kept.new("young")
+        kept.finish(old, at=datetime.now(UTC) - timedelta(seconds=61))
+        kept.finish(young, at=datetime.now(UTC) - timedelta(seconds=30))
+        await until(lambda: kept.removed == ["old"])
+        assert await kept.journal.job("young") is not None
+
+
+async def test_bytes_are_bounded_and_the_file_shrinks(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite3"
+    bound = 2 * 1024 * 1024
+    async with book(tmp_path) as kept:
+        for number in range(20):
+            record = kept.new(f"job-{number}")
+            put(record, "z" * 30_000, 20)
+            kept.finish(record)
+            await record.finished.wait()
+    grown = file.stat().st_size
+    assert grown > 5 * bound
+    async with book(tmp_path, Limits(1000, 3600.0, bound)) as kept:
+        await until(lambda: len(kept.removed) >= 16)
+        # What stays free is for the next events; the rest is given back, in steps that no commit has to wait out.
+        await until(lambda: file.stat().st_size < bound + (SPARE_PAGES + PAGES_A_STEP) * 4096)
+        assert kept.removed == [f"job-{number}" for number in range(len(kept.removed))]
+
+
+async def test_one_job_cannot_push_out_all_others(tmp_path: Path) -> None:
+    async with book(tmp_path, Limits(1000, 3600.0, 4 * 1024 * 1024)) as kept:
+        await kept.finished("quiet")
+        loud = kept.new("loud")
+        for _ in range(40):
+            put(loud, "z" * 30_000, 5)
+            await kept.settled()
+        first = 0
+
+        async def oldest() -> int:
+            (gap, *_) = await kept.journal.events(loud.seq, "loud", 0, loud.log.last_id)
+            return gap.last if isinstance(gap, Gap) else 0
+
+        async with asyncio.timeout(10):
+            while first < 150:
+                first = await oldest()
+        assert kept.removed == []
+        kept.finish(loud)
+
+
+def test_lines_come_apart_as_they_were_put_together() -> None:
+    events = [
+        Event(number, "j", "job.output", json.dumps({"id": number, "text": "a b\n" * number}))
+        for number in range(1, 90)
+    ]
+    rows = list(pack(events))
+    assert [event for first, _, lines in rows for event in unpack("j", first, lines)] == events
+    assert [first for first, _, _ in rows[1:]] == [last + 1 for _, last, _ in rows[:-1]]

@@ -1,0 +1,123 @@
+"""What is done with the file that is found: newer, older, damaged, somebody else's."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from supervisor.core.journal.opening import FILE, Opened, open_journal
+from supervisor.core.journal.schema import MIGRATIONS
+from supervisor.errors import StartupError
+from tests.support.journals import book
+
+pytestmark = pytest.mark.anyio
+
+ADDED = ("ALTER TABLE jobs ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",)
+
+
+@contextmanager
+def opened(folder: Path, **more: object) -> Iterator[Opened]:
+    made = open_journal(folder, **more)  # type: ignore[arg-type]
+    try:
+        yield made
+    finally:
+        made.connection.close()
+
+
+@contextmanager
+def by_hand(folder: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(folder / FILE)
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()
+
+
+async def a_journal(folder: Path) -> None:
+    async with book(folder) as kept:
+        for number in range(30):
+            await kept.finished(f"job-{number}", text="x" * 2000)
+
+
+async def test_a_newer_one_is_refused_and_left_alone(tmp_path: Path) -> None:
+    await a_journal(tmp_path)
+    with by_hand(tmp_path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(StartupError, match=r"newer version of deadstop wrote it \(schema 99, this version knows 1\)"):
+        open_journal(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    with by_hand(tmp_path) as connection:
+        assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (30,)
+
+
+async def test_an_older_one_is_brought_up(tmp_path: Path) -> None:
+    await a_journal(tmp_path)
+    with opened(tmp_path, migrations=(*MIGRATIONS, ADDED)) as found:
+        assert found.set_aside is None
+        assert len(found.contents.entries) == 30
+        assert found.connection.execute("SELECT DISTINCT colour FROM jobs").fetchall() == [("grey",)]
+        assert found.connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
+
+
+async def test_a_migration_that_fails_half_way_leaves_the_old_version(tmp_path: Path) -> None:
+    await a_journal(tmp_path)
+    with pytest.raises(StartupError):
+        open_journal(tmp_path, migrations=(*MIGRATIONS, (*ADDED, "DROP TABLE no_such_table")))
+    with opened(tmp_path) as found:
+        assert len(found.contents.entries) == 30
+        columns = [row[1] for row in found.connection.execute("PRAGMA table_info(jobs)")]
+        assert "colour" not in columns
+
+
+@pytest.mark.parametrize("how", ["scribbled", "cut", "no database", "row"])
+async def test_a_damaged_one_is_set_aside_whole(tmp_path: Path, how: str) -> None:
+    await a_journal(tmp_path)
+    path = tmp_path / FILE
+    data = bytearray(path.read_bytes())
+    match how:
+        case "scribbled":
+            data[8192:24576] = bytes(range(256)) * 64
+        case "cut":
+            del data[len(data) // 2 :]
+        case "no database":
+            data[:] = b"not a database at all, but long enough to be taken for one" * 100
+        case "row":
+            with by_hand(tmp_path) as connection:
+                connection.execute("UPDATE jobs SET state = 'dreaming'")
+            data = bytearray(path.read_bytes())
+    path.write_bytes(data)
+    with opened(tmp_path) as found:
+        assert found.set_aside is not None
+        assert found.damage
+        assert found.set_aside.read_bytes() == data
+        assert found.contents.entries == []
+    with opened(tmp_path) as again:
+        assert again.set_aside is None
+
+
+async def test_a_database_of_another_program_is_not_written_into(tmp_path: Path) -> None:
+    with by_hand(tmp_path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    with opened(tmp_path) as found:
+        assert found.damage == "the file is a database of another program"
+        assert found.set_aside is not None
+        with sqlite3.connect(found.set_aside) as theirs:
+            assert theirs.execute("SELECT name FROM sqlite_schema").fetchall() == [("theirs",)]
+        theirs.close()
+
+
+def test_what_cannot_be_opened_is_no_damage(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(StartupError, match="cannot open"):
+        open_journal(tmp_path)
+    assert (tmp_path / FILE).is_dir()
+
+
+async def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    await a_journal(tmp_path)
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
