@@ -146,10 +146,10 @@ def test_a_page_is_opened_in_a_browser_that_lives_as_long_as_the_agent(tmp_path:
         also(refuses("429 Too Many Requests", "slow down", "retry-after-ms: 10"), "takes no more requests"),
         also(refuses("404 Not Found", "no such model"), "has no model 'openai:test'"),
         also(refuses("500 Internal Server Error", "oh", "retry-after-ms: 10"), "answered HTTP 500: oh"),
-        (providers.talks_garbage, "not understood"),
+        also(providers.talks_garbage, "not understood"),
         also(providers.is_a_web_page, "not understood"),
         (providers.echoes_the_key, "refused the key: check the variable that DEADSTOP_AGENT_KEY_ENV names"),
-        (calls("list_files"), "reached its limit"),
+        also(calls("list_files"), "reached its limit"),
     ],
     ids=["never", "stall", "half", "429", "404", "500", "garbage", "page", "key", "steps"],
 )
@@ -210,7 +210,7 @@ STUBBORN = calls("run_command", command="trap '' TERM; setsid sleep 300 & echo T
     ("behaviour", "moment", "provider_hears"),
     [
         also(providers.never_answers, importing, False),
-        (providers.never_answers, connecting, True),
+        also(providers.never_answers, connecting, True),
         also(providers.stalls_before_the_first_token, connecting, True),
         (providers.speaks_slowly, streaming, True),
         (STUBBORN, in_a_terminal, False),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,17 +16,21 @@ from typing import Any
 import pytest
 
 from runner.agent.blueprint import TEST_COMMAND, parts
+from runner.agent.models import make_model
 from runner.agent.options import Options
 from runner.cancellation import Cancellation
 from runner.errors import TaskFailed
 from runner.protocol import Log
 from runner.reporting import Reporter
+from runner.resources.browser import launched
+from runner.resources.files import open_atomic
 from supervisor.config import load_settings
 from supervisor.containment.level import Level
 from supervisor.core.model import Job, JobRequest
 from supervisor.core.orders import AGENT_MODULE, Orders
 from supervisor.errors import StartupError
 
+ROOT = Path(__file__).parents[2]
 KEY = 'sk-"quoted"-0123456789'
 SERVER: dict[str, Any] = {
     "model": "openai:big", "base_url": None, "max_steps": 10, "max_tokens": 1000, "time_s": 60.0, "silence_s": 5.0,
@@ -109,7 +115,6 @@ def test_what_a_runner_reports_is_without_the_jobs_secrets(
 def test_a_thread_of_an_async_task_that_hears_of_the_ask_leaves_the_task_to_be_cancelled(
     cancellation: Cancellation,
 ) -> None:
-    import asyncio
 
     def ask_and_notice() -> None:
         cancellation.ask()
@@ -140,3 +145,34 @@ def test_the_tests_of_the_demos_application_pass_and_can_fail(tmp_path: Path) ->
     broken = next(path for path in files if path.endswith("orders/table.py"))
     (tmp_path / broken).write_text(files[broken].replace("rowcount == 1", "rowcount == 2"))
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 1
+
+
+def test_listing_the_tasks_needs_none_of_the_extras() -> None:
+    look = (
+        "import runner.tasks.agent, runner.tasks.browse, sys; print({'pydantic_ai', 'playwright'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pydantic_ai.models", None)
+    with pytest.raises(TaskFailed, match=r"pip install 'deadstop\[agent\]'"):
+        make_model(Options(**SERVER), None)
+    monkeypatch.setitem(sys.modules, "playwright.async_api", None)
+
+    async def launch() -> None:
+        async with launched(tmp_path, open_atomic):
+            pass
+
+    with pytest.raises(TaskFailed, match=r"pip install 'deadstop\[browser\]'"):
+        asyncio.run(launch())
+
+
+def test_a_provider_without_its_key_or_its_package_says_what_is_missing() -> None:
+    with pytest.raises(TaskFailed, match="set DEADSTOP_AGENT_KEY_ENV to the name of the variable"):
+        make_model(Options(**SERVER), None)
+    with pytest.raises(TaskFailed, match="cannot use model 'nobody:big'"):
+        make_model(Options(**{**SERVER, "model": "nobody:big"}), KEY)
+    with pytest.raises(TaskFailed, match=r"cannot use model 'anthropic:big'.*install"):
+        make_model(Options(**{**SERVER, "model": "anthropic:big"}), KEY)
