@@ -43,9 +43,7 @@ def servers(short_dir: Path) -> Iterator[Servers]:
 
         @functools.cache
         def server_at(level: Level) -> RunningServer:
-            return stack.enter_context(
-                running_server(short_dir / f"sins-{level}", "--containment", level, env=TASKS_ENV)
-            )
+            return stack.enter_context(running_server(short_dir / level[:2], "--containment", level, env=TASKS_ENV))
 
         yield server_at
 

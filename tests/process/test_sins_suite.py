@@ -18,8 +18,11 @@ ROUNDS = (1, 2)
 
 @pytest.fixture(scope="module", params=LEVELS)
 def server(short_dir: Path, request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    state_dir = short_dir / f"suite-{request.param}"
-    with running_server(state_dir, "--containment", request.param, env=TASKS_ENV) as running, busy_core():
+    # Short names: see short_dir.
+    with (
+        running_server(short_dir / f"2{request.param[:2]}", "--containment", request.param, env=TASKS_ENV) as running,
+        busy_core(),
+    ):
         yield running
 
 
