@@ -11,6 +11,7 @@ const TYPES = [
   "job.stuck", "job.unstuck", "cancel.requested", "cancel.acknowledged", "cancel.signalled", "cancel.unproven",
   "cancel.verified", "job.succeeded", "job.failed", "job.cancelled", "job.timed_out", "job.lost",
 ];
+const UNSEEN = new Set(["job.output", "job.log", "job.resource"]); // they change nothing in the table
 
 const jobs = new Map();
 const rows = new Map();
@@ -88,7 +89,9 @@ function apply(event) {
   }
   if (event.id <= job.last_event_id) return;
   job.last_event_id = event.id;
+  if (UNSEEN.has(event.type)) return;
   change(job, event);
+  if (event.type.startsWith("cancel.") || FINAL.has(job.state)) promiseStale = true;
   dirty.add(job.id);
   draw();
 }
@@ -138,6 +141,7 @@ async function load() {
   for (const [id, row] of rows) if (!jobs.has(id)) { row.remove(); rows.delete(id); }
   if ([...jobs.values()].some((job) => job.stuck)) await loadStacks();
   for (const id of jobs.keys()) dirty.add(id);
+  promiseStale = true;
   draw();
 }
 
@@ -202,7 +206,7 @@ function draw() {
   requestAnimationFrame(() => {
     drawing = false;
     drawRows();
-    drawPromise();
+    if (promiseStale) drawPromise();
     drawStuck();
     if (detail) detail.draw();
   });
@@ -283,8 +287,10 @@ function matches(job) {
 
 let plot = null;
 let plotted = "";
+let promiseStale = true;
 
 function drawPromise() {
+  promiseStale = false;
   const now = Date.now();
   const ends = [...jobs.values()].filter((job) => job.cancellation?.gone_ms != null && job.finished_at && now - Date.parse(job.finished_at) < HOUR_MS);
   const never = [...jobs.values()].filter((job) => job.cancellation?.method === "never_started" && job.finished_at && now - Date.parse(job.finished_at) < HOUR_MS && job.cancellation.gone_ms == null).length;
@@ -767,9 +773,9 @@ function start() {
   $("demo").addEventListener("click", () => attempt(async () => { const job = await ask("POST", "/jobs", { task: "demo", input: { seconds: 30, steps: 60 } }); apply({ id: 0.5, job_id: job.id, type: "job.queued", task: job.task, labels: job.labels, at: job.created_at }); open(job.id); }));
   $("leave").addEventListener("click", () => attempt(async () => { await ask("DELETE", "/session"); location.reload(); }));
   setInterval(() => { for (const job of jobs.values()) if (!FINAL.has(job.state)) dirty.add(job.id); draw(); }, 1000);
-  setInterval(() => { if (feed?.readyState === EventSource.OPEN) health().catch(() => link("down", "the server does not answer")); }, 10_000);
-  addEventListener("resize", draw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { plotted = ""; draw(); });
+  setInterval(() => { promiseStale = true; if (feed?.readyState === EventSource.OPEN) health().catch(() => link("down", "the server does not answer")); }, 10_000);
+  addEventListener("resize", () => { promiseStale = true; draw(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { plotted = ""; promiseStale = true; draw(); });
   connect();
   const wanted = location.hash.slice(1);
   if (wanted) attempt(async () => { const job = await ask("GET", `/jobs/${encodeURIComponent(wanted)}`); if (!jobs.has(job.id)) jobs.set(job.id, job); open(job.id); });
