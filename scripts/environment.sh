@@ -100,7 +100,7 @@ build() {
     : >"$stamp"
     mkdir -p "$venv/tmp"
   else
-    say "first start: making $venv with Python $python_version (about half a minute; later starts are instant)"
+    say "first start: making $venv with Python $python_version (half a minute to a minute; later starts are instant)"
     clear_folder
     : >"$stamp"
     mkdir "$venv/tmp"

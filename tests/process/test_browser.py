@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -122,6 +124,27 @@ def test_cancel_leaves_nothing(
         assert proof.gone_ms < BUDGET_MS
         assert proof.survivors == ()
         assert proof.workspace_removed
+
+    browsing(tmp_path, body)
+
+
+@pytest.mark.suite
+@pytest.mark.parametrize("end", ["timeout", "runner-killed"])
+def test_what_else_ends_it_leaves_nothing(tmp_path: Path, end: str) -> None:
+    async def body(supervisor: Supervisor, web: Pages) -> None:
+        limit = {"timeout_s": 3.0} if end == "timeout" else {}
+        record = submit(supervisor, "browse", url=f"{web.url}/busy", wait_for="#never-there", **limit)
+        await computing_without_end(record, web)
+        tree = {entry for entry in a_tree(record) if entry[0] != record.guardian_pid}
+        assert len(named(record, "chromium")) >= 1
+        if end == "runner-killed":
+            (runner,) = named(record, "deadstop-runner")
+            os.kill(runner, signal.SIGKILL)
+        await ended(record)
+        assert not there(tree)
+        assert record.job.state is (State.TIMED_OUT if end == "timeout" else State.FAILED)
+        held = [entry for entry in record.job.resources if entry.kind == "browser"]
+        assert [entry.held for entry in held] == [False]
 
     browsing(tmp_path, body)
 
