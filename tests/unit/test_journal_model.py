@@ -1,0 +1,300 @@
+"""The machine and the journal against a model, in any order: what was told is kept, and nothing else comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from supervisor.core import machine
+from supervisor.core.event_log import Event
+from supervisor.core.facts import Began, Bound, CancelRequested, Emit, Fact, Finish, Gone, Reported, ServerDied
+from supervisor.core.model import Cause, JobError, Proof, Reason, State
+from supervisor.core.registry import Record
+from supervisor.errors import StorageFull
+from tests.support.journals import Book, book
+
+TEXT = st.text(max_size=40) | st.integers(0, 3).map(lambda n: "\n\x1b" * n) | st.just(30_000).map("x".__mul__)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+UNTOLD = JobError("exited", "the runner is gone")
+
+
+@dataclass
+class Expected:
+    """What the model knows of one job: everything that anybody was told."""
+
+    record: Record
+    told: list[Event] = field(default_factory=list)
+
+
+class Kept(RuleBasedStateMachine):
+    """One server after the other on one file. Between two rules all that was said has been answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="journal-model-"))
+        self.runner = asyncio.Runner()
+        self.full = ExitStack()
+        self.is_full = False
+        self.jobs: dict[str, Expected] = {}
+        self.gone: set[str] = set()
+        self.number = 0
+        self.book: Book
+        self._open()
+
+    # --- the two ends of a server
+
+    def _open(self) -> None:
+        async def enter() -> None:
+            self.stack = AsyncExitStack()
+            self.book = await self.stack.enter_async_context(book(self.folder))
+
+        self.runner.run(enter())
+
+    @rule(killed=st.booleans())
+    def restart(self, killed: bool) -> None:
+        """Everything must be as it was told; what was killed before it was written was told to nobody."""
+        self._make_room()
+        if killed:
+            self._kill()
+        else:
+            self.runner.run(self.stack.aclose())
+            for job in self.jobs.values():
+                self._learn(job)
+        self._open()
+        contents = self.book.contents
+        assert {entry.id for entry in contents.entries} == set(self.jobs)
+        rows = {row.job.id: row for row in contents.unfinished}
+        for entry in contents.entries:
+            expected = self.jobs[entry.id]
+            events = self.runner.run(self._read(entry.seq, entry.id, entry.last_event_id))
+            assert events[: len(expected.told)] == expected.told
+            assert [event.id for event in events] == list(range(1, entry.last_event_id + 1))
+            expected.told = events
+            assert entry.state.terminal is (entry.id not in rows)
+            ends = [event.type for event in events if event.type == f"job.{entry.state}"]
+            assert len(ends) == (1 if entry.state.terminal else len(ends))
+            if entry.id in rows:
+                expected.record = self.book.record(rows[entry.id].job, entry.seq, entry.last_event_id)
+                self.book.journal.add(expected.record, new=False)
+                if entry.state is not State.QUEUED:
+                    self._apply(expected, ServerDied())
+                    assert expected.record.job.state is State.LOST
+            else:
+                assert expected.record.job.state in {entry.state, State.QUEUED, State.RUNNING, State.CANCELLING}
+        self._settle()
+
+    def _kill(self) -> None:
+        """The process is gone between two instructions: what the writer has not committed never was."""
+        for job in self.jobs.values():
+            self._learn(job)
+        self.book.journal._writer._write = lambda: None  # type: ignore[method-assign]
+        for job in self.jobs.values():
+            if not job.record.log.closed:
+                job.record.log.append("job.output", {"text": "nobody has seen this"})
+        self.runner.run(self.stack.aclose())
+        for job in self.jobs.values():
+            self._learn(job)
+
+    async def _read(self, seq: int, job_id: str, last: int) -> list[Event]:
+        found: list[Event] = []
+        while len(found) < last:
+            for item in await self.book.journal.events(seq, job_id, len(found), last):
+                assert isinstance(item, Event)
+                found.append(item)
+        return found
+
+    # --- what happens to jobs
+
+    def _apply(self, expected: Expected, fact: Fact) -> None:
+        """As an owner does."""
+
+        async def on_the_loop() -> None:
+            record = expected.record
+            record.life, effects = machine.step(record.life, fact, datetime.now(UTC))
+            for effect in effects:
+                match effect:
+                    case Emit(type_, fields):
+                        record.log.append(type_, fields)
+                    case Finish():
+                        record.close()
+                    case _:
+                        pass
+
+        self.runner.run(on_the_loop())
+
+    def _settle(self) -> None:
+        """Wait for the answer to everything that was said."""
+
+        async def wait() -> None:
+            try:
+                await self.book.journal.written()
+            except StorageFull:
+                assert self.is_full
+
+        self.runner.run(wait())
+        for job in self.jobs.values():
+            self._learn(job)
+
+    def _learn(self, job: Expected) -> None:
+        told = self.book.told.get(job.record.job.id, [])
+        known = len(job.told)
+        job.told += [event for event in told if event.id > known]
+        assert [event.id for event in job.told] == list(range(1, job.record.log.released_id + 1))
+
+    @rule(text=TEXT, large=st.booleans())
+    def submit(self, text: str, large: bool) -> None:
+        self.number += 1
+        job_id = f"job-{self.number}"
+
+        async def take() -> Record | None:
+            record = self.book.new(job_id, text=text * (20 if large else 1), pad="p" * 40_000 if large else "")
+            try:
+                await self.book.journal.accepted(record)
+            except StorageFull:
+                assert record in self.book.refused
+                assert job_id not in self.book.told
+                return None
+            return record
+
+        record = self.runner.run(take())
+        if record is None:
+            assert self.is_full
+        else:
+            self.jobs[job_id] = Expected(record)
+            self._settle()
+
+    def _speak(self, job: Expected, texts: list[str]) -> None:
+        async def speak() -> None:
+            for text in texts:
+                job.record.log.append("job.output", {"stream": "stdout", "text": text})
+
+        self.runner.run(speak())
+
+    def _some(self, data: st.DataObject, *states: State) -> Expected | None:
+        fitting = [job for job in self.jobs.values() if job.record.job.state in states]
+        return data.draw(st.sampled_from(fitting)) if fitting else None
+
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        job = self._some(data, State.QUEUED)
+        if job is not None:
+            self._apply(job, Bound())
+            self._apply(job, Began(pid=1))
+            self._settle()
+
+    @rule(data=st.data(), texts=st.lists(TEXT, max_size=30))
+    def say(self, data: st.DataObject, texts: list[str]) -> None:
+        job = self._some(data, State.RUNNING, State.CANCELLING)
+        if job is not None:
+            self._speak(job, texts)
+            self._settle()
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        job = self._some(data, State.QUEUED, State.RUNNING, State.CANCELLING)
+        if job is not None:
+            self._apply(job, CancelRequested(Cause(Reason.API, 0.0, NOON), 2.0))
+            self._settle()
+
+    @rule(data=st.data(), result=st.none() | st.integers() | TEXT)
+    def end(self, data: st.DataObject, result: int | str | None) -> None:
+        job = self._some(data, State.RUNNING, State.CANCELLING)
+        if job is not None:
+            if job.record.job.state is State.RUNNING:
+                self._apply(job, Reported(result=result))
+            self._apply(job, Gone(Proof.ECHILD, UNTOLD, gone_ms=1.0))
+            self._settle()
+            assert job.record.finished.is_set()
+
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        job = self._some(data, *(state for state in State if state.terminal))
+        if job is not None and not self.is_full:
+            seq = job.record.seq
+
+            async def drop() -> None:
+                self.book.journal.forget(seq)
+                await self.book.journal.written()
+
+            self.runner.run(drop())
+            del self.jobs[job.record.job.id]
+            self.gone.add(job.record.job.id)
+
+    # --- the disk
+
+    @precondition(lambda self: not self.is_full)
+    @rule(text=TEXT)
+    def fill(self, text: str) -> None:
+        self.full.enter_context(self.book.full())
+        self.is_full = True
+        for job in self.jobs.values():
+            if not job.record.log.closed:
+                self._speak(job, [text, "y" * 30_000])
+        self._settle()
+
+    @precondition(lambda self: self.is_full)
+    @rule()
+    def make_room(self) -> None:
+        self._make_room()
+        self._settle()
+        assert self.book.journal.error == ""
+
+    def _make_room(self) -> None:
+        self.full.close()
+        self.is_full = False
+        self._settle()
+
+    @invariant()
+    def what_was_told_is_kept(self) -> None:
+        if self.is_full or not hasattr(self, "book"):
+            return
+        with sqlite3.connect(self.folder / "journal.sqlite3") as connection:
+            kept = dict(connection.execute("SELECT id, last_event_id FROM jobs"))
+        connection.close()
+        assert kept == {job_id: len(job.told) for job_id, job in self.jobs.items()}
+
+    def teardown(self) -> None:
+        self.full.close()
+        self.runner.run(self.stack.aclose())
+        self.runner.close()
+        with sqlite3.connect(self.folder / "journal.sqlite3") as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.close()
+        shutil.rmtree(self.folder)
+
+
+def _run(examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        Kept,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            phases=[phase for phase in Phase if phase is not Phase.shrink] if examples < 20 else list(Phase),
+            suppress_health_check=list(HealthCheck),
+            derandomize="DEADSTOP_SEED" not in os.environ,
+        ),
+    )
+
+
+def test_a_few_histories() -> None:
+    _run(examples=20, steps=20)
+
+
+@pytest.mark.suite
+@pytest.mark.timeout(1800)
+def test_many_histories() -> None:
+    _run(examples=300, steps=60)
