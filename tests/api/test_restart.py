@@ -220,10 +220,10 @@ def closing_frames(stream: RawStream) -> list[dict[str, str]]:
     return stream.frames()
 
 
-def test_a_queued_job_whose_client_comes_back_runs(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_queued_job_whose_client_comes_back_runs(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with one_at_a_time(state) as server:
-        held_in_the_queue(server, how)
+        held_in_the_queue(server, signal.SIGKILL)
     with real_server(state) as server:
         assert server.job("held")["state"] == "queued"
         with server.stream("POST", "/execute/stream", body("echo held", id="held")) as stream:
@@ -233,10 +233,10 @@ def test_a_queued_job_whose_client_comes_back_runs(tmp_path: Path, how: signal.S
         assert [event["id"] for event in stream.events()] == list(range(1, len(stream.events()) + 1))
 
 
-def test_a_queued_job_whose_client_stays_away_never_starts(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_queued_job_whose_client_stays_away_never_starts(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with one_at_a_time(state) as server:
-        held_in_the_queue(server, how)
+        held_in_the_queue(server, signal.SIGTERM)
     with real_server(state) as server:
         began = time.monotonic()
         # Somebody who only looks is not the client.

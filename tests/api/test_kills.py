@@ -1,0 +1,149 @@
+"""kill -9 of the server at random instants while clients submit: every accepted job is accounted for, ever after."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.wire import PATIENCE_S, RawStream, RealServer, real_server
+from tests.support.observer import describe, snapshot
+
+CLIENTS = 3
+LOAD_S = 0.8
+"""The server is killed at some instant of so much load."""
+GONE_S = 3.0
+
+
+@dataclass
+class Told:
+    """What clients were told by any of the servers."""
+
+    accepted: dict[str, str] = field(default_factory=dict)
+    """Ids that were answered with 202, and the state in which each was last seen."""
+    events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What streams were sent, by job."""
+    number: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next_id(self) -> str:
+        with self.lock:
+            self.number += 1
+            return f"job-{self.number}"
+
+
+def client(server: RealServer, told: Told, *, streams: bool) -> None:
+    """Submit until the server is gone."""
+    try:
+        while True:
+            job_id = told.next_id()
+            body = {"task": "shell", "input": {"command": f"echo {job_id}; sleep 0.0{told.number % 9}"}, "id": job_id}
+            if streams:
+                stream_one(server, told, job_id, body | {"on_disconnect": "continue"})
+            elif server.ask("POST", "/jobs", body).status == 202:
+                told.accepted[job_id] = "queued"
+    except (OSError, EOFError, ValueError):
+        return  # killed in the middle of whatever this was
+    except AssertionError as exc:
+        if "connection closed" not in str(exc):
+            raise
+
+
+def stream_one(server: RealServer, told: Told, job_id: str, body: dict[str, Any]) -> None:
+    sock = server.connect()
+    with sock:
+        sock.sendall(server.stream_request(body))
+        stream = RawStream(sock)
+        try:
+            stream.until("job.queued")
+            told.accepted[job_id] = "queued"  # its row is on the disk, or this event would not be here
+            stream.read_to_end()
+        finally:
+            if stream.head:
+                told.events[job_id] = [event for event in stream.events() if "id" in event]
+
+
+def look(server: RealServer, told: Told) -> None:
+    """Every accepted job is there, and an end that was told is still that end."""
+    known: dict[str, str] = {}
+    cursor = ""
+    while True:
+        page = server.ask("GET", f"/jobs?limit=500{cursor}").json
+        known |= {job["id"]: job["state"] for job in page["jobs"]}
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    for job_id, before in told.accepted.items():
+        assert job_id in known, f"{job_id} was accepted and is not known"
+        if before in {"succeeded", "lost"}:
+            assert known[job_id] == before
+        told.accepted[job_id] = known[job_id]
+
+
+def load_and_kill(server: RealServer, told: Told, after_s: float) -> None:
+    threads = [
+        threading.Thread(target=client, args=(server, told), kwargs={"streams": number == 0})
+        for number in range(CLIENTS)
+    ]
+    for thread in threads:
+        thread.start()
+    threading.Event().wait(after_s)  # the instant is the point of this test
+    with snapshot(server.process.pid) as family:
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait(PATIENCE_S)
+        for thread in threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+        left = family.wait_gone(time.monotonic() + GONE_S)
+        assert not left, describe(left)
+
+
+def all_ends(server: RealServer, told: Told) -> None:
+    deadline = time.monotonic() + 2 * PATIENCE_S
+    while not set(told.accepted.values()) <= {"succeeded", "lost"}:
+        assert time.monotonic() < deadline, told.accepted
+        look(server, told)
+    for job_id, seen in told.events.items():
+        if seen:
+            events = server.ask("GET", f"/jobs/{job_id}/events?follow=false").json["events"]
+            assert events[: len(seen)] == seen, "what a client was sent is kept, under the same numbers"
+            assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+
+
+def history(state: Path, rounds: int, seed: int) -> Told:
+    chance, told = random.Random(seed), Told()
+    for _ in range(rounds):
+        with real_server(state, MAX_RUNNING="4", MAX_QUEUED="100000", KEEP_JOBS="1000000") as server:
+            look(server, told)
+            load_and_kill(server, told, chance.uniform(0, LOAD_S))
+        with sqlite3.connect(state / "journal.sqlite3") as connection:
+            assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        connection.close()
+    with real_server(state, MAX_RUNNING="8", KEEP_JOBS="1000000") as server:
+        look(server, told)
+        all_ends(server, told)
+    assert not list(state.glob("*.damaged-*"))
+    return told
+
+
+def test_killed_a_few_times_under_load(tmp_path: Path) -> None:
+    told = history(tmp_path / "state", 2, seed=5)
+    assert told.accepted
+
+
+@pytest.mark.suite
+@pytest.mark.timeout(3600)
+def test_killed_two_hundred_times_under_load(tmp_path: Path) -> None:
+    rounds = int(os.environ.get("DEADSTOP_ROUNDS", "200"))
+    told = history(tmp_path / "state", rounds, seed=time.time_ns())
+    states = list(told.accepted.values())
+    ends = ", ".join(f"{states.count(state)} {state}" for state in ("succeeded", "lost"))
+    print(f"{rounds} kills, {len(states)} jobs accepted: {ends}")
