@@ -20,6 +20,7 @@ from runner.protocol import (
     encode,
 )
 from runner.reporting import READ_BYTES
+from supervisor.containment.exit_watch import ExitWatch
 from supervisor.containment.handle import Handle
 from supervisor.containment.level import Level
 from supervisor.containment.protocol import FROM_GUARDIAN, Hello, Limit, Refused, Stop
@@ -107,12 +108,13 @@ class AttemptSet:
         self.control = control
         self.channel = channel
         self.outputs = outputs
-        self.guardian = Handle.open(hello.guardian_pid)
-        self.runner_pid = hello.runner_pid
+        use_pidfd = started.plan.means.pidfd
+        self.guardian = Handle.open(hello.guardian_pid, use_pidfd=use_pidfd)
+        self.runner = Handle.open(hello.runner_pid, use_pidfd=use_pidfd)
         self.root_pid = hello.init_pid or hello.guardian_pid
         """All below it is the job's."""
         self.started = started
-        self._on_exit: Callable[[], None] | None = None
+        self._watches: dict[Handle, ExitWatch] = {}
 
     @classmethod
     async def meet(cls, started: StartedSet) -> AttemptSet:
@@ -142,21 +144,15 @@ class AttemptSet:
     def level(self) -> Level:
         return self.started.plan.level
 
-    def watch_exit(self, on_exit: Callable[[], None]) -> None:
-        """Call `on_exit` once, when the guardian has ended, however that came."""
-        self._on_exit = on_exit
-        loop = asyncio.get_running_loop()
-        if self.guardian.pidfd is None:
-            loop.call_soon(self._exited)
-        else:
-            loop.add_reader(self.guardian.pidfd, self._exited)
+    def watch_exit(self, handle: Handle, on_exit: Callable[[], None]) -> None:
+        """Call `on_exit` once, when `guardian` or `runner` has ended, however that came. Replaces an earlier wish."""
+        self._stop_watching(handle)
+        self._watches[handle] = ExitWatch(handle, on_exit)
 
-    def _exited(self) -> None:
-        if self.guardian.pidfd is not None:
-            asyncio.get_running_loop().remove_reader(self.guardian.pidfd)
-        if self._on_exit is not None:
-            callback, self._on_exit = self._on_exit, None
-            callback()
+    def _stop_watching(self, handle: Handle) -> None:
+        watch = self._watches.pop(handle, None)
+        if watch is not None:
+            watch.stop()
 
     def hand_over(self, order: Work | Describe, limit: Limit | None = None) -> None:
         """Give the runner its one order, and the guardian the limits to hold it to."""
@@ -182,8 +178,7 @@ class AttemptSet:
 
     def close(self) -> None:
         """Give back what the set held. Call once the guardian has ended."""
-        if self.guardian.pidfd is not None:
-            asyncio.get_running_loop().remove_reader(self.guardian.pidfd)
-        self._on_exit = None
         self.cut()
-        self.guardian.close()
+        for handle in (self.guardian, self.runner):
+            self._stop_watching(handle)
+            handle.close()

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from supervisor.containment.cgroup import Leaf
 from supervisor.containment.handle import Handle, Survivor
+from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.pidfd import ignore_missing
 from supervisor.posix.proc import Stat, children, descendants, read_stat
 
@@ -50,7 +51,8 @@ class Backstop:
     `is_guardian` names the pids to leave.
     """
 
-    def __init__(self, is_guardian: Callable[[int], bool]) -> None:
+    def __init__(self, is_guardian: Callable[[int], bool], means: Means = AVAILABLE) -> None:
+        self._children_files = means.children_files
         self._is_guardian = is_guardian
         self._pid = os.getpid()
         self._sid = os.getsid(0)
@@ -89,10 +91,10 @@ class Backstop:
     def kill_once(self, attempts: Sequence[Held]) -> list[Round]:
         """One round over all of them. Blocks for as long as reading their part of /proc takes."""
         guardians = [held.guardian for held in attempts]
-        trees = [_tree_below(guardian) for guardian in guardians]
+        trees = [self._below_guardian(guardian) for guardian in guardians]
         inside = [_kill_inside(held.leaf) for held in attempts]
         orphans = self._orphans(min(guardian.start_ticks for guardian in guardians))
-        below = {orphan.pid: [orphan.pid, *descendants(orphan.pid)] for orphan in orphans}
+        below = {orphan.pid: [orphan.pid, *self._below(orphan.pid)] for orphan in orphans}
         for pid in {pid for tree in (*trees, *below.values()) for pid in tree}:
             ignore_missing(os.kill, pid, signal.SIGKILL)
         for guardian in guardians:
@@ -114,9 +116,15 @@ class Backstop:
             for number, guardian in enumerate(guardians)
         ]
 
+    def _below(self, pid: int) -> list[int]:
+        return descendants(pid, use_children_files=self._children_files)
+
+    def _below_guardian(self, guardian: Handle) -> list[int]:
+        return self._below(guardian.pid) if not guardian.ended else []
+
     def _orphans(self, born_after_ticks: int) -> list[Stat]:
         """Adopted children: another session, not a guardian, not older than the oldest guardian that is asked for."""
-        stats = [read_stat(pid) for pid in children(self._pid)]
+        stats = [read_stat(pid) for pid in children(self._pid, use_children_files=self._children_files)]
         return [
             stat
             for stat in stats
@@ -127,17 +135,13 @@ class Backstop:
         ]
 
     def _survivors(self, held: Held) -> tuple[Survivor, ...]:
-        pids = _tree_below(held.guardian)
+        pids = self._below_guardian(held.guardian)
         if held.leaf is not None:
             pids += held.leaf.pids()
         for orphan in self._orphans(held.guardian.start_ticks):
-            pids += [orphan.pid, *descendants(orphan.pid)]
+            pids += [orphan.pid, *self._below(orphan.pid)]
         stats = [read_stat(pid) for pid in dict.fromkeys(pids)]
         return tuple(Survivor(s.pid, s.name, _STATES.get(s.state, s.state)) for s in stats if s is not None)
-
-
-def _tree_below(guardian: Handle) -> list[int]:
-    return descendants(guardian.pid) if not guardian.ended else []
 
 
 def _kill_inside(leaf: Leaf | None) -> list[int]:

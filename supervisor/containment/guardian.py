@@ -31,8 +31,9 @@ from supervisor.containment.protocol import TO_GUARDIAN, Acknowledged, Ended, He
 from supervisor.containment.sweep import Sweep, reap_children
 from supervisor.containment.tracker import Tracker
 from supervisor.posix import prctl
-from supervisor.posix.proc import children
 
+NAME = "deadstop-guard"
+"""As `ps` shows it."""
 KILL_ROUND_S = 0.002
 """Pause between two rounds of SIGKILL that found the same processes: the kernel is tearing them down."""
 SEND_BOUND_S = 1.0
@@ -54,7 +55,7 @@ def main(
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     prctl.set_dumpable(False)
-    prctl.set_name("deadstop-guard")
+    prctl.set_name(NAME)
     prepare(plan)
     _close_all_but(control.fileno(), channel.fileno(), stdout.fileno(), stderr.fileno(), stack.fileno())
     tracker = Tracker.start()
@@ -93,7 +94,13 @@ class Guardian:
         self._acknowledge_fd = acknowledge_fd
         self._launched = launched
         self._tracker = tracker
-        self._sweep = Sweep(os.getpid(), plan.leaf, leave_out=tracker.own_pids, init_pid=launched.init_pid)
+        self._sweep = Sweep(
+            os.getpid(),
+            plan.leaf,
+            leave_out=tracker.own_pids,
+            use_children_files=plan.means.children_files,
+            init_pid=launched.init_pid,
+        )
         self._limits = LimitWatch(plan.leaf)
         self._ladder: Ladder | None = None
         self._reached = Step.ASK
@@ -150,7 +157,7 @@ class Guardian:
             status = self._launched.runner_status(reaped)
             if status is not None:
                 self._runner_ended(status)
-        return self._runner_gone_at is not None and set(children(os.getpid())) <= {self._tracker.pid}
+        return self._runner_gone_at is not None and set(self._sweep.children()) <= {self._tracker.pid}
 
     def _runner_ended(self, status: int) -> None:
         now = time.monotonic()

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from supervisor.containment.cgroup import Leaf
+from supervisor.posix.means import AVAILABLE, Means
 
 
 class Level(StrEnum):
@@ -35,6 +36,7 @@ class Plan:
 
     level: Level
     leaf: Leaf | None = None
+    means: Means = AVAILABLE
 
     @property
     def proof(self) -> Literal["echild", "cgroup_empty", "pidns_gone"]:

@@ -29,9 +29,12 @@ from multiprocessing.synchronize import Event as SharedEvent
 import structlog
 
 from supervisor.containment import environment, guardian
+from supervisor.containment.backstop import reap
 from supervisor.containment.cgroup_tree import CgroupTree
 from supervisor.containment.level import Level, Plan
+from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.pidfd import ignore_missing
+from supervisor.posix.proc import read_stat
 
 log = structlog.get_logger()
 
@@ -92,9 +95,11 @@ class Starter:
         child_environment: dict[str, str],
         start_bound_s: float = START_BOUND_S,
         cgroups: CgroupTree | None = None,
+        means: Means = AVAILABLE,
     ) -> None:
         self._environment = child_environment
         self._cgroups = cgroups
+        self._means = means
         self._start_bound_s = start_bound_s
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
@@ -141,7 +146,7 @@ class Starter:
         for started in list(self._retired):
             # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again.
             started.process.join(timeout=bound_s)
-            if started.process.exitcode is not None:
+            if started.process.exitcode is not None and not _waits_for_us(started.process):
                 started.process.close()
                 self._retired.remove(started)
                 if started.plan.leaf is not None and not started.plan.leaf.remove():
@@ -166,7 +171,7 @@ class Starter:
     def _start(self, level: Level) -> StartedSet:
         leaf = self._cgroups.new_leaf() if self._cgroups is not None and level.takes_cgroup else None
         try:
-            return self._start_planned(Plan(level, leaf))
+            return self._start_planned(Plan(level, leaf, self._means))
         except BaseException:
             if leaf is not None:
                 leaf.remove()
@@ -197,6 +202,16 @@ class Starter:
                 for end in theirs:
                     end.close()
         return StartedSet(plan, event, process, control, channel, stdout, stderr, stack)
+
+
+def _waits_for_us(process: ForkServerProcess) -> bool:
+    """Whether it is a zombie, or soon will be, that the forkserver can no longer reap because it died before."""
+    pid = process.pid
+    assert pid is not None
+    reap(pid)
+    stat = read_stat(pid)
+    # A session of its own is how a guardian is told from whoever may have got the number since.
+    return stat is not None and stat.sid == pid and stat.name == guardian.NAME
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from supervisor.containment.cgroup import Leaf
 from supervisor.posix.pidfd import ignore_missing
-from supervisor.posix.proc import HAS_CHILDREN_FILES, descendants, read_stat
+from supervisor.posix.proc import HAS_CHILDREN_FILES, children, descendants, read_stat
 
 
 @dataclass(slots=True)
@@ -43,6 +43,10 @@ class Sweep:
         pids = [pid for pid in found if pid != self.init_pid]
         self.seen.update(pids)
         return pids
+
+    def children(self) -> list[int]:
+        """Only those directly below the root, zombies included: what is orphaned comes here, so none means no tree."""
+        return children(self.root, use_children_files=self.use_children_files)
 
     def terminate(self) -> list[int]:
         """SIGTERM, then SIGCONT so that stopped ones receive it, to all that have not had it yet. Who they were.

@@ -36,6 +36,8 @@ class WarmPool:
         self._starting = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._leaving: dict[AttemptSet, asyncio.TimerHandle] = {}
+        self._left = asyncio.Event()
         self.guardian_pids: set[int] = set()
         """Every guardian that was met and not yet put away, idle or not."""
         self.last_error: str | None = None
@@ -126,7 +128,7 @@ class WarmPool:
             return None
         self.last_error = None
         self.guardian_pids.add(ready.guardian.pid)
-        ready.watch_exit(lambda: self._lost(ready))
+        ready.watch_exit(ready.guardian, lambda: self._lost(ready))
         return ready
 
     async def _start_and_meet(self, level: Level) -> AttemptSet:
@@ -172,6 +174,14 @@ class WarmPool:
 
     def retire(self, used: AttemptSet) -> None:
         """Put away a set whose guardian has ended or is about to."""
+        used.cut()
+        # One that is stopped does not see the end of its lifeline.
+        self._leaving[used] = asyncio.get_running_loop().call_later(START_BOUND_S, used.guardian.kill)
+        used.watch_exit(used.guardian, lambda: self._put_away(used))
+
+    def _put_away(self, used: AttemptSet) -> None:
+        self._leaving.pop(used).cancel()
+        self._left.set()
         used.close()
         reap(used.guardian.pid)  # it is our child only if the forkserver died before it
         self.guardian_pids.discard(used.guardian.pid)
@@ -186,20 +196,14 @@ class WarmPool:
         for task in starting:
             task.cancel()
         await asyncio.gather(*starting, return_exceptions=True)
-        idle = [*self._ready]
-        self._ready.clear()
-        ended = []
-        for ready in idle:
-            done = asyncio.Event()
-            ready.watch_exit(done.set)
-            ready.cut()
-            ended.append(done.wait())
-        if ended:
-            try:
-                async with asyncio.timeout(START_BOUND_S):
-                    await asyncio.gather(*ended)
-            except TimeoutError:
-                for ready in idle:
-                    ready.guardian.kill()
-        for ready in idle:
-            self.retire(ready)
+        while self._ready:
+            self.retire(self._ready.popleft())
+        try:
+            async with asyncio.timeout(START_BOUND_S):
+                while self._leaving:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            for stopped in [*self._leaving]:
+                stopped.guardian.kill()
+                self._put_away(stopped)

@@ -39,7 +39,10 @@ log = structlog.get_logger()
 
 
 class Attempt:
-    """Belongs to the job's owner task, which awaits `run`. `stop` may be called at any time from the loop."""
+    """Belongs to the job's owner task, which awaits `run`. `stop` may be called at any time from the loop.
+
+    `report_bound_s` is how long a guardian may take to report after its runner has ended without a cause.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Attempt:
         bound: AttemptSet,
         backstop: Backstop,
         *,
+        report_bound_s: float,
         on_fact: Callable[[Fact], None],
         on_frame: Callable[[object], None],
     ) -> None:
@@ -56,16 +60,19 @@ class Attempt:
         self._on_frame = on_frame
         self._ladder: Ladder | None = None
         self._swept: set[int] = set()
+        self._report_bound_s = report_bound_s
+        self._report_due = math.inf
         self._guardian_gone = asyncio.Event()
         self._report: asyncio.Future[guardian_protocol.Ended | None] = asyncio.get_running_loop().create_future()
-        self._stopped = asyncio.Event()
+        self._changed = asyncio.Event()
         self._stack_asked = asyncio.Lock()
         self._log = log.bind(job_id=job_id)
-        bound.watch_exit(self._guardian_gone.set)
+        bound.watch_exit(bound.guardian, self._guardian_gone.set)
+        bound.watch_exit(bound.runner, self._runner_ended)
 
     @property
     def runner_pid(self) -> int:
-        return self._bound.runner_pid
+        return self._bound.runner.pid
 
     @property
     def guardian_pid(self) -> int:
@@ -87,7 +94,7 @@ class Attempt:
             vanished=cause.vanished,
         )
         self._bound.stop(guardian_protocol.Stop(t0=t0, budget_s=budget_s, force=cause.force, vanished=cause.vanished))
-        self._stopped.set()
+        self._changed.set()
 
     def type(self, frame: protocol.Input) -> int:
         """Send what a client has typed. Never blocks; how many bytes wait to be sent, of this and before."""
@@ -127,11 +134,11 @@ class Attempt:
     async def _end(self) -> guardian_protocol.Ended | None:
         """Wait for the guardian's report; None when the backstop had to do it."""
         while not self._report.done() and (left_s := self._until_backstop_s()) > 0:
-            self._stopped.clear()
-            stopped = asyncio.ensure_future(self._stopped.wait())
+            self._changed.clear()
+            changed = asyncio.ensure_future(self._changed.wait())
             timeout = None if left_s == math.inf else left_s
-            await asyncio.wait((self._report, stopped), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
+            await asyncio.wait((self._report, changed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
         if self._reported() is None:
             await self._sweep()
         return self._reported()
@@ -139,8 +146,14 @@ class Attempt:
     def _reported(self) -> guardian_protocol.Ended | None:
         return self._report.result() if self._report.done() else None
 
+    def _runner_ended(self) -> None:
+        # From now on the guardian sweeps what is left and reports. If it is stopped it never will.
+        self._report_due = time.monotonic() + self._report_bound_s
+        self._changed.set()
+
     def _until_backstop_s(self) -> float:
-        return math.inf if self._ladder is None else self._ladder.backstop_at - time.monotonic()
+        due = self._report_due if self._ladder is None else self._ladder.backstop_at
+        return due - time.monotonic()
 
     async def _sweep(self) -> None:
         """Rounds of SIGKILL until nothing is left, past the verdict too: what is not proven is not given up.

@@ -191,7 +191,12 @@ class Owner:
         work = self._services.orders.work(self.record.job, self._module, self.belongings.workspace)
         # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
         self._attempt = Attempt(
-            self.record.job.id, bound, self._services.backstop, on_fact=self.apply, on_frame=self._frame
+            self.record.job.id,
+            bound,
+            self._services.backstop,
+            report_bound_s=self._services.cancel_budget_s,
+            on_fact=self.apply,
+            on_frame=self._frame,
         )
         self.record.guardian_pid = self._attempt.guardian_pid
         self.record.root_pid = self._attempt.root_pid

@@ -82,7 +82,14 @@ class SelfTest:
                 described.set_result(frame)
 
         bound = await self._services.pool.take()
-        attempt = Attempt(f"describe {module}", bound, self._services.backstop, on_fact=_ignore, on_frame=on_frame)
+        attempt = Attempt(
+            f"describe {module}",
+            bound,
+            self._services.backstop,
+            report_bound_s=self._services.cancel_budget_s,
+            on_fact=_ignore,
+            on_frame=on_frame,
+        )
         run = asyncio.ensure_future(attempt.run(self._services.orders.describe(module)))
         try:
             await asyncio.wait((described, run), timeout=DESCRIBE_BOUND_S, return_when=asyncio.FIRST_COMPLETED)

@@ -13,8 +13,6 @@ import structlog
 
 from supervisor.config import Settings
 from supervisor.containment.backstop import Backstop
-from supervisor.containment.levels import Levels, LevelUnavailable
-from supervisor.containment.probe import probe
 from supervisor.containment.starter import Starter
 from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
@@ -22,6 +20,7 @@ from supervisor.core import logbook, processes
 from supervisor.core.admission import Admission
 from supervisor.core.catalog import Catalog, TaskDescription
 from supervisor.core.checks import Check, checks_of
+from supervisor.core.containment import Containment
 from supervisor.core.early_cancels import EarlyCancels
 from supervisor.core.ending import BEGUN, end_all
 from supervisor.core.feed import Feed
@@ -45,6 +44,7 @@ from supervisor.core.trash import Trash
 from supervisor.core.workspaces import Workspaces
 from supervisor.errors import Conflict, NotFound, NotReady, StartupError
 from supervisor.posix import prctl
+from supervisor.posix.means import AVAILABLE, Means
 
 log = structlog.get_logger()
 
@@ -52,8 +52,9 @@ log = structlog.get_logger()
 class Supervisor:
     """All jobs of one server. Use as an async context manager; every other method belongs to the event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, means: Means = AVAILABLE) -> None:
         self.settings = settings
+        self._means = means
         self.accepting = False
         self.metrics = Metrics()
         self.feed = Feed(self.metrics.dropped)
@@ -96,19 +97,21 @@ class Supervisor:
         try:
             contents = await self.journal.open()
             self._stack.push_async_callback(self.journal.close)
-            self._levels = await self._choose_levels()
+            self._containment = await asyncio.to_thread(Containment.choose, self.settings)
         except StartupError:
             await self._stack.aclose()
             raise
+        if self._containment.cgroups is not None:
+            self._stack.callback(self._containment.cgroups.close)
         prctl.set_dumpable(False)
         if self.settings.tasks and os.getcwd() not in sys.path:  # noqa: PTH109
             # Task modules live where the server was started; last, so that they shadow nothing of ours.
             sys.path.append(os.getcwd())  # noqa: PTH109
-        starter = Starter(self._orders.environment, cgroups=self._cgroups)
+        starter = Starter(self._orders.environment, cgroups=self._containment.cgroups, means=self._means)
         self._stack.callback(starter.close)
-        self._pool = WarmPool(starter, self.settings.warm, self._levels.default)
+        self._pool = WarmPool(starter, self.settings.warm, self._containment.levels.default)
         self._stack.push_async_callback(self._pool.close)
-        backstop = Backstop(self._pool.guardian_pids.__contains__)
+        backstop = Backstop(self._pool.guardian_pids.__contains__, self._means)
         self._stack.callback(backstop.close)
         self._services = Services(
             pool=self._pool,
@@ -129,8 +132,8 @@ class Supervisor:
             admission=self._admission,
             catalog=self._catalog,
             early=self._early,
-            levels=self._levels,
-            controllers=self._cgroups.controllers if self._cgroups else frozenset(),
+            levels=self._containment.levels,
+            controllers=self._containment.controllers,
             begin=self._begin,
         )
         self._selftest = SelfTest(self._tasks, self._services, self._catalog)
@@ -145,17 +148,6 @@ class Supervisor:
         self._pool.fill()
         self.accepting = True
         return self
-
-    async def _choose_levels(self) -> Levels:
-        probed = await asyncio.to_thread(probe, self.settings.state_dir)
-        self._cgroups = probed.cgroups
-        if probed.cgroups is not None:
-            self._stack.callback(probed.cgroups.close)
-        try:
-            levels = Levels.choose(self.settings.containment, probed.why_not)
-        except LevelUnavailable as exc:
-            raise StartupError(f"cannot use DEADSTOP_CONTAINMENT: {exc}") from None
-        return levels
 
     async def __aexit__(self, *_: object) -> None:
         await self.shutdown(force=True)
@@ -256,7 +248,7 @@ class Supervisor:
     @property
     def containment(self) -> ContainmentStatus:
         """The server's level of containment, in words."""
-        return status_of(self._levels)
+        return status_of(self._containment.levels)
 
     def tasks(self) -> list[TaskDescription]:
         """Raises NotReady while task modules are being described."""

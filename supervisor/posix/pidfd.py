@@ -12,11 +12,23 @@ import signal
 import sys
 from collections.abc import Callable
 
-HAS_PIDFD = sys.platform == "linux" and hasattr(os, "pidfd_open")
+
+def _works() -> bool:
+    # By doing it: old kernels and sandboxes refuse what the C library offers.
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
+
+
+HAS_PIDFD = _works()
 
 
 def open_pidfd(pid: int) -> int | None:
-    """A pidfd, or None when the process is already gone and reaped. OSError where the kernel has none."""
+    """A pidfd, or None when the process is already gone and reaped. Call only where HAS_PIDFD."""
     try:
         return os.pidfd_open(pid)
     except ProcessLookupError:

@@ -18,7 +18,8 @@ HAS_CHILDREN_FILES = Path(f"/proc/self/task/{os.getpid()}/children").exists()
 @dataclass(frozen=True, slots=True)
 class Stat:
     """The fields of /proc/<pid>/stat that we use. `start_ticks` counts clock ticks since boot: with the pid it
-    names a process for good. `terminal` is the controlling terminal's device number, 0 for none."""
+    names a process for good. `terminal` is the controlling terminal's device number, 0 for none. `threads` tells a
+    dead process from one whose main thread alone has ended: both show state Z."""
 
     pid: int
     name: str
@@ -27,8 +28,14 @@ class Stat:
     pgid: int
     sid: int
     terminal: int
+    threads: int
     start_ticks: int
     rss_bytes: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has ended, so that only its parent's wait is missing."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 def read_stat(pid: int) -> Stat | None:
@@ -50,6 +57,7 @@ def read_stat(pid: int) -> Stat | None:
         pgid=int(fields[2]),
         sid=int(fields[3]),
         terminal=int(fields[4]),
+        threads=int(fields[17]),
         start_ticks=int(fields[19]),
         rss_bytes=int(fields[21]) * PAGE_BYTES,
     )
@@ -73,7 +81,7 @@ def pss_bytes(pid: int) -> int | None:
 def children(pid: int, *, use_children_files: bool = HAS_CHILDREN_FILES) -> list[int]:
     """The direct children of every thread of `pid`; empty when the process is gone."""
     if not use_children_files:
-        return _children_by_table(pid)
+        return _children_by_parent().get(pid, [])
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
@@ -88,14 +96,14 @@ def children(pid: int, *, use_children_files: bool = HAS_CHILDREN_FILES) -> list
     return found
 
 
-def _children_by_table(pid: int) -> list[int]:
+def _children_by_parent() -> dict[int, list[int]]:
     # For kernels built without CONFIG_PROC_CHILDREN: one pass over the whole table.
-    found = []
+    found: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             stat = read_stat(int(entry))
-            if stat is not None and stat.ppid == pid:
-                found.append(int(entry))
+            if stat is not None:
+                found.setdefault(stat.ppid, []).append(stat.pid)
     return found
 
 
@@ -106,11 +114,13 @@ def descendants(
 
     Zombies are included: they are children until somebody reaps them.
     """
+    table = None if use_children_files else _children_by_parent()
     found: list[int] = []
     seen = set(leave_out) | {pid}
     pending = [pid]
     while pending:
-        for child in children(pending.pop(), use_children_files=use_children_files):
+        parent = pending.pop()
+        for child in children(parent, use_children_files=True) if table is None else table.get(parent, ()):
             if child not in seen:
                 seen.add(child)
                 found.append(child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from pathlib import Path
 
@@ -11,9 +12,15 @@ import pytest
 from supervisor.containment.level import Level
 from supervisor.containment.starter import forkserver_pid
 from supervisor.core.model import Method, Proof, State
+from supervisor.core.registry import Record
+from supervisor.core.supervisor import Supervisor
+from supervisor.posix.proc import children
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.levels import LEVELS, PROOFS
-from tests.support.trees import TREE, a_tree, alive
+from tests.support.observer import Watched
+from tests.support.trees import DAEMONS, TREE, a_tree, alive, named, there
+
+DAEMON = "(setsid sleep 60 &)"
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -22,15 +29,59 @@ def test_a_killed_guardian_fails_its_job_and_leaves_nothing(tmp_path: Path, leve
         async with running(tmp_path, containment=level) as supervisor:
             record = submit(supervisor, "shell", command=TREE)
             await says(record, "READY")
+            await until(lambda: len(named(record, "sleep")) == DAEMONS)
             tree = a_tree(record)
-            assert len(tree) >= 6
-            os.kill(record.guardian_pid or 0, signal.SIGKILL)
+            with Watched([record.guardian_pid or 0]) as guardian:
+                os.kill(record.guardian_pid or 0, signal.SIGKILL)
+                assert select.select([guardian.handles[0].pidfd], [], [], 1)[0]
+            # The control: without a turn of the loop there is no backstop yet, and daemons do not die with a guardian,
+            # except with the init of their namespace.
+            assert level is Level.PIDNS or len(alive(tree)) >= DAEMONS
             await ended(record, 3)
-            assert alive(tree) == set()
+            assert there(tree) == set()
+            check_failed_of_its_guardian(supervisor, record)
+
+    scenario(body)
+
+
+def test_a_job_that_kills_its_guardian_only_ends_itself(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            bystander = submit(supervisor, "shell", command=TREE)
+            await says(bystander, "READY")
+            # The shell's parent is the runner, and the runner's is the guardian: field 4, behind the name.
+            murder = "read -r _ _ _ guardian _ </proc/$PPID/stat; echo $guardian >mark; kill -9 $guardian"
+            record = submit(supervisor, "shell", command=f"{DAEMON}; echo READY; {murder}; sleep 60")
+            await ended(record, 5)
+            check_failed_of_its_guardian(supervisor, record)
+            assert bystander.job.state is State.RUNNING
+            assert alive(a_tree(bystander)) == a_tree(bystander)
+
+    scenario(body)
+
+
+def check_failed_of_its_guardian(supervisor: Supervisor, record: Record) -> None:
+    assert record.job.state is State.FAILED
+    assert record.job.error is not None
+    assert record.job.error.kind == "guardian"
+    assert not supervisor._workspaces.path(record.job.id).exists()
+
+
+def test_a_stopped_guardian_does_not_hold_up_a_job_that_ends_by_itself(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, cancel_budget_s=0.5) as supervisor:
+            record = submit(supervisor, "shell", command=f"{DAEMON}; echo READY; read line")
+            await says(record, "READY")
+            tree = a_tree(record)
+            os.kill(record.guardian_pid or 0, signal.SIGSTOP)
+            (runner,) = named(record, "deadstop-runner")
+            (shell,) = children(runner)
+            os.kill(shell, signal.SIGKILL)  # its own end, as far as the job is concerned
+            await ended(record, 2)
+            assert there(tree) == set()
             assert record.job.state is State.FAILED
             assert record.job.error is not None
-            assert record.job.error.kind == "guardian"
-            assert not supervisor._workspaces.path(record.job.id).exists()
+            assert record.job.error.kind == "signalled"  # what the task reported stands
 
     scenario(body)
 
@@ -50,6 +101,7 @@ def test_a_cancel_is_proven_without_the_guardian(tmp_path: Path, sent: signal.Si
             assert record.job.state is State.CANCELLED
             assert record.job.cancellation is not None
             assert record.job.cancellation.proof in (Proof.ADOPTED_REAPED, PROOFS[level])
+            assert there(tree) == set()
             if sent is signal.SIGSTOP:
                 assert record.job.cancellation.proof is Proof.ADOPTED_REAPED
                 assert record.job.cancellation.method is Method.SIGKILL
@@ -92,7 +144,8 @@ def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path, level: Level)
             await ended(record, 3)
             assert record.job.cancellation is not None
             assert record.job.cancellation.proof == PROOFS[level]
-            await until(lambda: alive(tree) == set(), 0.2)  # the guardian itself ends right after its report
+            # The guardian itself ends right after its report, and nobody but the supervisor is left to reap it.
+            await until(lambda: there(tree) == set(), 0.5)
 
     scenario(body)
 

@@ -14,6 +14,7 @@ from supervisor.config import load_settings
 from supervisor.core.model import Caller, Cause, Job, JobRequest, Reason
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
+from supervisor.posix.means import AVAILABLE, Means
 from tests.support.levels import leaves
 
 CALLER = Caller("t")
@@ -22,9 +23,9 @@ PARTS_OF_REQUEST = ("id", "timeout_s", "labels", "containment", "limits", "trace
 
 
 @asynccontextmanager
-async def running(state_dir: Path, **settings: Any) -> AsyncIterator[Supervisor]:
+async def running(state_dir: Path, *, means: Means = AVAILABLE, **settings: Any) -> AsyncIterator[Supervisor]:
     """A supervisor whose tasks are described and whose self-test has passed."""
-    async with Supervisor(load_settings(state_dir=state_dir, **settings)) as supervisor:
+    async with Supervisor(load_settings(state_dir=state_dir, **settings), means) as supervisor:
         await until(lambda: all(check.ok for check in supervisor.checks().values()))
         yield supervisor
     assert not leaves(state_dir)

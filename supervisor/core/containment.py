@@ -1,0 +1,35 @@
+"""The server's containment, chosen once at its start by trying what there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from supervisor.config import Settings
+from supervisor.containment.cgroup_tree import CgroupTree
+from supervisor.containment.levels import Levels, LevelUnavailable
+from supervisor.containment.probe import probe
+from supervisor.errors import StartupError
+
+
+@dataclass(frozen=True, slots=True)
+class Containment:
+    """`cgroups` is there if the machine has them, at whatever level the server is: close it at the end."""
+
+    levels: Levels
+    cgroups: CgroupTree | None
+
+    @classmethod
+    def choose(cls, settings: Settings) -> Containment:
+        """Blocks for some milliseconds. Raises StartupError when the level of CONTAINMENT cannot be had."""
+        probed = probe(settings.state_dir)
+        try:
+            return cls(Levels.choose(settings.containment, probed.why_not), probed.cgroups)
+        except LevelUnavailable as exc:
+            if probed.cgroups is not None:
+                probed.cgroups.close()
+            raise StartupError(f"cannot use DEADSTOP_CONTAINMENT: {exc}") from None
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        """The cgroup controllers that an attempt can be limited with, at a level that has a cgroup."""
+        return frozenset() if self.cgroups is None else self.cgroups.controllers

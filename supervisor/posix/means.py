@@ -1,0 +1,21 @@
+"""What this kernel offers beyond POSIX. Found out once; a test passes less to force the fallbacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from supervisor.posix.pidfd import HAS_PIDFD
+from supervisor.posix.proc import HAS_CHILDREN_FILES
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """`pidfd`: without it a process is named by pid and start time, and its end is looked for every few milliseconds.
+    `children_files`: without them a tree is found by reading the whole process table.
+    """
+
+    pidfd: bool = HAS_PIDFD
+    children_files: bool = HAS_CHILDREN_FILES
+
+
+AVAILABLE = Means()
