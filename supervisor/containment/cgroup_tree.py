@@ -75,6 +75,8 @@ class CgroupTree:
         self.path = base / name
         self.controllers: frozenset[str] = frozenset()
         """Those of CONTROLLERS that limits can be set with."""
+        self.left_over = 0
+        """How many processes of an earlier server were found in it and ended."""
         self._moved = False
         self._numbers = itertools.count(1)
 

@@ -80,7 +80,7 @@ def probe_cgroup(state_dir: Path, *, mountinfo: Path = MOUNTINFO) -> CgroupTree:
     """Take the subtree, and kill a canary in a leaf of it. Raises NoCgroup, having left nothing."""
     tree = CgroupTree.find(state_dir, mountinfo)
     try:
-        tree.sweep()
+        tree.left_over = tree.sweep()
         _kill_a_canary(tree.new_leaf())
         tree.enable_controllers()
     except OSError as exc:

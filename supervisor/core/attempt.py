@@ -18,6 +18,7 @@ import structlog
 from runner import protocol
 from runner.reporting import READ_BYTES, Decoder, split_text
 from supervisor.containment import protocol as guardian_protocol
+from supervisor.containment.attempt_records import AttemptRecords
 from supervisor.containment.attempt_set import AttemptSet, Output
 from supervisor.containment.backstop import Backstop, Held
 from supervisor.containment.ladder import Ladder
@@ -49,13 +50,16 @@ class Attempt:
         job_id: str,
         bound: AttemptSet,
         backstop: Backstop,
+        records: AttemptRecords,
         *,
         report_bound_s: float,
         on_fact: Callable[[Fact], None],
         on_frame: Callable[[object], None],
     ) -> None:
         self._bound = bound
+        self._job_id = job_id
         self._backstop = backstop
+        self._records = records
         self._on_fact = on_fact
         self._on_frame = on_frame
         self._ladder: Ladder | None = None
@@ -112,6 +116,7 @@ class Attempt:
 
     async def run(self, work: protocol.Work | protocol.Describe, limit: Limit | None = None) -> Gone:
         """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
+        self._records.keep(self._job_id, self._bound.guardian, self._bound.runner)
         self._bound.hand_over(work, limit)
         async with asyncio.TaskGroup() as readers:
             reports = readers.create_task(self._read_reports())
@@ -122,6 +127,7 @@ class Attempt:
             await asyncio.wait(words, timeout=DRAIN_BOUND_S)
             for reader in (reports, *words):
                 reader.cancel()
+        self._records.drop(self._bound.guardian)
         if report is not None:
             return self._gone_by_report(report)
         return self._gone_by_backstop()
@@ -129,6 +135,7 @@ class Attempt:
     async def abandon(self) -> Gone:
         """Kill it by our own means, because `run` failed of a bug."""
         await self._sweep()
+        self._records.drop(self._bound.guardian)
         return self._gone_by_backstop()
 
     async def _end(self) -> guardian_protocol.Ended | None:

@@ -68,7 +68,7 @@ class Metrics:
         )
         self._orphans = Counter(
             "deadstop_orphans_found",
-            "Processes found without their parent: left behind by a finished task, or by a dead guardian.",
+            "Processes found without a parent: left behind by a finished task, a dead guardian or an earlier server.",
             registry=own,
         )
         self._dropped = Counter(
@@ -117,6 +117,10 @@ class Metrics:
             self._cancellations.labels(record.method, "proven" if record.within_budget else "late").inc()
         if record.proof is not Proof.NEVER_STARTED and record.gone_ms is not None:
             self._cancel_s.observe(record.gone_ms / 1000, exemplar={"job_id": job.id})
+
+    def orphans_found(self, count: int) -> None:
+        """Processes that an earlier server had left were ended at the start."""
+        self._orphans.inc(count)
 
     def disconnected(self, *, vanished: bool) -> None:
         """A stream left while its job went on. `vanished`: without a word, and therefore noticed late."""

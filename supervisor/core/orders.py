@@ -23,7 +23,8 @@ class Orders:
     agent_secrets: dict[str, str] = field(repr=False)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Orders:
+    def from_settings(cls, settings: Settings, mark: dict[str, str]) -> Orders:
+        """`mark` is a variable that the processes of this server's jobs are known by."""
         options = {
             "model": settings.agent_model,
             "base_url": settings.agent_base_url,
@@ -34,7 +35,7 @@ class Orders:
         }
         key = settings.agent_key()
         secrets = {} if key is None else {"key": key.get_secret_value()}
-        return cls(passed_environment(settings.pass_env), options, secrets)
+        return cls(passed_environment(settings.pass_env) | mark, options, secrets)
 
     def work(self, job: Job, module: str, workspace: Path) -> Work:
         agent = module == AGENT_MODULE

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import structlog
 
 from runner import protocol
+from supervisor.containment.attempt_records import AttemptRecords
 from supervisor.containment.attempt_set import AttemptSet
 from supervisor.containment.backstop import Backstop
 from supervisor.containment.limits import NO_LIMITS, order_for
@@ -57,6 +58,7 @@ class Services:
     workspaces: Workspaces
     files: Files
     backstop: Backstop
+    records: AttemptRecords
     orders: Orders
     cancel_budget_s: float
     on_end: Callable[[Record], None]
@@ -194,6 +196,7 @@ class Owner:
             self.record.job.id,
             bound,
             self._services.backstop,
+            self._services.records,
             report_bound_s=self._services.cancel_budget_s,
             on_fact=self.apply,
             on_frame=self._frame,

@@ -86,6 +86,7 @@ class SelfTest:
             f"describe {module}",
             bound,
             self._services.backstop,
+            self._services.records,
             report_bound_s=self._services.cancel_budget_s,
             on_fact=_ignore,
             on_frame=on_frame,

@@ -12,7 +12,9 @@ from typing import Any, Self
 import structlog
 
 from supervisor.config import Settings
+from supervisor.containment.attempt_records import COOKIE, AttemptRecords
 from supervisor.containment.backstop import Backstop
+from supervisor.containment.recovery import recover
 from supervisor.containment.starter import Starter
 from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
@@ -79,7 +81,8 @@ class Supervisor:
         self.lookup = Lookup(self._registry, self.journal)
         self._early = EarlyCancels(on_kept=self.journal.keep_early, on_taken=self.journal.take_early)
         self._holding = Holding(self._cancel, self.journal.note)
-        self._orders = Orders.from_settings(settings)
+        self._records = AttemptRecords(settings.state_dir / "attempts")
+        self._orders = Orders.from_settings(settings, mark={COOKIE: self._records.cookie})
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -88,10 +91,12 @@ class Supervisor:
         Raises StartupError when STATE_DIR or the level of CONTAINMENT cannot be used.
         """
         try:
+            await self._end_leftovers()
             self._trash.open()
             self._workspaces.open()
             self.files.open()
         except OSError as exc:
+            await self._stack.aclose()
             raise StartupError(f"cannot use state folder {self.settings.state_dir}: {exc.strerror}") from exc
         self._stack.callback(self._trash.close)
         try:
@@ -103,6 +108,7 @@ class Supervisor:
             raise
         if self._containment.cgroups is not None:
             self._stack.callback(self._containment.cgroups.close)
+            self.metrics.orphans_found(self._containment.cgroups.left_over)
         prctl.set_dumpable(False)
         if self.settings.tasks and os.getcwd() not in sys.path:  # noqa: PTH109
             # Task modules live where the server was started; last, so that they shadow nothing of ours.
@@ -118,6 +124,7 @@ class Supervisor:
             workspaces=self._workspaces,
             files=self.files,
             backstop=backstop,
+            records=self._records,
             orders=self._orders,
             cancel_budget_s=self.settings.cancel_budget_s,
             on_end=self._ended,
@@ -148,6 +155,13 @@ class Supervisor:
         self._pool.fill()
         self.accepting = True
         return self
+
+    async def _end_leftovers(self) -> None:
+        # Before their workspaces are put away, so that nobody writes to them any more.
+        earlier = self._records.open()
+        self._stack.callback(self._records.close)
+        found = await asyncio.to_thread(recover, earlier, self._means)
+        self.metrics.orphans_found(found.count)
 
     async def __aexit__(self, *_: object) -> None:
         await self.shutdown(force=True)

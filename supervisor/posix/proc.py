@@ -63,6 +63,25 @@ def read_stat(pid: int) -> Stat | None:
     )
 
 
+def boot_id() -> str:
+    """What names this boot of the machine: start times of two boots cannot be compared."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def process_ids() -> list[int]:
+    """Every process that /proc shows."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def environment_of(pid: int) -> dict[bytes, bytes]:
+    """The variables that a process was exec'd with; empty when it is gone, or somebody else's."""
+    try:
+        raw = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    return {name: value for entry in raw.split(b"\0") for name, _, value in [entry.partition(b"=")]}
+
+
 def pss_bytes(pid: int) -> int | None:
     """Resident memory with each shared page divided among its users; None where that may not be known.
 
@@ -99,11 +118,10 @@ def children(pid: int, *, use_children_files: bool = HAS_CHILDREN_FILES) -> list
 def _children_by_parent() -> dict[int, list[int]]:
     # For kernels built without CONFIG_PROC_CHILDREN: one pass over the whole table.
     found: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            stat = read_stat(int(entry))
-            if stat is not None:
-                found.setdefault(stat.ppid, []).append(stat.pid)
+    for pid in process_ids():
+        stat = read_stat(pid)
+        if stat is not None:
+            found.setdefault(stat.ppid, []).append(stat.pid)
     return found
 
 

@@ -232,13 +232,16 @@ def test_a_job_may_ask_for_less_than_the_server_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("level", OUTSIDE_NAMESPACES)
 def test_what_a_double_kill_leaves_is_ended_by_the_next_server(level: Level, short_dir: Path, tmp_path: Path) -> None:
-    """Server and guardian die in one moment: nobody is left to kill. Its control: at level subreaper it stays."""
+    """Server and guardian die in one moment: nobody is left to kill, and by its environment nobody can be told.
+
+    Its control: at level subreaper it stays.
+    """
     state_dir = short_dir / f"double-{level}"
     fifo = tmp_path / "fifo"
     with Beacon(fifo) as beacon:
         server = RunningServer(state_dir, "--containment", level)
         try:
-            command = f"exec 9>{fifo}; echo x >&9; (setsid sh -c 'echo READY; exec {LONG}' &); {LONG}"
+            command = f"exec 9>{fifo}; echo x >&9; (setsid env -i sh -c 'echo READY; exec {LONG}' &); {LONG}"
             with server.stream({"task": "shell", "input": {"command": command}}) as stream:
                 runner = stream.until_type("job.running").data["pid"]
                 stream.until_output("READY", 10)

@@ -1,0 +1,183 @@
+"""What a killed server leaves is ended by the next one on the same STATE_DIR, and nobody else is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.containment.attempt_records import COOKIE, AttemptRecords, Identity, Note
+from supervisor.containment.handle import Handle
+from supervisor.containment.recovery import recover
+from supervisor.posix.proc import boot_id, read_stat
+from tests.support.observer import Beacon, parent_of
+from tests.support.server import RunningServer
+
+OTHER_BOOT = "0" * 32
+JOB = "recovered-job"
+
+
+def orphans_found(server: RunningServer) -> float:
+    text = server.http.get("/metrics").text
+    found = re.search(r"^deadstop_orphans_found_total (\S+)$", text, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_next_server_ends_what_nobody_was_left_to_end(sent: signal.Signals, short_dir: Path) -> None:
+    """The guardian is killed with its server, or stopped so that it does not see that its server dies."""
+    state_dir = short_dir / f"again-{sent.name.lower()}"
+    daemon = "(setsid sh -c 'sleep 60 & sleep 60' &)"
+    with Beacon(short_dir / f"fifo-{sent.name.lower()}") as beacon:
+        server = RunningServer(state_dir, "--containment", "subreaper")
+        try:
+            command = f"exec 9>'{beacon.path}'; {daemon}; echo READY; sleep 60"
+            with server.stream({"task": "shell", "id": JOB, "input": {"command": command}}) as stream:
+                guardian = parent_of(stream.until_type("job.running").data["pid"])
+                stream.until_output("READY", 10)
+                os.kill(server.pid, signal.SIGSTOP)  # or it would sweep in the moment between the two
+                os.kill(guardian, sent)
+                server.kill()
+            # The control: it does not end by itself.
+            assert not beacon.wait_eof(time.monotonic() + 0.5)
+            assert (state_dir / "workspaces" / JOB).exists()
+            again = RunningServer(state_dir, "--containment", "subreaper")
+            try:
+                assert beacon.wait_eof(time.monotonic() + 0.1)  # it is not ready before
+                stat = read_stat(guardian)
+                assert stat is None or stat.ended
+                assert orphans_found(again) >= 3
+                said = [line for line in again.stderr.splitlines() if "orphans_ended" in line]
+                assert any(JOB in line for line in said), again.stderr
+                assert not again.workspaces()
+                deadline = time.monotonic() + 2
+                while any((state_dir / "trash").iterdir()) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                assert not list((state_dir / "trash").iterdir())
+            finally:
+                again.stop()
+            assert not list((state_dir / "attempts").iterdir())
+        finally:
+            beacon.kill_holders(time.monotonic() + 5)
+
+
+# --- what is ours, and what is not
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> AttemptRecords:
+    """Those of a server that is dead."""
+    records = AttemptRecords(tmp_path / "attempts")
+    records.open()
+    rewrite(tmp_path, pid=os.getpid(), start_ticks=1)
+    return records
+
+
+def rewrite(folder: Path, **process: int) -> None:
+    (path,) = (folder / "attempts").iterdir()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"processes": [process]}))
+
+
+@pytest.fixture
+def sleeper(records: AttemptRecords) -> Iterator[subprocess.Popen[bytes]]:
+    yield from a_sleeper({COOKIE: records.cookie, "DEADSTOP_JOB_ID": JOB})
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    yield from a_sleeper({COOKIE: "f" * 32, "DEADSTOP_JOB_ID": JOB})
+
+
+def a_sleeper(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    # Ends with our end of its stdin as well.
+    code = "print('READY', flush=True); import sys; sys.stdin.read()"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"READY\n"
+        yield process
+
+
+def notes(folder: Path) -> list[tuple[Path, Note]]:
+    return [(path, Note.parse(path.read_text())) for path in (folder / "attempts").iterdir()]
+
+
+def test_by_the_cookie(tmp_path: Path, sleeper: subprocess.Popen[bytes], stranger: subprocess.Popen[bytes]) -> None:
+    recovered = recover(notes(tmp_path))
+    assert sleeper.wait(1) == -signal.SIGKILL
+    assert dict(recovered.ended) == {JOB: {sleeper.pid}}
+    assert stranger.poll() is None
+    assert notes(tmp_path) == []
+
+
+def test_by_pid_and_start_time(tmp_path: Path, records: AttemptRecords, stranger: subprocess.Popen[bytes]) -> None:
+    handle = Handle.open(stranger.pid)
+    try:
+        records.keep(JOB, handle, Handle(stranger.pid, handle.start_ticks + 1, None))
+        recovered = recover(notes(tmp_path))
+        assert stranger.wait(1) == -signal.SIGKILL
+        assert (recovered.count, dict(recovered.ended)) == (1, {JOB: {stranger.pid}})
+    finally:
+        handle.close()
+
+
+def test_not_who_has_the_number_now(tmp_path: Path, records: AttemptRecords, stranger: subprocess.Popen[bytes]) -> None:
+    stat = read_stat(stranger.pid)
+    assert stat is not None
+    earlier = Handle(stranger.pid, stat.start_ticks - 1, None)
+    records.keep(JOB, earlier, earlier)
+    assert recover(notes(tmp_path)).count == 0
+    assert stranger.poll() is None
+
+
+def test_not_what_another_boot_wrote(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    assert boot_id() != OTHER_BOOT
+    (path,) = (tmp_path / "attempts").iterdir()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"boot_id": OTHER_BOOT}))
+    assert recover(notes(tmp_path)).count == 0
+    assert sleeper.poll() is None
+    assert notes(tmp_path) == []
+
+
+def test_not_what_a_server_has_that_still_runs(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    me = read_stat(os.getpid())
+    assert me is not None
+    rewrite(tmp_path, pid=me.pid, start_ticks=me.start_ticks)
+    assert recover(notes(tmp_path)).count == 0
+    assert sleeper.poll() is None
+    assert len(notes(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"processes": [{}]}', '{"processes": [], "cookie": "", "boot_id": ""}']
+)
+def test_what_is_no_record_is_put_away(tmp_path: Path, text: str) -> None:
+    records = AttemptRecords(tmp_path / "attempts")
+    (tmp_path / "attempts").mkdir()
+    (tmp_path / "attempts" / "x.json").write_text(text)
+    assert records.open() == []
+    records.close()
+    assert list((tmp_path / "attempts").iterdir()) == []
+
+
+def test_a_record_stays_until_its_attempt_is_proven_gone(tmp_path: Path) -> None:
+    records = AttemptRecords(tmp_path / "attempts")
+    records.open()
+    handle = Handle(1, 2, None)
+    records.keep(JOB, handle, handle)
+    records.close()
+    left = {note.job_id: note.processes for _, note in notes(tmp_path)}
+    assert left[JOB] == (Identity(1, 2), Identity(1, 2))
+    assert None in left
+    records.drop(handle)
+    records.close()
+    assert notes(tmp_path) == []
