@@ -28,7 +28,7 @@ from multiprocessing.synchronize import Event as SharedEvent
 
 import structlog
 
-from supervisor.containment import environment, guardian
+from supervisor.containment import environment, guardian, server_tracker
 from supervisor.containment.backstop import reap
 from supervisor.containment.cgroup_tree import CgroupTree
 from supervisor.containment.level import Level, Plan
@@ -143,6 +143,7 @@ class Starter:
         self._requests.put(work)
 
     def _collect(self, bound_s: float) -> None:
+        server_tracker.mend()  # giving back an Event tells it so
         for started in list(self._retired):
             # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again.
             started.process.join(timeout=bound_s)
@@ -178,6 +179,7 @@ class Starter:
             raise
 
     def _start_planned(self, plan: Plan) -> StartedSet:
+        server_tracker.mend()
         with environment.only(self._environment), _masked_main():
             event = self._context.Event()
             control, guardian_control = socket.socketpair()

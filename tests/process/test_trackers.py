@@ -1,0 +1,87 @@
+"""Resource trackers that a job stops or kills: nothing waits for them, and the next start finds a working one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+import pytest
+
+from supervisor.core.model import State
+from supervisor.core.registry import Record
+from supervisor.core.supervisor import Supervisor
+from supervisor.posix.proc import children, read_stat
+from tests.support.core import cancel, ended, running, says, scenario, submit, until
+from tests.support.trees import TREE, a_tree, there
+
+SIGNALS = [signal.SIGSTOP, signal.SIGKILL]
+SHM = Path("/dev/shm")
+
+
+@pytest.fixture(autouse=True)
+def _continued() -> Iterator[None]:
+    yield
+    pid = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    if pid is not None:
+        os.kill(pid, signal.SIGCONT)  # a failing test must not hold up the end of the run
+
+
+def server_tracker() -> int:
+    pid = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    assert isinstance(pid, int)
+    return pid
+
+
+def job_tracker(record: Record) -> int:
+    guardian = record.guardian_pid or 0
+    (tracker,) = [pid for pid in children(guardian) if b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return tracker
+
+
+async def a_proven_cancel(supervisor: Supervisor, record: Record) -> None:
+    tree = a_tree(record)
+    cancel(supervisor, record)
+    await ended(record, 3)
+    assert record.job.cancellation is not None
+    assert (record.job.state, record.job.cancellation.within_budget) == (State.CANCELLED, True)
+    await until(lambda: there(tree) == set(), 1)
+
+
+@pytest.mark.parametrize("sent", SIGNALS)
+def test_the_server_s_tracker(tmp_path: Path, sent: signal.Signals) -> None:
+    async def body() -> None:
+        async with running(tmp_path, warm=0) as supervisor:
+            before = submit(supervisor, "shell", command=TREE)
+            await says(before, "READY")
+            hurt = server_tracker()
+            os.kill(hurt, sent)
+            await until(lambda: (stat := read_stat(hurt)) is not None and stat.state in "TZ")
+            await a_proven_cancel(supervisor, before)
+            after = submit(supervisor, "shell", command=TREE)
+            await says(after, "READY")
+            now = read_stat(server_tracker())
+            assert now is not None
+            assert now.state not in "TZ"
+            assert (now.pid == hurt) is (sent is signal.SIGSTOP)
+            await a_proven_cancel(supervisor, after)
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("sent", SIGNALS)
+def test_a_job_s_own_tracker(tmp_path: Path, sent: signal.Signals) -> None:
+    async def body() -> None:
+        async with running(tmp_path) as supervisor:
+            cancelled = submit(supervisor, "shell", command=TREE)
+            ends = submit(supervisor, "shell", command="echo READY; read _ </dev/zero & sleep 0.2")
+            for record in (cancelled, ends):
+                await says(record, "READY")
+                os.kill(job_tracker(record), sent)
+            await a_proven_cancel(supervisor, cancelled)
+            await ended(ends, 3)
+            assert ends.job.state is State.SUCCEEDED
+
+    scenario(body)
