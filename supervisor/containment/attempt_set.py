@@ -165,7 +165,8 @@ class AttemptSet:
         self.control.send(order)
         self.channel.send(Ask())
         # Event.set() hangs for good if the runner died inside is_set(), so nothing ever waits for this thread.
-        threading.Thread(target=self.started.event.set, name="deadstop-ask", daemon=True).start()
+        if self.started.event is not None:
+            threading.Thread(target=self.started.event.set, name="deadstop-ask", daemon=True).start()
 
     def cut(self) -> None:
         """Close the lifeline: the guardian kills what is left and ends."""

@@ -54,12 +54,16 @@ class StartFailed(Exception):
     """A process could not be started within the bound. Met by the pool, which tries again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class StartedSet:
-    """{Event, guardian, runner}, not yet heard of. The Event was made first: a cause can always be told."""
+    """{Event, guardian, runner}, not yet heard of. The Event was made first: a cause can always be told.
+
+    `event` is None once the process has ended: it is five objects in /dev/shm, and jobs that are remembered remember
+    their sets for as long.
+    """
 
     plan: Plan
-    event: SharedEvent
+    event: SharedEvent | None
     process: ForkServerProcess
     control: socket.socket
     channel: socket.socket
@@ -149,6 +153,7 @@ class Starter:
             started.process.join(timeout=bound_s)
             if started.process.exitcode is not None and not _waits_for_us(started.process):
                 started.process.close()
+                started.event = None
                 self._retired.remove(started)
                 if started.plan.leaf is not None and not started.plan.leaf.remove():
                     log.warning("cgroup_not_removed", path=started.plan.leaf.path)
