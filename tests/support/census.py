@@ -87,7 +87,7 @@ def _kill_guardian(server: RunningServer, job_id: str, guardian: int) -> None:
 
 def _stop_guardian(server: RunningServer, job_id: str, guardian: int) -> None:
     os.kill(guardian, signal.SIGSTOP)
-    server.http.post(f"/jobs/{job_id}/cancel", json={"budget_s": 0.5})
+    server.http.post(f"/jobs/{job_id}/cancel", json={})
 
 
 def _nothing(server: RunningServer, job_id: str, guardian: int) -> None:

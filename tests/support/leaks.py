@@ -63,12 +63,12 @@ class Baseline:
         known = self._processes | {server.pid for server in servers.live}
         new = [pid for pid in _children(os.getpid()) if pid not in known]
         _reap_orphans([pid for pid in new if _has_ended(pid)])
-        return [pid for pid in _children(os.getpid()) if pid not in known and not _is_of_multiprocessing(pid)]
+        return [pid for pid in _children(os.getpid()) if pid not in known and not is_of_multiprocessing(pid)]
 
     def _process_leaks(self) -> list[str]:
         found = self._new_processes()
         for pid in _own_helpers():
-            found += [child for child in _children(pid) if not _is_of_multiprocessing(child)]
+            found += [child for child in _children(pid) if not is_of_multiprocessing(child)]
         return [f"process {_describe(pid)}" for pid in found]
 
     def _thread_leaks(self) -> list[str]:
@@ -127,7 +127,7 @@ def _multiprocessing_descriptors() -> set[int]:
     return {fd for fd in fds if fd is not None}
 
 
-def _is_of_multiprocessing(pid: int) -> bool:
+def is_of_multiprocessing(pid: int) -> bool:
     """Whether it is a forkserver or a resource tracker, by the program that it was started with."""
     return any(mark in _cmdline(pid) for mark in OF_MULTIPROCESSING)
 
@@ -221,5 +221,5 @@ def _job_leaks() -> list[str]:
         f"left by a job: {_describe(pid)}"
         for server in servers.live
         for pid in _tree(server.pid)
-        if _name(pid) not in OF_A_SERVER and not _is_of_multiprocessing(pid)
+        if _name(pid) not in OF_A_SERVER and not is_of_multiprocessing(pid)
     ]

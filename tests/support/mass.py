@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.children.stage import LIFETIME_S
 from tests.support.client import EventStream
-from tests.support.observer import Beacon, Watched, descendants, describe
+from tests.support.leaks import is_of_multiprocessing
+from tests.support.observer import Beacon, Handle, Watched, descendants, describe
 from tests.support.server import RunningServer
 
 START_BOUND_S = 60.0
@@ -30,6 +31,11 @@ class MassCancel:
     def gone_ms(self) -> list[float]:
         """What the server says, job by job, counted from when it noticed."""
         return [job["cancellation"]["gone_ms"] for job in self.jobs]
+
+
+def is_of_a_set(process: Handle) -> bool:
+    """Whether it is of an attempt set itself: a guardian, a runner or a tracker."""
+    return process.name.startswith("deadstop-") or is_of_multiprocessing(process.pid)
 
 
 def command(beacon: Path) -> str:
@@ -53,6 +59,6 @@ def hang_up_on_many(server: RunningServer, count: int, folder: Path, bound_s: fl
         gone = beacon.wait_eof(hung_up + bound_s)
         gone_s = time.monotonic() - hung_up
         # New idle sets have been started since the look before; they are not the jobs'.
-        left = [handle for handle in tree.wait_gone(time.monotonic() + 1) if not handle.name.startswith("deadstop-")]
+        left = [one for one in tree.wait_gone(time.monotonic() + 1) if not is_of_a_set(one)]
         jobs = [server.wait_finished(stream.events[0].data["job_id"], bound_s) for stream in streams]
         return MassCancel(gone_s if gone else float("inf"), describe(left) if left else "", jobs)
