@@ -20,7 +20,7 @@ ANY_TOKEN = frozenset({"/", "/docs", "/openapi.json", "/tasks"})
 _ANY_TOKEN_BELOW = "/problems/"  # noqa: S105  # a path
 _ASSETS_BELOW = "/assets/"
 """Files that everybody has who has this program."""
-_NEVER_LIMITED = re.compile(r"/jobs/[^/]+/cancel|/health|/health/stuck")
+_NEVER_LIMITED = re.compile(r"/jobs/[^/]+/(?:cancel|lease)|/health|/health/stuck")
 
 
 def needs_token(path: str) -> bool:
@@ -35,5 +35,5 @@ def needed_scope(method: str, path: str) -> Scope | None:
 
 
 def is_never_limited(path: str) -> bool:
-    """Stopping work, and looking how the server is, must work when everything else is too much."""
+    """Stopping work, keeping it alive and looking how the server is must work when everything else is too much."""
     return _NEVER_LIMITED.fullmatch(path) is not None

@@ -1,4 +1,4 @@
-"""Handlers of jobs: create, list, look, cancel, forget."""
+"""Handlers of jobs: create, list, look, keep alive, cancel, forget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from supervisor.api import queries
 from supervisor.api.json_body import parse_object
 from supervisor.api.responses import JsonResponse, json_bytes
 from supervisor.api.schemas.answers import job_json, unknown_job_json
-from supervisor.api.schemas.bodies import CancelBody, CreateBody, validate
+from supervisor.api.schemas.bodies import CancelBody, CreateBody, LeaseBody, validate
+from supervisor.api.schemas.contents import lease_json
 from supervisor.api.schemas.diagnosis import processes_json, stack_json
 from supervisor.api.service import caller_of, service_of, trace_of
 from supervisor.core.model import Cause, JobRequest, Reason
@@ -94,6 +95,16 @@ def _cause(body: bytes, detected: float, max_budget_s: float) -> Cause:
         force=bool(asked.force),
         budget_s=asked.budget_s,
     )
+
+
+async def renew_lease(request: Request) -> Response:
+    job_id = queries.job_id(request)
+    body = await request.body()
+    if body.strip():
+        validate(LeaseBody, parse_object(body))
+    supervisor = service_of(request).supervisor
+    record = await supervisor.lookup.find(job_id, caller_of(request))
+    return JsonResponse(lease_json(supervisor.leases.renew(record.job)))
 
 
 async def forget(request: Request) -> Response:

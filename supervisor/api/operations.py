@@ -133,6 +133,19 @@ OPERATIONS = (
         example='curl $URL/jobs/$ID/input -H "$AUTH" --json \'{"text": "ls\\n"}\'',
     ),
     Operation(
+        "POST",
+        "/jobs/{id}/lease",
+        "Run",
+        "Keep a job with a lease alive",
+        "For clients whose proxies acknowledge bytes for them. A job that was created with `lease_s` is cancelled, "
+        "with the reason `client_disconnected`, when this was not called for so long. Never refused for load.",
+        (Answer(200, "The lease begins anew.", contents.LeaseJson),),
+        body=bodies.LeaseBody,
+        body_required=False,
+        problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT),
+        example='curl -X POST $URL/jobs/$ID/lease -H "$AUTH"',
+    ),
+    Operation(
         "GET",
         "/jobs/{id}/files",
         "Look",

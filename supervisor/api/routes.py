@@ -15,6 +15,7 @@ ROUTES = (
     Route("/jobs/{id}/events", events.of_job, methods=["GET"]),
     Route("/jobs/{id}/cancel", jobs.cancel, methods=["POST"]),
     Route("/jobs/{id}/input", job_input.write, methods=["POST"]),
+    Route("/jobs/{id}/lease", jobs.renew_lease, methods=["POST"]),
     Route("/jobs/{id}/files", files.list_files, methods=["GET"]),
     Route("/jobs/{id}/files/{path:path}", files.download, methods=["GET"]),
     Route("/jobs/{id}/processes", jobs.processes, methods=["GET"]),

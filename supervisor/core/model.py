@@ -209,6 +209,7 @@ class JobRequest:
     containment: str | None = None
     limits: Limits = NO_LIMITS
     reconnect_grace_s: float = 0.0
+    lease_s: float | None = None
     keep_files: bool = False
     """Whether what is in `out/` is published also when the job does not succeed."""
     idempotency_key: str | None = None

@@ -31,6 +31,7 @@ from supervisor.core.holding import Holding
 from supervisor.core.intake import Intake
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.retention import Limits
+from supervisor.core.leases import Leases
 from supervisor.core.lookup import Lookup
 from supervisor.core.loop_lag import LoopLag
 from supervisor.core.metrics import Metrics, gauges_of
@@ -82,6 +83,7 @@ class Supervisor:
         self._early = EarlyCancels(on_kept=self.journal.keep_early, on_taken=self.journal.take_early)
         self._holding = Holding(self._cancel, self.journal.note)
         self._records = AttemptRecords(settings.state_dir / "attempts")
+        self.leases = Leases()
         self._orders = Orders.from_settings(settings, mark={COOKIE: self._records.cookie})
         self._stack = AsyncExitStack()
 
@@ -233,6 +235,7 @@ class Supervisor:
     def _begin(self, owner: Owner, life: Coroutine[Any, Any, None]) -> None:
         job_id = owner.record.job.id
         self._owners[job_id] = owner
+        self.leases.begin(owner.record.job, owner.cancel)
         self._tasks.create_task(life, name=f"job {job_id}")
 
     def _owner_of(self, record: Record) -> Owner | None:
@@ -247,6 +250,7 @@ class Supervisor:
     def _ended(self, record: Record) -> None:
         if self._owner_of(record) is not None:
             del self._owners[record.job.id]
+            self.leases.end(record.job.id)
         self._holding.let_go(record)
         for gone in self._registry.trim(self.journal.is_written):
             self.journal.drop(gone)

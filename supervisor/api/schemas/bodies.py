@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from runner.protocol import Input
@@ -23,6 +23,8 @@ MAX_TASK_NAME = 200
 MAX_REASON = 200
 MIN_BUDGET_S = 0.2
 MAX_RECONNECT_GRACE_S = 3600.0
+MIN_LEASE_S = 0.1
+MAX_LEASE_S = 86_400.0
 MAX_INPUT_BYTES = 64 * 1024
 MAX_TERMINAL_SIDE = 10_000
 MAX_MEMORY_BYTES = 2**50
@@ -39,20 +41,8 @@ def _known_level(level: str) -> str:
     )
 
 
-def _unsupported(*harmless: object) -> Any:
-    """The type of a field of the interface that this version does not have. Ignoring it would promise too much."""
-
-    def check(value: Any) -> Any:
-        if not any(value is nothing for nothing in harmless):
-            raise PydanticCustomError("unsupported", "is not supported by this version; leave it out")
-        return value
-
-    return Annotated[Any, AfterValidator(check), WithJsonSchema({"enum": list(harmless)})]
-
-
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN)]
 LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE)]
-Absent: Any = _unsupported(None)
 
 
 class Body(BaseModel):
@@ -71,7 +61,8 @@ class LimitsBody(Body):
 
 
 class CreateBody(Body):
-    """What to run, and how. `timeout_s` counts from `job.running`. The `stuck_…` fields override the server's settings;
+    """What to run, and how. `timeout_s` counts from `job.running`. With `lease_s` the job is cancelled when its lease
+    was not renewed for so long. The `stuck_…` fields override the server's settings;
     0 is off."""
 
     task: Annotated[str, Field(min_length=1, max_length=MAX_TASK_NAME)]
@@ -84,7 +75,7 @@ class CreateBody(Body):
     containment: Annotated[str, AfterValidator(_known_level)] | None = None
     keep_files: bool | None = None
     reconnect_grace_s: Annotated[float, Field(ge=0, le=MAX_RECONNECT_GRACE_S)] | None = None
-    lease_s: Absent = None
+    lease_s: Annotated[float, Field(ge=MIN_LEASE_S, le=MAX_LEASE_S)] | None = None
     stuck_after_s: Annotated[float, Field(ge=0)] | None = None
     stuck_no_event_s: Annotated[float, Field(ge=0)] | None = None
     stuck_action: Literal["report", "cancel"] | None = None
@@ -101,6 +92,7 @@ class CreateBody(Body):
             containment=self.containment,
             limits=NO_LIMITS if self.limits is None else Limits(**self.limits.model_dump()),
             reconnect_grace_s=self.reconnect_grace_s or 0.0,
+            lease_s=self.lease_s,
             keep_files=bool(self.keep_files),
             idempotency_key=idempotency_key,
             trace=trace,
@@ -150,6 +142,10 @@ class InputBody(Body):
             raise InvalidRequest.at("text", "is required, unless there is `eof` (true) or `size`")
         rows, columns = (None, None) if self.size is None else (self.size.rows, self.size.columns)
         return Input(self.text or "", bool(self.eof), rows, columns)
+
+
+class LeaseBody(Body):
+    """Nothing: the lease begins anew as it was asked for when the job was created."""
 
 
 class SessionBody(Body):

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict  # pydantic describes only this one befo
 from supervisor.api.media_types import media_type_of
 from supervisor.api.schemas.times import moment, timestamp
 from supervisor.core.job_input import JobInput
+from supervisor.core.leases import Renewed
 from supervisor.core.model import Resource
 from supervisor.posix.beneath import Found
 
@@ -18,6 +19,13 @@ class InputJson(TypedDict):
     """How much of what was typed the job has not taken yet."""
 
     pending_bytes: int
+
+
+class LeaseJson(TypedDict):
+    """The job is cancelled at `expires_at` unless its lease is renewed before."""
+
+    lease_s: float
+    expires_at: str
 
 
 class ResourceJson(TypedDict):
@@ -49,6 +57,10 @@ class FilesJson(TypedDict):
 
 def input_json(typed: JobInput) -> InputJson:
     return {"pending_bytes": typed.pending_bytes}
+
+
+def lease_json(renewed: Renewed) -> LeaseJson:
+    return {"lease_s": renewed.lease_s, "expires_at": timestamp(renewed.expires_at)}
 
 
 def resource_json(resource: Resource) -> ResourceJson:

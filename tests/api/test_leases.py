@@ -1,0 +1,78 @@
+"""A job with a lease lives as long as its client renews it, whatever its connections say."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.api.wire import RealServer
+
+SLEEP = {"task": "shell", "input": {"command": "echo up; sleep 60", "terminal": False}}
+LEASE_S = 0.6
+
+
+def created(server: RealServer, **more: Any) -> str:
+    reply = server.ask("POST", "/jobs", SLEEP | more)
+    assert reply.status == 202, reply
+    return str(reply.json["id"])
+
+
+def test_a_lease_that_nobody_renews_cancels(server: RealServer) -> None:
+    job = server.ended(created(server, lease_s=LEASE_S))
+    assert job["state"] == "cancelled"
+    assert job["cancellation"]["reason"] == "client_disconnected"
+    assert job["cancellation"]["detail"] == "the lease of 0.6 s ran out"
+    assert job["cancellation"]["within_budget"]
+
+
+def test_a_renewed_lease_holds_and_then_runs_out(server: RealServer) -> None:
+    job_id = created(server, lease_s=LEASE_S)
+    with server.stream("GET", f"/jobs/{job_id}/events") as stream:
+        stop_renewing = time.monotonic() + 3 * LEASE_S
+        while time.monotonic() < stop_renewing:
+            reply = server.ask("POST", f"/jobs/{job_id}/lease")
+            assert (reply.status, reply.json["lease_s"]) == (200, LEASE_S), reply
+            assert not stream.watch("cancel.requested", LEASE_S / 6)
+        last_renewal = time.monotonic()
+        stream.read_to_end()
+    assert LEASE_S / 2 < time.monotonic() - last_renewal < LEASE_S + 2.5
+    assert server.job(job_id)["cancellation"]["detail"] == "the lease of 0.6 s ran out"
+
+
+def test_a_lease_counts_while_a_stream_holds_the_job(server: RealServer) -> None:
+    # The reader is there and reads, as a proxy would in place of a client that has gone.
+    with server.stream("POST", "/execute/stream", SLEEP | {"lease_s": LEASE_S}) as stream:
+        assert '"reason": "client_disconnected"' in stream.read_to_end()
+
+
+def test_without_a_lease_there_is_nothing_to_renew(server: RealServer) -> None:
+    job_id = created(server)
+    reply = server.ask("POST", f"/jobs/{job_id}/lease")
+    assert (reply.status, reply.problem) == (409, "conflict")
+    assert "without `lease_s`" in reply.json["detail"]
+    server.ask("POST", f"/jobs/{job_id}/cancel?wait=10", {"force": True})
+
+
+def test_an_ended_job_is_not_kept_alive(server: RealServer) -> None:
+    job_id = server.run("true", lease_s=60)
+    server.ended(job_id)
+    reply = server.ask("POST", f"/jobs/{job_id}/lease", {})
+    assert (reply.status, reply.problem) == (409, "conflict")
+    assert "succeeded" in reply.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("job_id", "body", "status"), [("nobody", None, 404), ("a%20b", None, 422), ("x", {"s": 1}, 422)]
+)
+def test_wrong_renewals(server: RealServer, job_id: str, body: Any, status: int) -> None:
+    assert server.ask("POST", f"/jobs/{job_id}/lease", body).status == status
+
+
+def test_the_same_id_with_another_lease_is_another_body(server: RealServer) -> None:
+    body = {"task": "shell", "input": {"command": "true"}, "id": "leased", "lease_s": 60}
+    assert server.ask("POST", "/jobs", body).status == 202
+    assert server.ask("POST", "/jobs", body).status == 200
+    assert server.ask("POST", "/jobs", body | {"lease_s": 61}).status == 409
+    server.ended("leased")
