@@ -13,12 +13,13 @@ from supervisor.cli.view import View
 
 
 class PlainView(View):
-    """The job's output on stdout as it is, everything about the job on stderr as lines."""
+    """The job's output on stdout, on a terminal with its control characters made visible; about the job, on stderr."""
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
         self._newline = _Newlines()
-        self._same_terminal = os.isatty(STDOUT) and os.isatty(STDERR)
+        self._on_terminal = {fd: os.isatty(fd) for fd in (STDOUT, STDERR)}
+        self._same_terminal = all(self._on_terminal.values())
         self._mid_line = False
 
     async def show(self, event: Event, story: Story) -> None:
@@ -52,11 +53,15 @@ class PlainView(View):
 
     def _output(self, stream: str, text: str) -> None:
         if stream == "stderr":
-            self._outlet.put(STDERR, text)
+            self._outlet.put(STDERR, self._fit(STDERR, text))
             return
-        out = self._newline.feed(text) if stream == "terminal" else text
+        out = self._fit(STDOUT, self._newline.feed(text) if stream == "terminal" else text)
         self._outlet.put(STDOUT, out)
         self._mid_line = not out.endswith("\n") if out else self._mid_line
+
+    def _fit(self, fd: int, text: str) -> str:
+        """As it is for a program that reads it; without anything that a terminal would obey for a person."""
+        return words.pictured(text) if self._on_terminal[fd] else text
 
 
 class JsonView(View):

@@ -76,6 +76,15 @@ def one_line(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
+_PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+
+
+def pictured(text: str) -> str:
+    """Text with a visible character for each control character but tab and newline: a terminal obeys none of it."""
+    return text.translate(_PICTURES)
+
+
 def lines(text: str) -> str:
     """The same for text whose lines and indentation matter, such as a traceback."""
     kept = text.expandtabs(4).rstrip()

@@ -258,3 +258,33 @@ def test_a_dumb_terminal_gets_plain_lines(server: FakeServer, env: dict[str, str
         terminal.press("c")
         assert terminal.read_to_end() == 130
     assert "\x1b" not in terminal.screen
+
+
+NASTY = "a\x1b]0;owned\x07b\x1b[2Jc\x9b31md\x00e\x7ff\x08g\rh\u0085i\tj\r\n"
+
+
+async def nasty(stage: Stage) -> None:
+    await stage.start()
+    await stage.output(NASTY)
+    await stage.output(NASTY, "stdout")
+    await stage.output(NASTY, "stderr")
+    await stage.emit("job.log", level="info", message=NASTY, fields={NASTY: NASTY})
+    await stage.emit("job.phase", phase="tool", detail=NASTY)
+    await stage.emit("job.failed", error={"kind": "raised", "message": NASTY, "traceback": NASTY})
+
+
+def test_plain_lines_on_a_terminal_have_nothing_that_it_obeys(server: FakeServer, env: dict[str, str]) -> None:
+    server.script = nasty
+    for argv in (["--plain"], []):
+        with on_terminal("run", "shell", "x", *argv, env=env | {"TERM": "xterm" if argv else "dumb"}) as terminal:
+            assert terminal.read_to_end() == 1
+        shown = terminal.screen.replace("\r\n", "")  # the terminal's own line ends
+        assert "a␛]0;owned␇b␛[2Jc" in shown
+        assert [char for char in shown if (ord(char) < 0x20 and char != "\t") or 0x7F <= ord(char) < 0xA0] == []
+
+
+def test_plain_lines_in_a_pipe_are_what_the_job_wrote(server: FakeServer, env: dict[str, str]) -> None:
+    server.script = nasty
+    with started("run", "shell", "x", env=env) as process:
+        out, _ = process.communicate(timeout=PATIENCE_S)
+    assert out.count("a\x1b]0;owned\x07b") == 2
