@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from supervisor.api.problems import Kind
 
@@ -30,6 +30,11 @@ class Answer:
     about: str
     model: Any = None
     media_type: str = JSON
+
+    @property
+    def models(self) -> tuple[Any, ...]:
+        """The types that `model` may be, for pages that name them."""
+        return get_args(self.model) or ((self.model,) if self.model else ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from supervisor.api.server_operations import SERVER_OPERATIONS
 _INTEGER = {"type": "integer", "minimum": 0}
 _BOOLEAN = {"type": "boolean"}
 _TEXT = {"type": "string"}
+_LABEL = {"type": "string", "pattern": "^[A-Za-z0-9_./-]{1,64}:"}
 _ON_DISCONNECT = {"enum": ["cancel", "continue"], "default": "continue"}
 _CREATE_PROBLEMS = (Kind.INVALID, Kind.CONFLICT, Kind.QUEUE_FULL, Kind.NOT_READY, Kind.STORAGE_FULL)
 _KEY = Parameter(
@@ -57,7 +58,7 @@ OPERATIONS = (
         (Answer(200, "A page of jobs; `next_cursor` is null on the last one.", answers.JobsJson),),
         parameters=(
             Parameter("state", _TEXT, "One state, or several with commas between them."),
-            Parameter("label", _TEXT, "`key:value`; give it again to ask for jobs that have both."),
+            Parameter("label", _LABEL, "`key:value`; give it again to ask for jobs that have both."),
             Parameter(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
@@ -180,7 +181,11 @@ OPERATIONS = (
         "goes straight to kill. A cancel for an id that is not known yet is kept, so that it can overtake its submit.",
         (
             Answer(200, "The job has ended.", answers.JobJson),
-            Answer(202, "It is being stopped, or has reported its result and is being swept.", answers.JobJson),
+            Answer(
+                202,
+                "It is being stopped or swept; or it is not known yet, and the cancel is kept.",
+                answers.AskedToStopJson,
+            ),
         ),
         body=bodies.CancelBody,
         body_required=False,

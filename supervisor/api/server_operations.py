@@ -30,6 +30,7 @@ SERVER_OPERATIONS = (
             Answer(503, "It does not (yet, or any more).", answers.ReadinessJson),
         ),
         parameters=(Parameter("verbose", _BOOLEAN, "List the checks."),),
+        problems=(Kind.INVALID,),
         open=True,
         example='curl "$URL/readyz?verbose"',
     ),
