@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from typing import NoReturn
 
 from runner.cancellation import JobCancelled, Watch
+from runner.identity import become
 from runner.loading import load
 from runner.protocol import MAX_MESSAGE, Describe, Described
 from runner.reporting import Reporter
 from runner.tracebacks import traceback_of
 
-_SLEEP = "import time; time.sleep(60)"
+_SLEEP = ("/bin/sh", "-c", "sleep 60")  # any user can run that
 
 
 def describe(order: Describe, watch: Watch, reporter: Reporter) -> NoReturn:
     """Report it, then wait: the supervisor stops this process by the same road as a job, which is its self-test."""
     os.environ.clear()
     os.environ.update(order.environment)
+    if order.user is not None:
+        become(order.user)
     watch.start()
     described = _imported(order.module)
     # A child that has left the session is what a plain kill of the process group would miss.
-    escaped = subprocess.Popen([sys.executable, "-ISc", _SLEEP], stdin=subprocess.DEVNULL, start_new_session=True)
+    escaped = subprocess.Popen(_SLEEP, stdin=subprocess.DEVNULL, start_new_session=True)
     reporter.send(described)
     escaped.wait()
     while True:

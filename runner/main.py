@@ -25,6 +25,7 @@ from runner.describing import describe
 from runner.errors import TaskFailed
 from runner.handover import close_inherited, enter, job_environment, reset_signals
 from runner.heartbeat import HeartbeatThread
+from runner.identity import become, give_workspace
 from runner.job_input import JobInput
 from runner.loading import Task, load
 from runner.protocol import (
@@ -97,6 +98,9 @@ def _run_work(
 ) -> None:
     workspace = Path(work.workspace)
     enter(workspace, job_environment(work.environment, workspace, work.job_id))
+    if work.user is not None:
+        give_workspace(workspace, work.user)
+        become(work.user)
     if not work.secrets:  # else no process that the job starts may look into this one's memory
         _become_ordinary()
     open_standard_streams()

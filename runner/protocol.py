@@ -41,6 +41,16 @@ class ProtocolError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """Whom a job runs as, when that is not the server's own user."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """One job: which function, with what, where. `environment` is what the job gets of the server's own.
 
@@ -56,6 +66,7 @@ class Work:
     environment: dict[str, str]
     options: dict[str, Json] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    user: User | None = None
     type: Literal["work"] = "work"
 
 
@@ -65,6 +76,7 @@ class Describe:
 
     module: str
     environment: dict[str, str]
+    user: User | None = None
     type: Literal["describe"] = "describe"
 
 

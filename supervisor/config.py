@@ -24,11 +24,6 @@ ENV_PREFIX = "DEADSTOP_"
 
 CONTAINMENT_LEVELS = ("auto", "pgroup", "subreaper", "cgroup", "pidns")
 
-LATER = {
-    "RUN_AS": "running jobs as another user",
-}
-"""Settings of the contract that this version does not have. Ignoring them would be worse than refusing."""
-
 
 class Settings(BaseSettings):
     """Every setting of one server. Durations are seconds."""
@@ -70,6 +65,8 @@ class Settings(BaseSettings):
     agent_time_s: Annotated[float, Field(gt=0, le=86_400)] = 1800.0
     agent_silence_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
     """How long a provider may say nothing, before its first word or between two."""
+    run_as: str | None = None
+    """The user that jobs run as when the server is root."""
     pass_env: Annotated[tuple[str, ...], NoDecode] = ()
     """Names of variables that jobs get besides the allow-list."""
     vanished_after_s: Annotated[float, Field(ge=0.2, le=600)] = 1.0
@@ -110,6 +107,12 @@ class Settings(BaseSettings):
         if value != "local":
             raise ValueError(f"engine {value!r} is not available in this version; use local")
         return value
+
+    @field_validator("run_as")
+    @classmethod
+    def _nothing_is_nobody_else(cls, value: str | None) -> str | None:
+        # Whether there is such a user is found out at the start.
+        return value or None
 
     @field_validator("token")
     @classmethod
@@ -179,9 +182,6 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
 
     Raises StartupError naming the setting and what to do.
     """
-    for name, what in LATER.items():
-        if os.environ.get(ENV_PREFIX + name):
-            raise StartupError(f"cannot use {ENV_PREFIX}{name}: this version has no {what}; unset it")
     values = _read_file(config_file)
     given = {name: value for name, value in flags.items() if value is not None}
     in_env = {key.removeprefix(ENV_PREFIX).lower() for key in os.environ if key.startswith(ENV_PREFIX)}
@@ -203,9 +203,6 @@ def _read_file(config_file: Path | None) -> dict[str, Any]:
         raise StartupError(f"cannot read {path}: no such file") from None
     except (OSError, tomllib.TOMLDecodeError) as exc:
         raise StartupError(f"cannot read {path}: {exc}") from None
-    for name in values:
-        if name.upper() in LATER:
-            raise StartupError(f"cannot use {name} in {path}: this version has no {LATER[name.upper()]}")
     return {name.lower(): value for name, value in values.items()}
 
 

@@ -28,6 +28,9 @@ def serve(
     ] = None,
     containment: Annotated[str | None, typer.Option(metavar="LEVEL", help="Containment level. [auto]")] = None,
     engine: Annotated[str | None, typer.Option(metavar="NAME", help="What starts attempts. [local]")] = None,
+    run_as: Annotated[
+        str | None, typer.Option(metavar="USER", help="User that jobs run as, when the server is root.")
+    ] = None,
     allowed_hosts: Annotated[
         list[str] | None, typer.Option(metavar="HOST", help="More Host headers to accept, comma separated or repeated.")
     ] = None,
@@ -79,6 +82,7 @@ def serve(
         cancel_budget_s=cancel_budget_s,
         containment=containment,
         engine=engine,
+        run_as=run_as,
         allowed_hosts=_joined(allowed_hosts),
         pass_env=_joined(pass_env),
         keep_jobs=keep_jobs,

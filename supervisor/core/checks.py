@@ -9,6 +9,7 @@ from pathlib import Path
 from supervisor.containment.warm import WarmPool
 from supervisor.core.catalog import Catalog
 from supervisor.core.journal.journal import Journal
+from supervisor.core.run_as import RunAs
 from supervisor.core.selftest import SelfTest
 from supervisor.core.stuck_watch import StuckWatch
 
@@ -35,6 +36,7 @@ def checks_of(
     selftest: SelfTest,
     catalog: Catalog,
     stuck_watch: StuckWatch,
+    run_as: RunAs,
 ) -> dict[str, Check]:
     """The checks by name, as they stand now."""
     broken = "; ".join(f"{module}: {why}" for module, why in catalog.errors.items())
@@ -51,6 +53,7 @@ def checks_of(
             required=False,
             tracebacks=catalog.tracebacks,
         ),
+        "run_as": Check(run_as.lacks is None, run_as.lacks or run_as.detail, False),
         "stuck": Check(not stuck, stuck_watch.detail, False, {"jobs": len(stuck)}),
     }
 

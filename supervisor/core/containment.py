@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from supervisor.config import Settings
 from supervisor.containment.cgroup_tree import CgroupTree
+from supervisor.containment.level import Level
 from supervisor.containment.levels import Levels, LevelUnavailable
 from supervisor.containment.probe import probe
 from supervisor.errors import StartupError
@@ -19,11 +21,14 @@ class Containment:
     cgroups: CgroupTree | None
 
     @classmethod
-    def choose(cls, settings: Settings) -> Containment:
-        """Blocks for some milliseconds. Raises StartupError when the level of CONTAINMENT cannot be had."""
+    def choose(cls, settings: Settings, ruled_out: Mapping[Level, str]) -> Containment:
+        """`ruled_out` are levels that other settings exclude, and why. Blocks for some milliseconds.
+
+        Raises StartupError when the level of CONTAINMENT cannot be had.
+        """
         probed = probe(settings.state_dir)
         try:
-            return cls(Levels.choose(settings.containment, probed.why_not), probed.cgroups)
+            return cls(Levels.choose(settings.containment, probed.why_not | ruled_out), probed.cgroups)
         except LevelUnavailable as exc:
             if probed.cgroups is not None:
                 probed.cgroups.close()

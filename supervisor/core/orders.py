@@ -9,6 +9,7 @@ from runner.protocol import Describe, Work
 from supervisor.config import Settings
 from supervisor.containment.environment import passed_environment
 from supervisor.core.model import Job, Json
+from supervisor.core.run_as import RunAs
 
 AGENT_MODULE = "runner.tasks.agent"
 """The only module that is told the agent's settings and key: a task of somebody's own never sees them."""
@@ -21,10 +22,14 @@ class Orders:
     environment: dict[str, str]
     agent_options: dict[str, Json]
     agent_secrets: dict[str, str] = field(repr=False)
+    run_as: RunAs
 
     @classmethod
     def from_settings(cls, settings: Settings, mark: dict[str, str]) -> Orders:
-        """`mark` is a variable that the processes of this server's jobs are known by."""
+        """`mark` is a variable that the processes of this server's jobs are known by.
+
+        Raises StartupError when RUN_AS cannot be used.
+        """
         options = {
             "model": settings.agent_model,
             "base_url": settings.agent_base_url,
@@ -35,7 +40,9 @@ class Orders:
         }
         key = settings.agent_key()
         secrets = {} if key is None else {"key": key.get_secret_value()}
-        return cls(passed_environment(settings.pass_env) | mark, options, secrets)
+        run_as = RunAs.find(settings.run_as)
+        environment = passed_environment(settings.pass_env) | run_as.environment | mark
+        return cls(environment, options, secrets, run_as)
 
     def work(self, job: Job, module: str, workspace: Path) -> Work:
         agent = module == AGENT_MODULE
@@ -49,7 +56,8 @@ class Orders:
             environment=self.environment | ({} if trace is None else trace.environment()),
             options=self.agent_options if agent else {},
             secrets=self.agent_secrets if agent else {},
+            user=self.run_as.user,
         )
 
     def describe(self, module: str) -> Describe:
-        return Describe(module, self.environment)
+        return Describe(module, self.environment, self.run_as.user)

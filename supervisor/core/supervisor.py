@@ -95,16 +95,19 @@ class Supervisor:
         try:
             await self._end_leftovers()
             self._trash.open()
-            self._workspaces.open()
+            self._workspaces.open(for_other_users=self._orders.run_as.user is not None)
             self.files.open()
         except OSError as exc:
             await self._stack.aclose()
             raise StartupError(f"cannot use state folder {self.settings.state_dir}: {exc.strerror}") from exc
         self._stack.callback(self._trash.close)
         try:
+            await asyncio.to_thread(self._orders.run_as.try_out, self._workspaces.folder)
             contents = await self.journal.open()
             self._stack.push_async_callback(self.journal.close)
-            self._containment = await asyncio.to_thread(Containment.choose, self.settings)
+            self._containment = await asyncio.to_thread(
+                Containment.choose, self.settings, self._orders.run_as.rules_out
+            )
         except StartupError:
             await self._stack.aclose()
             raise
@@ -286,14 +289,14 @@ class Supervisor:
             selftest=self._selftest,
             catalog=self._catalog,
             stuck_watch=self.stuck_watch,
+            run_as=self._orders.run_as,
         )
 
     async def shutdown(self, *, force: bool = False) -> None:
         """Take no more jobs, stop those there are, and wait for their ends, bounded. Again with force: kill."""
         self.accepting = False
-        self._selftest_task.cancel()
-        for watch in self._watches:
-            watch.cancel()
+        for task in (self._selftest_task, *self._watches):
+            task.cancel()
         self._admission.close()
         self._holding.close()
         late = await end_all(list(self._owners.values()), self.settings.cancel_budget_s, force=force)

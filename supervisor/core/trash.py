@@ -86,6 +86,11 @@ def remove_tree(path: Path, hoist_to: Path) -> Iterator[str]:
 
 
 def _hoist(folder: Path, hoist_to: Path) -> Path:
-    # Moving a folder changes what its `..` is, which needs the permission to write to it.
-    folder.chmod(0o700)
-    return folder.rename(hoist_to / f"inner-{secrets.token_hex(8)}")
+    inner = hoist_to / f"inner-{secrets.token_hex(8)}"
+    try:
+        return folder.rename(inner)
+    except PermissionError:
+        # Moving a folder changes what its `..` is, which needs the permission to write to it. Never met by root, who
+        # must not do this: a process of the user that jobs run as could put a link to elsewhere in the folder's place.
+        folder.chmod(0o700)
+        return folder.rename(inner)

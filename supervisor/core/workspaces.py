@@ -11,18 +11,24 @@ class Workspaces:
     """The folder `workspaces` in STATE_DIR."""
 
     def __init__(self, state_dir: Path, trash: Trash) -> None:
-        self._folder = state_dir / "workspaces"
+        self.folder = state_dir / "workspaces"
         self._trash = trash
 
-    def open(self) -> None:
-        """Make the folder, and put away what an earlier server left. Raises OSError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in self._folder.iterdir():
+    def open(self, *, for_other_users: bool = False) -> None:
+        """Make the folder, and put away what an earlier server left. Raises OSError.
+
+        Other users may pass it and STATE_DIR, and look into neither.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o711 if for_other_users else 0o700)
+        if for_other_users:
+            self.folder.parent.chmod(0o711)
+        for left in self.folder.iterdir():
             self._trash.take(left)
 
     def path(self, job_id: str) -> Path:
         """Where a job's workspace is; the runner makes it."""
-        return self._folder / job_id
+        return self.folder / job_id
 
     def discard(self, job_id: str) -> bool:
         """Take a workspace out of its place. True when nothing is there any more, also when there never was."""

@@ -81,6 +81,7 @@ def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.Monk
         "warm": 1,
         "containment": "subreaper",
         "engine": "local",
+        "run_as": "nobody",
         "tasks": ("a", "b", "c"),
         "tasks_off": ("b",),
         "allowed_hosts": ("x.test",),
