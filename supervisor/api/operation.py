@@ -10,6 +10,8 @@ from supervisor.api.problems import Kind
 JSON = "application/json"
 SSE = "text/event-stream"
 ANY = "*/*"
+FLAG = {"anyOf": [{"type": "boolean"}, {"const": ""}]}
+"""A bare `?name` is a yes."""
 
 
 @dataclass(frozen=True, slots=True)

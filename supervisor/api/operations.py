@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from supervisor.api.operation import ANY, SSE, Answer, Operation, Parameter
+from supervisor.api.operation import ANY, FLAG, SSE, Answer, Operation, Parameter
 from supervisor.api.problems import Kind
 from supervisor.api.queries import DEFAULT_LIMIT, MAX_LIMIT, MAX_WAIT_S
 from supervisor.api.schemas import answers, bodies, contents, diagnosis
 from supervisor.api.server_operations import SERVER_OPERATIONS
 
 _INTEGER = {"type": "integer", "minimum": 0}
-_BOOLEAN = {"type": "boolean"}
 _TEXT = {"type": "string"}
 _LABEL = {"type": "string", "pattern": "^[A-Za-z0-9_./-]{1,64}:"}
 _ON_DISCONNECT = {"enum": ["cancel", "continue"], "default": "continue"}
@@ -94,7 +93,7 @@ OPERATIONS = (
         parameters=(
             Parameter("Last-Event-ID", _INTEGER, "The last event that you have.", where="header"),
             Parameter("after", _INTEGER, "The same, in the query."),
-            Parameter("follow", _BOOLEAN, "`false`: what there is now, as JSON. So does `Accept: application/json`."),
+            Parameter("follow", FLAG, "`false`: what there is now, as JSON. So does `Accept: application/json`."),
             Parameter("on_disconnect", _ON_DISCONNECT, "`cancel`: this stream, too, holds the job's life."),
         ),
         problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.FORBIDDEN_ORIGIN),
@@ -184,7 +183,7 @@ OPERATIONS = (
             Answer(
                 202,
                 "It is being stopped or swept; or it is not known yet, and the cancel is kept.",
-                answers.AskedToStopJson,
+                answers.JobJson | answers.UnknownJobJson,
             ),
         ),
         body=bodies.CancelBody,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from supervisor.api.operation import Answer, Operation, Parameter
+from supervisor.api.operation import FLAG, Answer, Operation, Parameter
 from supervisor.api.problems import Kind
 from supervisor.api.schemas import answers, bodies, diagnosis
-
-_BOOLEAN = {"type": "boolean"}
 
 SERVER_OPERATIONS = (
     Operation(
@@ -29,7 +27,7 @@ SERVER_OPERATIONS = (
             Answer(200, "It does.", answers.ReadinessJson),
             Answer(503, "It does not (yet, or any more).", answers.ReadinessJson),
         ),
-        parameters=(Parameter("verbose", _BOOLEAN, "List the checks."),),
+        parameters=(Parameter("verbose", FLAG, "List the checks."),),
         problems=(Kind.INVALID,),
         open=True,
         example='curl "$URL/readyz?verbose"',

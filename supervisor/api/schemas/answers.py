@@ -258,10 +258,6 @@ def _error_json(error: JobError) -> ErrorJson:
     }
 
 
-AskedToStopJson = JobJson | UnknownJobJson
-"""What is known of a job that is asked to stop: it may come after its cancel."""
-
-
 def unknown_job_json(job_id: str) -> UnknownJobJson:
     return {"id": job_id, "state": "unknown", "kept_for_s": round(EARLY_CANCEL_KEPT_S)}
 
