@@ -251,8 +251,14 @@ class Owner:
             self.record.life = replace(self.record.life, job=job)
         for emit in emits:
             self._say(emit)
-        if fact is not None:
-            self.apply(fact)
+        try:
+            if fact is not None:
+                self.apply(fact)
+        except machine.RefusedTransition as exc:
+            # The job wrote this, not our runner: nobody begins or reports twice. As for a line that is no frame.
+            fields = {"level": "warning", "message": "a frame of this job was refused", "fields": {"reason": str(exc)}}
+            self._say(Emit("job.log", fields))
+            return
         if isinstance(frame, protocol.Running):
             self.belongings.hold_workspace()
 
