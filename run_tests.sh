@@ -52,6 +52,6 @@ if [[ $# -eq 0 ]]; then
   check "ruff format" "$bin/ruff" format --check .
   check "ruff check" "$bin/ruff" check .
   check "mypy" "$bin/mypy" -p supervisor -p runner -p tests
-  check "shellcheck" shellcheck run_api.sh run_bench.sh run_tests.sh scripts/*.sh .ci/run
+  check "shellcheck" shellcheck run_api.sh run_bench.sh run_fuzz.sh run_tests.sh scripts/*.sh .ci/run
 fi
 check "pytest" "$bin/python" -m pytest "$@"

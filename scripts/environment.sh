@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by run_api.sh, run_tests.sh and run_bench.sh: the virtual environment beside them, made on first use.
+# Sourced by run_api.sh, run_tests.sh, run_bench.sh and run_fuzz.sh: the virtual environment beside them, made on first use.
 #
 #   ensure_environment FOLDER LOCK_FILE
 #

@@ -4,7 +4,7 @@
 #   scripts/lock.sh              take in what pyproject.toml gained or lost, keep every other version
 #   scripts/lock.sh --upgrade    newest versions of everything (any option of `uv pip compile` is passed on)
 #
-# requirements.txt is what runs, with every extra; the other two contain it, so that one install makes one consistent environment.
+# requirements.txt is what runs, with every extra; the others contain it, so that one install makes one consistent environment.
 # setuptools is locked too: the project itself is installed without build isolation, hence without a download.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -31,3 +31,4 @@ lock() {
 lock requirements.txt "$@"
 lock requirements-dev.txt --group dev --constraint requirements.txt "$@"
 lock requirements-bench.txt --group bench --constraint requirements.txt "$@"
+lock requirements-fuzz.txt --group fuzz --constraint requirements.txt "$@"

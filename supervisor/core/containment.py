@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from supervisor.config import Settings
@@ -21,7 +20,7 @@ class Containment:
     cgroups: CgroupTree | None
 
     @classmethod
-    def choose(cls, settings: Settings, ruled_out: Mapping[Level, str]) -> Containment:
+    def choose(cls, settings: Settings, ruled_out: dict[Level, str]) -> Containment:
         """`ruled_out` are levels that other settings exclude, and why. Blocks for some milliseconds.
 
         Raises StartupError when the level of CONTAINMENT cannot be had.
