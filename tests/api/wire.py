@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.server import running_server
+from tests.support.server import running_server, serve_command, server_environment
 
 PATIENCE_S = 20.0
 """How long a test waits for what must come. Only a failing test waits so long."""
@@ -241,3 +241,18 @@ def real_server(state_dir: Path, **settings: str) -> Iterator[RealServer]:
     env = {f"DEADSTOP_{name}": value for name, value in settings.items()}
     with running_server(state_dir, env=env | {"NO_COLOR": "1"}) as running:
         yield RealServer(running.process, running.url, running.token, state_dir, running.stderr_path)
+
+
+@contextmanager
+def serving(state_dir: Path, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """A server that need not come up, with pipes; killed at the end if it still runs."""
+    env = server_environment(Path("/nonexistent"), **{f"DEADSTOP_{name}": v for name, v in settings.items()})
+    process = subprocess.Popen(
+        serve_command(state_dir), env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=PATIENCE_S)

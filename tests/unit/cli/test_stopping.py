@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import PATIENCE_S, environment, on_terminal, started, words
-from tests.support.fake_server import TOKEN, FakeServer, Stage, cancellation
+from tests.support.fake_server import TOKEN, FakeServer
+from tests.support.stage import Stage, cancellation
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from supervisor.cli.address import Address
 from supervisor.cli.client import Client, Request
 from supervisor.cli.errors import Unreachable
 from supervisor.cli.follow import FAR_BEHIND, follow
-from tests.support.fake_server import TOKEN, FakeServer, Stage
+from tests.support.fake_server import TOKEN, FakeServer
+from tests.support.stage import Stage
 
 
 @pytest.fixture

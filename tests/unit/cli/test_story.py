@@ -11,7 +11,7 @@ from supervisor.cli.events import Event, parse_event
 from supervisor.cli.exit_codes import ExitCode
 from supervisor.cli.plain import about
 from supervisor.cli.story import Story
-from tests.support.fake_server import cancellation
+from tests.support.stage import cancellation
 
 
 class Clock:

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.cli.app import main
+from tests.support.commands import Cli, Outcome
+from tests.support.fake_server import TOKEN, FakeServer
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    with FakeServer() as fake:
+        monkeypatch.setenv("DEADSTOP_URL", fake.url)
+        monkeypatch.setenv("DEADSTOP_TOKEN", TOKEN)
+        monkeypatch.setenv("DEADSTOP_STATE_DIR", str(tmp_path))
+        yield fake
+
+
+@pytest.fixture
+def cli(server: FakeServer, capfd: pytest.CaptureFixture[str]) -> Cli:
+    def call(*argv: str) -> Outcome:
+        code = main(list(argv))
+        return Outcome(code, *capfd.readouterr())
+
+    return call
