@@ -12,9 +12,8 @@ from typing import Any, Self
 import structlog
 
 from supervisor.config import Settings
-from supervisor.containment.attempt_records import COOKIE, AttemptRecords
+from supervisor.containment.attempt_records import COOKIE
 from supervisor.containment.backstop import Backstop
-from supervisor.containment.recovery import recover
 from supervisor.containment.starter import Starter
 from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
@@ -26,7 +25,6 @@ from supervisor.core.containment import Containment
 from supervisor.core.early_cancels import EarlyCancels
 from supervisor.core.ending import BEGUN, end_all
 from supervisor.core.feed import Feed
-from supervisor.core.files import Files
 from supervisor.core.holding import Holding
 from supervisor.core.intake import Intake
 from supervisor.core.journal.journal import Journal
@@ -42,9 +40,8 @@ from supervisor.core.processes import ProcessRow
 from supervisor.core.registry import Known, Record, Registry
 from supervisor.core.selftest import SelfTest
 from supervisor.core.stack import Stack, take_stack
+from supervisor.core.state_dir import StateDir
 from supervisor.core.stuck_watch import StuckWatch, limits_of
-from supervisor.core.trash import Trash
-from supervisor.core.workspaces import Workspaces
 from supervisor.errors import Conflict, NotFound, NotReady, StartupError
 from supervisor.posix import prctl
 from supervisor.posix.means import AVAILABLE, Means
@@ -66,9 +63,8 @@ class Supervisor:
             settings.max_running, settings.max_queued, {token.name: token.limits for token in settings.tokens}
         )
         self._catalog = Catalog(settings.tasks, switched_off=settings.tasks_off)
-        self._trash = Trash(settings.state_dir / "trash")
-        self._workspaces = Workspaces(settings.state_dir, self._trash)
-        self.files = Files(settings.state_dir, self._trash)
+        self._state_dir = StateDir(settings.state_dir)
+        self.files = self._state_dir.files
         self._owners: dict[str, Owner] = {}
         self.stuck_watch = StuckWatch(self._owners.values, limits_of(settings))
         self.metrics.watch(lambda: gauges_of(self._registry, self._pool))
@@ -82,9 +78,8 @@ class Supervisor:
         self.lookup = Lookup(self._registry, self.journal)
         self._early = EarlyCancels(on_kept=self.journal.keep_early, on_taken=self.journal.take_early)
         self._holding = Holding(self._cancel, self.journal.note)
-        self._records = AttemptRecords(settings.state_dir / "attempts")
         self.leases = Leases()
-        self._orders = Orders.from_settings(settings, mark={COOKIE: self._records.cookie})
+        self._orders = Orders.from_settings(settings, mark={COOKIE: self._state_dir.records.cookie})
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -92,22 +87,15 @@ class Supervisor:
 
         Raises StartupError when STATE_DIR or the level of CONTAINMENT cannot be used.
         """
+        run_as = self._orders.run_as
+        found = await self._state_dir.open(self._means, for_other_users=run_as.user is not None)
+        self._stack.callback(self._state_dir.close)
+        self.metrics.orphans_found(found)
         try:
-            await self._end_leftovers()
-            self._trash.open()
-            self._workspaces.open(for_other_users=self._orders.run_as.user is not None)
-            self.files.open()
-        except OSError as exc:
-            await self._stack.aclose()
-            raise StartupError(f"cannot use state folder {self.settings.state_dir}: {exc.strerror}") from exc
-        self._stack.callback(self._trash.close)
-        try:
-            await asyncio.to_thread(self._orders.run_as.try_out, self._workspaces.folder)
+            await asyncio.to_thread(run_as.try_out, self._state_dir.workspaces.folder)
             contents = await self.journal.open()
             self._stack.push_async_callback(self.journal.close)
-            self._containment = await asyncio.to_thread(
-                Containment.choose, self.settings, self._orders.run_as.rules_out
-            )
+            self._containment = await asyncio.to_thread(Containment.choose, self.settings, run_as.rules_out)
         except StartupError:
             await self._stack.aclose()
             raise
@@ -126,10 +114,10 @@ class Supervisor:
         self._stack.callback(backstop.close)
         self._services = Services(
             pool=self._pool,
-            workspaces=self._workspaces,
+            workspaces=self._state_dir.workspaces,
             files=self.files,
             backstop=backstop,
-            records=self._records,
+            records=self._state_dir.records,
             orders=self._orders,
             cancel_budget_s=self.settings.cancel_budget_s,
             on_end=self._ended,
@@ -160,13 +148,6 @@ class Supervisor:
         self._pool.fill()
         self.accepting = True
         return self
-
-    async def _end_leftovers(self) -> None:
-        # Before their workspaces are put away, so that nobody writes to them any more.
-        earlier = self._records.open()
-        self._stack.callback(self._records.close)
-        found = await asyncio.to_thread(recover, earlier, self._means)
-        self.metrics.orphans_found(found.count)
 
     async def __aexit__(self, *_: object) -> None:
         await self.shutdown(force=True)

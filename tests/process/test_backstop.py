@@ -64,7 +64,7 @@ def check_failed_of_its_guardian(supervisor: Supervisor, record: Record) -> None
     assert record.job.state is State.FAILED
     assert record.job.error is not None
     assert record.job.error.kind == "guardian"
-    assert not supervisor._workspaces.path(record.job.id).exists()
+    assert not supervisor._state_dir.workspaces.path(record.job.id).exists()
 
 
 def test_a_stopped_guardian_does_not_hold_up_a_job_that_ends_by_itself(tmp_path: Path) -> None:
