@@ -32,6 +32,11 @@ class MassCancel:
         """What the server says, job by job, counted from when it noticed."""
         return [job["cancellation"]["gone_ms"] for job in self.jobs]
 
+    @property
+    def within_budget(self) -> int:
+        """How many jobs are cancelled with a proof that came in time."""
+        return sum(job["state"] == "cancelled" and job["cancellation"]["within_budget"] for job in self.jobs)
+
 
 def is_of_a_set(process: Handle) -> bool:
     """Whether it is of an attempt set itself: a guardian, a runner or a tracker."""
