@@ -16,7 +16,8 @@ from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
 from supervisor.posix.proc import children
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
-from tests.support.levels import LEVELS, PROOFS
+from tests.support.level_cases import LEVELS
+from tests.support.levels import PROOFS
 from tests.support.observer import Watched
 from tests.support.trees import DAEMONS, TREE, a_tree, alive, named, there
 

@@ -19,7 +19,8 @@ from supervisor.containment.probe import probe, probe_cgroup
 from supervisor.core.model import Proof, State
 from supervisor.posix.proc import descendants
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
-from tests.support.levels import OUTSIDE_NAMESPACES, a_tree, cgroup_of, leaves, needs_cgroup, remove_tree, tree_folder
+from tests.support.level_cases import OUTSIDE_NAMESPACES, needs_cgroup
+from tests.support.levels import a_tree, cgroup_of, leaves, remove_tree, tree_folder
 from tests.support.observer import Beacon, parent_of
 from tests.support.server import RunningServer
 

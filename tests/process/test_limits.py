@@ -13,7 +13,7 @@ from supervisor.containment.limits import Limits
 from supervisor.core.model import State
 from supervisor.core.registry import Record
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
-from tests.support.levels import LEVELS
+from tests.support.level_cases import LEVELS
 from tests.support.observer import Watched, descendants
 
 MIB = 2**20

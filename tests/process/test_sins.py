@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from supervisor.containment.level import Level
-from tests.support.levels import DEFAULT_LEVEL, LEVELS
+from tests.support.level_cases import LEVELS
+from tests.support.levels import DEFAULT_LEVEL
 from tests.support.server import RunningServer, running_server
 from tests.support.sins import CASES, TASKS_ENV, Mode, hang_up_and_check
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.busy import busy_core
-from tests.support.levels import LEVELS
+from tests.support.level_cases import LEVELS
 from tests.support.server import RunningServer, running_server
 from tests.support.sins import CASES, TASKS_ENV, Mode, hang_up_and_check
 

@@ -6,8 +6,6 @@ import functools
 import tempfile
 from pathlib import Path
 
-import pytest
-
 from supervisor.containment.cgroup import Leaf
 from supervisor.containment.cgroup_tree import CgroupTree, NoCgroup, own_cgroup, tree_name
 from supervisor.containment.level import Level
@@ -32,11 +30,6 @@ def why_no_namespace() -> str | None:
     return probe_pidns()
 
 
-needs_pidns = pytest.mark.skipif(why_no_namespace() is not None, reason=f"no pid namespace here: {why_no_namespace()}")
-needs_cgroup = pytest.mark.skipif(why_no_cgroup() is not None, reason=f"no cgroup here: {why_no_cgroup()}")
-OUTSIDE_NAMESPACES = [pytest.param(Level.SUBREAPER), pytest.param(Level.CGROUP, marks=needs_cgroup)]
-LEVELS = [*OUTSIDE_NAMESPACES, pytest.param(Level.PIDNS, marks=needs_pidns)]
-"""The levels that a containment test runs at."""
 DEFAULT_LEVEL = Level.SUBREAPER if why_no_cgroup() is not None else Level.CGROUP
 """What `auto` is here."""
 PROOFS = {Level.SUBREAPER: "echild", Level.CGROUP: "cgroup_empty", Level.PIDNS: "pidns_gone"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,11 @@ def test_no_file_grew_past_one_concept() -> None:
         if (n := len(path.read_text().splitlines())) > 300
     }
     assert not long
+
+
+def test_benches_run_without_what_only_tests_need() -> None:
+    """Their environment has matplotlib and the product's own packages, and no pytest."""
+    names = [f"bench.{path.stem}" for path in modules("bench")]
+    script = f"import sys; sys.modules['pytest'] = None; [__import__(name) for name in {names!r}]"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
