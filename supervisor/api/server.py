@@ -123,8 +123,7 @@ async def _announce(supervisor: Supervisor, folder: StateFolder, url: str) -> No
     if aside is not None:
         logs.say(f"deadstop: the journal was damaged; it is kept as {aside}, and a new one was begun")
     token = f"token in {folder.path / TOKEN_FILE}" if supervisor.settings.token is None else "token as set"
-    level = supervisor.containment.level
-    logs.say(f"deadstop: serving {url} ({token}; state in {folder.path}; containment {level})")
+    logs.say(f"deadstop: serving {url} ({token}; state in {folder.path}; containment {supervisor.containment.words})")
 
 
 def _ready(supervisor: Supervisor) -> bool:

@@ -16,22 +16,12 @@ from pathlib import Path
 
 import structlog
 
-from supervisor.containment.handle import Handle
+from supervisor.containment.handle import Handle, Identity
 from supervisor.posix.proc import boot_id, read_stat
 
-COOKIE = "DEADSTOP_COOKIE"
-"""The variable that everything below the forkserver has in its environment, unless it took it out."""
 _COOKIE_BYTES = 16
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A process of one boot, named for good."""
-
-    pid: int
-    start_ticks: int
 
 
 @dataclass(frozen=True, slots=True)

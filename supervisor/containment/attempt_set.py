@@ -23,7 +23,8 @@ from runner.reporting import READ_BYTES
 from supervisor.containment.exit_watch import ExitWatch
 from supervisor.containment.handle import Handle
 from supervisor.containment.level import Level
-from supervisor.containment.protocol import FROM_GUARDIAN, Hello, Limit, Refused, Stop
+from supervisor.containment.protocol import FROM_GUARDIAN, Hello, Limit, Mark, Refused, Stop
+from supervisor.containment.sightings import Sightings, mark_of
 from supervisor.containment.starter import StartedSet, StartFailed
 
 
@@ -114,6 +115,8 @@ class AttemptSet:
         self.root_pid = hello.init_pid or hello.guardian_pid
         """All below it is the job's."""
         self.started = started
+        self.sightings: Sightings | None = None
+        """What to search the process table for, at level pgroup."""
         self._watches: dict[Handle, ExitWatch] = {}
 
     @classmethod
@@ -158,6 +161,10 @@ class AttemptSet:
         """Give the runner its one order, and the guardian the limits to hold it to."""
         if limit is not None:
             self.control.send(limit)
+        if self.level is Level.PGROUP:
+            mark = mark_of(order)
+            self.sightings = Sightings(self.guardian.pid, self.runner.identity, mark=mark)
+            self.control.send(Mark(mark))
         self.channel.send(order)
 
     def stop(self, order: Stop) -> None:

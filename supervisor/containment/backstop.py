@@ -4,6 +4,9 @@ A dead guardian's orphans come to the supervisor, because it is a subreaper too.
 by their session: a runner starts a new session and nothing below it can join the supervisor's. An orphan does not say
 whose it was, so it counts against every guardian that is dead and not younger than it, until it is reaped.
 
+At level pgroup no orphan comes. There the process table is searched for each attempt, by what the supervisor itself
+knows of the job: with a guardian what it has seen is lost.
+
 There is one backstop for all jobs and one thread for its rounds: a hundred guardians that are late together cost one
 pass over the adopted children, and the event loop goes on reading what those that are not late report.
 """
@@ -18,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from supervisor.containment.cgroup import Leaf
-from supervisor.containment.handle import Handle, Survivor
+from supervisor.containment.handle import Handle, Identity, Survivor
+from supervisor.containment.sightings import Sightings
 from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.pidfd import ignore_missing
 from supervisor.posix.proc import Stat, children, descendants, read_stat
@@ -28,17 +32,22 @@ _STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One attempt as the backstop sees it: its guardian, and its cgroup if it has one."""
+    """One attempt as the backstop sees it: its guardian, its cgroup if it has one, what to look for at level pgroup."""
 
     guardian: Handle
     leaf: Leaf | None = None
+    sightings: Sightings | None = None
+
+    def search(self) -> list[Identity]:
+        """What the process table shows of it, where only that can tell."""
+        return [] if self.sightings is None else self.sightings.search()
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """What one round found for one attempt.
 
-    `done`: the guardian is dead, no orphan counts against it and the cgroup is empty.
+    `done`: the guardian is dead, no orphan counts against it, the cgroup is empty and the process table shows nothing.
     """
 
     done: bool
@@ -52,7 +61,7 @@ class Backstop:
     """
 
     def __init__(self, is_guardian: Callable[[int], bool], means: Means = AVAILABLE) -> None:
-        self._children_files = means.children_files
+        self._means = means
         self._is_guardian = is_guardian
         self._pid = os.getpid()
         self._sid = os.getsid(0)
@@ -93,10 +102,13 @@ class Backstop:
         guardians = [held.guardian for held in attempts]
         trees = [self._below_guardian(guardian) for guardian in guardians]
         inside = [_kill_inside(held.leaf) for held in attempts]
-        orphans = self._orphans(min(guardian.start_ticks for guardian in guardians))
+        sighted = [held.search() for held in attempts]
+        orphans = self._orphans_of(attempts)
         below = {orphan.pid: [orphan.pid, *self._below(orphan.pid)] for orphan in orphans}
         for pid in {pid for tree in (*trees, *below.values()) for pid in tree}:
             ignore_missing(os.kill, pid, signal.SIGKILL)
+        for one in {one for found in sighted for one in found}:
+            one.send(signal.SIGKILL, use_pidfd=self._means.pidfd)
         for guardian in guardians:
             # Last, so that until then nothing below it is reparented away while it is being listed.
             guardian.kill()
@@ -105,26 +117,37 @@ class Backstop:
         # In this order: what a guardian leaves is adopted before its end can be seen.
         ended = [guardian.ended for guardian in guardians]
         empty = [held.leaf is None or not held.leaf.populated for held in attempts]
-        left = self._orphans(min(guardian.start_ticks for guardian in guardians))
+        alive = [held.search() for held in attempts]
+        left = self._orphans_of(attempts)
         return [
             Round(
-                done=ended[number] and not any(_may_be_of(guardian, orphan) for orphan in left) and empty[number],
+                done=ended[number]
+                and empty[number]
+                and not alive[number]
+                and not any(_may_be_of(guardian, orphan) for orphan in left),
                 seen=frozenset(trees[number]).union(
-                    inside[number], *(below[orphan.pid] for orphan in orphans if _may_be_of(guardian, orphan))
+                    inside[number],
+                    (one.pid for one in sighted[number]),
+                    *(below[orphan.pid] for orphan in orphans if _may_be_of(guardian, orphan)),
                 ),
             )
             for number, guardian in enumerate(guardians)
         ]
 
     def _below(self, pid: int) -> list[int]:
-        return descendants(pid, use_children_files=self._children_files)
+        return descendants(pid, use_children_files=self._means.children_files)
 
     def _below_guardian(self, guardian: Handle) -> list[int]:
         return self._below(guardian.pid) if not guardian.ended else []
 
+    def _orphans_of(self, attempts: Sequence[Held]) -> list[Stat]:
+        """Those that count against any of these attempts."""
+        adopting = [held.guardian.start_ticks for held in attempts if held.sightings is None]
+        return self._orphans(min(adopting)) if adopting else []
+
     def _orphans(self, born_after_ticks: int) -> list[Stat]:
         """Adopted children: another session, not a guardian, not older than the oldest guardian that is asked for."""
-        stats = [read_stat(pid) for pid in children(self._pid, use_children_files=self._children_files)]
+        stats = [read_stat(pid) for pid in children(self._pid, use_children_files=self._means.children_files)]
         return [
             stat
             for stat in stats
@@ -138,7 +161,8 @@ class Backstop:
         pids = self._below_guardian(held.guardian)
         if held.leaf is not None:
             pids += held.leaf.pids()
-        for orphan in self._orphans(held.guardian.start_ticks):
+        pids += [one.pid for one in held.search()]
+        for orphan in self._orphans_of([held]):
             pids += [orphan.pid, *self._below(orphan.pid)]
         stats = [read_stat(pid) for pid in dict.fromkeys(pids)]
         return tuple(Survivor(s.pid, s.name, _STATES.get(s.state, s.state)) for s in stats if s is not None)

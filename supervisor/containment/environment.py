@@ -14,6 +14,10 @@ ALLOWED = frozenset(
     {"PATH", "LANG", "LANGUAGE", "TZ", "SHELL", "USER", "LOGNAME", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
 _ALLOWED_PREFIX = "LC_"
+COOKIE = "DEADSTOP_COOKIE"
+"""The server's mark: everything below the forkserver has this variable, unless it took it out."""
+JOB_ID = "DEADSTOP_JOB_ID"
+"""The same for everything that a job has started; its runner puts it there."""
 _FOR_PYTHON = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8"})
 """What the forkserver's interpreter may need to find our own modules. Jobs do not get these."""
 

@@ -23,12 +23,22 @@ from typing import Literal, NoReturn
 from runner import main as runner_main
 from runner.protocol import decode, encode
 from supervisor.containment.ladder import GRACE_AFTER_TERMINATE_S, Ladder, Step
-from supervisor.containment.launch import Launched, launch, prepare
+from supervisor.containment.launch import Launched, launch, prepare, sweep_of
 from supervisor.containment.level import Plan
 from supervisor.containment.limit_watch import LimitWatch
 from supervisor.containment.pidns import NamespaceFailed
-from supervisor.containment.protocol import TO_GUARDIAN, Acknowledged, Ended, Hello, Limit, Refused, Signalled, Stop
-from supervisor.containment.sweep import Sweep, reap_children
+from supervisor.containment.protocol import (
+    TO_GUARDIAN,
+    Acknowledged,
+    Ended,
+    Hello,
+    Limit,
+    Mark,
+    Refused,
+    Signalled,
+    Stop,
+)
+from supervisor.containment.sweep import reap_children
 from supervisor.containment.tracker import Tracker
 from supervisor.posix import prctl
 
@@ -94,13 +104,7 @@ class Guardian:
         self._acknowledge_fd = acknowledge_fd
         self._launched = launched
         self._tracker = tracker
-        self._sweep = Sweep(
-            os.getpid(),
-            plan.leaf,
-            leave_out=tracker.own_pids,
-            use_children_files=plan.means.children_files,
-            init_pid=launched.init_pid,
-        )
+        self._sweep = sweep_of(plan, launched, tracker.own_pids)
         self._limits = LimitWatch(plan.leaf)
         self._ladder: Ladder | None = None
         self._reached = Step.ASK
@@ -157,7 +161,9 @@ class Guardian:
             status = self._launched.runner_status(reaped)
             if status is not None:
                 self._runner_ended(status)
-        return self._runner_gone_at is not None and set(self._sweep.children()) <= {self._tracker.pid}
+        if self._runner_gone_at is None:
+            return False
+        return set(self._sweep.children()) <= {self._tracker.pid} and not self._sweep.orphans()
 
     def _runner_ended(self, status: int) -> None:
         now = time.monotonic()
@@ -187,7 +193,7 @@ class Guardian:
     def _timeout_ms(self) -> float | None:
         if self._reached >= Step.KILL or not self._lifeline:
             return KILL_ROUND_S * 1000
-        dues = [self._leftovers_kill_at, self._sample_due()]
+        dues = [self._leftovers_kill_at, self._sample_due(), self._sweep.next_look]
         now = time.monotonic()
         if self._ladder is not None:
             dues.append(self._ladder.next_due(now))
@@ -212,6 +218,8 @@ class Guardian:
                     self._stop(order)
                 case Limit() as limit:
                     self._limits.set(limit, time.monotonic())
+                case Mark(variables):
+                    self._sweep.mark(variables)
 
     def _stop(self, order: Stop) -> None:
         before = self._ladder
@@ -239,6 +247,8 @@ class Guardian:
     def _act(self) -> None:
         """Do what the time asks for: rounds of SIGTERM, then rounds of SIGKILL."""
         now = time.monotonic()
+        if self._sweep.next_look is not None and now >= self._sweep.next_look:
+            self._sweep.look(now)
         sample_due = self._sample_due()
         if sample_due is not None and now >= sample_due:
             self._limits.check(self._sweep.pids(), now)

@@ -20,6 +20,29 @@ class Survivor:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """A process of one boot, named for good, but not held on to as by a Handle."""
+
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def of(cls, pid: int) -> Identity:
+        """Of a process that the caller knows to be alive, or to have been just now."""
+        stat = read_stat(pid)
+        return cls(pid, 0 if stat is None else stat.start_ticks)
+
+    def send(self, number: signal.Signals, *, use_pidfd: bool = HAS_PIDFD) -> bool:
+        """Signal exactly this process. False when it is gone, or not ours to signal."""
+        handle = Handle.open(self.pid, use_pidfd=use_pidfd)
+        try:
+            # Opened first, then compared: if this is the one, the handle is that of no other.
+            return handle.start_ticks == self.start_ticks and handle.send(number)
+        finally:
+            handle.close()
+
+
+@dataclass(frozen=True, slots=True)
 class Handle:
     """`pidfd` is None when the process was gone before it could be opened, or where there are none. Close it when done.
 
@@ -39,6 +62,10 @@ class Handle:
         return cls(pid, stat.start_ticks if stat is not None else 0, pidfd)
 
     @property
+    def identity(self) -> Identity:
+        return Identity(self.pid, self.start_ticks)
+
+    @property
     def ended(self) -> bool:
         """Every thread has ended. A zombie has ended; whether it was reaped is another question."""
         if self.pidfd is not None:
@@ -47,10 +74,14 @@ class Handle:
         return stat is None or stat.start_ticks != self.start_ticks or stat.ended
 
     def kill(self) -> bool:
-        """SIGKILL exactly this process. False when it is gone."""
+        """SIGKILL exactly this process. False when it is gone, or not ours to signal."""
+        return self.send(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> bool:
+        """Signal exactly this process. False when it is gone, or not ours to signal."""
         if self.pidfd is not None:
-            return send_signal(self.pidfd, signal.SIGKILL)
-        return not self.ended and ignore_missing(os.kill, self.pid, signal.SIGKILL)
+            return send_signal(self.pidfd, number)
+        return not self.ended and ignore_missing(os.kill, self.pid, number)
 
     def close(self) -> None:
         if self.pidfd is not None:

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from typing import NoReturn, assert_never
 
 from supervisor.containment import pidns
+from supervisor.containment.handle import Identity
 from supervisor.containment.level import Level, Plan
 from supervisor.containment.pidns import Namespace
+from supervisor.containment.sightings import Sightings
+from supervisor.containment.sweep import Sweep
+from supervisor.containment.table_sweep import TableSweep
 from supervisor.posix import prctl
 
 
@@ -53,6 +57,24 @@ def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
         # Before it is handed a job: what it forks from now on is born in there.
         plan.leaf.add(launched.runner_pid)
     return launched
+
+
+def sweep_of(plan: Plan, launched: Launched, leave_out: frozenset[int]) -> Sweep:
+    """What the guardian will signal and see empty; `leave_out` are its own children that are not the job's."""
+    if plan.level is not Level.PGROUP:
+        return Sweep(
+            os.getpid(),
+            plan.leaf,
+            leave_out=leave_out,
+            use_children_files=plan.means.children_files,
+            init_pid=launched.init_pid,
+        )
+    return TableSweep(
+        os.getpid(),
+        leave_out=leave_out,
+        sightings=Sightings(os.getpid(), Identity.of(launched.runner_pid), leave_out=leave_out),
+        use_pidfd=plan.means.pidfd,
+    )
 
 
 def _fork_runner(run: Callable[[], NoReturn]) -> int:

@@ -39,11 +39,14 @@ class Plan:
     means: Means = AVAILABLE
 
     @property
-    def proof(self) -> Literal["echild", "cgroup_empty", "pidns_gone"]:
+    def proof(self) -> Literal["echild", "cgroup_empty", "pidns_gone", "process_table"]:
         """What it means here that the guardian has no child left and the cgroup, if there is one, is empty.
 
-        The kernel lets a namespace's init be reaped only after all else in it has been.
+        The kernel lets a namespace's init be reaped only after all else in it has been. Where orphans do not come to
+        the guardian it means little by itself: there the process table was searched.
         """
+        if self.level is Level.PGROUP:
+            return "process_table"
         if self.level is Level.PIDNS:
             return "pidns_gone"
         return "echild" if self.leaf is None else "cgroup_empty"

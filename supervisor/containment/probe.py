@@ -17,6 +17,7 @@ from supervisor.containment.cgroup import LOOK_S, Leaf
 from supervisor.containment.cgroup_tree import CgroupTree, NoCgroup
 from supervisor.containment.level import Level
 from supervisor.posix import prctl
+from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.proc import read_stat
 
 PROBE_BOUND_S = 0.2
@@ -25,7 +26,9 @@ MOUNTINFO = Path("/proc/self/mountinfo")
 PIDNS_BOUND_S = 2.0
 """More, because it starts an interpreter first, on a machine that may be busy; it needs some 60 ms."""
 _PIDNS_PROBE = "from supervisor.containment import pidns; print(pidns.probe() or '')"
-_NOT_IN_THIS_VERSION = "it is not in this version"
+_NO_SUBREAPER = "this system has no subreapers (PR_SET_CHILD_SUBREAPER)"
+_AT_PGROUP = "the server was started at level pgroup, which has no subreapers"
+_WEAKEST = "it is for systems without subreapers, and for a whole server: CONTAINMENT=pgroup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,17 @@ class Probed:
     cgroups: CgroupTree | None
 
 
-def probe(state_dir: Path, *, mountinfo: Path = MOUNTINFO) -> Probed:
+def probe(state_dir: Path, *, setting: str, means: Means = AVAILABLE, mountinfo: Path = MOUNTINFO) -> Probed:
     """Try every level. Blocks for some milliseconds: call it from a thread, before there is a child.
 
+    `setting` is CONTAINMENT: a server is a subreaper or it is not, so level pgroup and the others exclude each other.
     What an earlier server of `state_dir` left in its cgroups is ended.
     """
-    found = {
-        Level.SUBREAPER: probe_subreaper(),
-        Level.PIDNS: probe_pidns(),
-        Level.PGROUP: _NOT_IN_THIS_VERSION,
-    }
+    why_no_subreaper = _AT_PGROUP if setting == Level.PGROUP else probe_subreaper(means)
+    if why_no_subreaper is not None:
+        # The others are stacked on it: without it what leaves a cgroup, or dies with its init, is nobody's to reap.
+        return Probed({level: why_no_subreaper for level in Level if level is not Level.PGROUP}, None)
+    found = {Level.PGROUP: _WEAKEST, Level.PIDNS: probe_pidns()}
     cgroups: CgroupTree | None = None
     try:
         cgroups = probe_cgroup(state_dir, mountinfo=mountinfo)
@@ -54,10 +58,13 @@ def probe(state_dir: Path, *, mountinfo: Path = MOUNTINFO) -> Probed:
     return Probed({level: reason for level, reason in found.items() if reason is not None}, cgroups)
 
 
-def probe_subreaper() -> str | None:
-    """Orphan a canary, and see whether it comes to this process. None: it does."""
-    if not prctl.become_subreaper():
-        return "this system has no subreapers (PR_SET_CHILD_SUBREAPER)"
+def probe_subreaper(means: Means = AVAILABLE) -> str | None:
+    """Become a subreaper, orphan a canary, and see whether it comes to this process. None: it does."""
+    try:
+        if not means.subreaper or not prctl.become_subreaper():
+            return _NO_SUBREAPER
+    except OSError as exc:
+        return f"{_NO_SUBREAPER}: {exc.strerror}"
     try:
         return _orphan_a_canary()
     except OSError as exc:

@@ -1,6 +1,6 @@
 """The frames between supervisor and guardian, one JSON object a line as all others.
 
-supervisor → guardian   Limit, Stop
+supervisor → guardian   Limit, Mark, Stop
 guardian → supervisor   Hello or Refused, Acknowledged, Signalled, Ended
 """
 
@@ -36,12 +36,23 @@ class Limit:
     type: Literal["limit"] = "limit"
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The variables by which a process of the job is known, for a level that has to search. Before the job begins."""
+
+    variables: dict[str, str]
+    type: Literal["mark"] = "mark"
+
+
 # --- guardian → supervisor
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The guardian is a subreaper and its runner is forked. `init_pid` is that of the job's pid namespace, if any."""
+    """The guardian is as its level needs it, and its runner is forked.
+
+    `init_pid` is that of the job's pid namespace, if it has one.
+    """
 
     guardian_pid: int
     runner_pid: int
@@ -88,6 +99,8 @@ class LimitReached:
 class Ended:
     """Nothing of the job is left: waitpid(-1) said ECHILD, and its cgroup, if it has one, holds nothing either.
 
+    At level pgroup: ECHILD, and the process table shows nothing that is known to be the job's.
+
     `runner_status` is the runner's wait status as waitpid(2) gives it. Milliseconds count from detection of the
     cause, and are None when no cause was asked or the step was not needed. `leftovers` counts the processes
     that a finished task had left behind.
@@ -100,12 +113,12 @@ class Ended:
     terminated_ms: float | None
     killed_ms: float | None
     gone_ms: float | None
-    proof: Literal["echild", "cgroup_empty", "pidns_gone"] = "echild"
+    proof: Literal["echild", "cgroup_empty", "pidns_gone", "process_table"] = "echild"
     limit: LimitReached | None = None
     type: Literal["ended"] = "ended"
 
 
-ToGuardian = Annotated[Limit | Stop, Field(discriminator="type")]
+ToGuardian = Annotated[Limit | Mark | Stop, Field(discriminator="type")]
 FromGuardian = Annotated[Hello | Refused | Acknowledged | Signalled | Ended, Field(discriminator="type")]
 
 TO_GUARDIAN: TypeAdapter[ToGuardian] = TypeAdapter(ToGuardian)

@@ -12,6 +12,7 @@ without privilege also what a Python task forked without exec) is not found: a c
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -20,8 +21,9 @@ from pathlib import Path
 
 import structlog
 
-from supervisor.containment.attempt_records import COOKIE, Identity, Note
-from supervisor.containment.handle import Handle
+from supervisor.containment.attempt_records import Note
+from supervisor.containment.environment import COOKIE, JOB_ID
+from supervisor.containment.handle import Identity
 from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.proc import boot_id, descendants, environment_of, process_ids, read_stat
 
@@ -29,7 +31,6 @@ BOUND_S = 2.0
 ROUND_S = 0.01
 TRACKER_BOUND_S = 0.3
 """How long multiprocessing's trackers get to clean up: they end by themselves when all others have."""
-_JOB_ID = "DEADSTOP_JOB_ID"
 _NO_JOB = ""
 _TRACKER = b"from multiprocessing.resource_tracker import"
 
@@ -114,7 +115,7 @@ class Search:
         variables = environment_of(process.pid)
         if variables.get(COOKIE.encode()) not in self.cookies:
             return None
-        return variables.get(_JOB_ID.encode(), b"").decode(errors="replace")
+        return variables.get(JOB_ID.encode(), b"").decode(errors="replace")
 
 
 def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset[int]:
@@ -127,19 +128,10 @@ def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset
         for process, job_id in found.items():
             if _is_tracker(process.pid) and now < trackers_until:
                 continue  # it has semaphores and shared memory to remove, and ends when those that use it have
-            if _kill(process, search.means):
+            if process.send(signal.SIGKILL, use_pidfd=search.means.pidfd):
                 recovered.ended[job_id].add(process.pid)
         time.sleep(ROUND_S)
     return frozenset()
-
-
-def _kill(process: Identity, means: Means) -> bool:
-    handle = Handle.open(process.pid, use_pidfd=means.pidfd)
-    try:
-        # Opened first, then compared: if this is the one, the handle is that of no other.
-        return handle.start_ticks == process.start_ticks and handle.kill()
-    finally:
-        handle.close()
 
 
 def _is_tracker(pid: int) -> bool:

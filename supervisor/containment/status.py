@@ -17,6 +17,11 @@ class ContainmentStatus:
     not_covered: tuple[str, ...]
     why_not: dict[Level, str]
 
+    @property
+    def words(self) -> str:
+        """For one line."""
+        return f"{self.level} (best effort: see /health)" if self.level is Level.PGROUP else str(self.level)
+
 
 _TREE = (
     "processes in other sessions and process groups (setsid)",
@@ -28,6 +33,18 @@ _TREE = (
 _NEVER = (
     "tasks in uninterruptible sleep (state D): they end when the kernel lets them",
     "work that was handed to another daemon: docker, cron, at, systemd-run",
+)
+_BY_TABLE = (
+    "the job's process tree and its session, with all process groups in it",
+    "processes in other sessions that were seen below the job, or that keep its environment",
+    "processes that ignore SIGTERM, or are stopped",
+    "code that holds the interpreter lock or swallows every exception",
+    "death of the server by SIGKILL",
+)
+_BEST_EFFORT = (
+    "best effort only: that nothing is left is read from the process table, where a process may go unseen",
+    "daemons in a new session with an emptied environment whose parents ended before they were seen",
+    "after SIGKILL of the guardian: daemons in a new session with an emptied environment",
 )
 _ONLY_SIGNALS = (
     "processes of another user (sudo, setuid) that the server may not signal",
@@ -54,6 +71,8 @@ def status_of(levels: Levels) -> ContainmentStatus:
 
 
 def _words(level: Level, *, has_cgroup: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if level is Level.PGROUP:
+        return _BY_TABLE, (*_BEST_EFFORT, *_ONLY_SIGNALS, _DOUBLE_KILL)
     if level is Level.PIDNS:
         return (*_TREE, *_BY_CGROUP, *_OWN_NAMESPACE, _DOUBLE_KILL), ()
     if level.takes_cgroup and has_cgroup:

@@ -29,6 +29,8 @@ class Sweep:
     leave_out: frozenset[int] = frozenset()
     init_pid: int | None = None
     use_children_files: bool = HAS_CHILDREN_FILES
+    next_look: float | None = None
+    """When to `look`; None at levels where an orphan comes back by itself and nothing has to be remembered."""
     seen: set[int] = field(default_factory=set)
     _terminated: set[int] = field(default_factory=set)
 
@@ -44,6 +46,16 @@ class Sweep:
         self.seen.update(pids)
         return pids
 
+    def look(self, now: float) -> None:
+        """Remember what is there, where that is needed."""
+
+    def mark(self, variables: dict[str, str]) -> None:
+        """Take note of what the job's processes have in their environment, where that is needed."""
+
+    def orphans(self) -> list[int]:
+        """What is the job's and not below the root. Nothing, where orphans come to the root."""
+        return []
+
     def children(self) -> list[int]:
         """Only those directly below the root, zombies included: what is orphaned comes here, so none means no tree."""
         return children(self.root, use_children_files=self.use_children_files)
@@ -57,10 +69,10 @@ class Sweep:
         for pid in fresh:
             self._terminated.add(pid)
             stat = read_stat(pid)
-            ignore_missing(os.kill, pid, signal.SIGTERM)
+            self._signal(pid, signal.SIGTERM)
             if stat is not None and stat.terminal and stat.sid == pid:
-                ignore_missing(os.kill, pid, signal.SIGHUP)
-            ignore_missing(os.kill, pid, signal.SIGCONT)
+                self._signal(pid, signal.SIGHUP)
+            self._signal(pid, signal.SIGCONT)
         return fresh
 
     def kill(self) -> list[int]:
@@ -73,8 +85,11 @@ class Sweep:
             self.leaf.kill()
         # With its init the kernel ends a whole namespace, also what is being forked right now.
         for pid in [self.init_pid] if self.init_pid in found else found:
-            ignore_missing(os.kill, pid, signal.SIGKILL)
+            self._signal(pid, signal.SIGKILL)
         return self._job_pids(found)
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        ignore_missing(os.kill, pid, number)
 
     def proven_empty(self) -> bool:
         """The proof: there is no child, not even a zombie, and the cgroup holds nothing. Only inside `root` itself."""

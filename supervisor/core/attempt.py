@@ -167,7 +167,7 @@ class Attempt:
 
         A guardian that was only late may still report its own proof meanwhile; then that is the end.
         """
-        held = Held(self._bound.guardian, self._bound.started.plan.leaf)
+        held = Held(self._bound.guardian, self._bound.started.plan.leaf, self._bound.sightings)
         self._log.warning("backstop", guardian_ended=held.guardian.ended)
         told = False
         while self._reported() is None:
@@ -245,7 +245,7 @@ class Attempt:
         if self._ladder is not None:
             killed_ms = round((time.monotonic() - self._ladder.t0) * 1000, 1)
         return Gone(
-            proof=Proof.ADOPTED_REAPED,
+            proof=Proof.ADOPTED_REAPED if self._bound.sightings is None else Proof.PROCESS_TABLE,
             error=JobError("guardian", "the process that guards this job was ended from outside; the job was killed"),
             processes_seen=len(self._swept),
             killed_ms=killed_ms,

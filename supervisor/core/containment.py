@@ -10,6 +10,7 @@ from supervisor.containment.level import Level
 from supervisor.containment.levels import Levels, LevelUnavailable
 from supervisor.containment.probe import probe
 from supervisor.errors import StartupError
+from supervisor.posix.means import Means
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,12 @@ class Containment:
     cgroups: CgroupTree | None
 
     @classmethod
-    def choose(cls, settings: Settings, ruled_out: dict[Level, str]) -> Containment:
+    def choose(cls, settings: Settings, ruled_out: dict[Level, str], means: Means) -> Containment:
         """`ruled_out` are levels that other settings exclude, and why. Blocks for some milliseconds.
 
         Raises StartupError when the level of CONTAINMENT cannot be had.
         """
-        probed = probe(settings.state_dir)
+        probed = probe(settings.state_dir, setting=settings.containment, means=means)
         try:
             return cls(Levels.choose(settings.containment, probed.why_not | ruled_out), probed.cgroups)
         except LevelUnavailable as exc:

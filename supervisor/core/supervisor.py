@@ -12,8 +12,8 @@ from typing import Any, Self
 import structlog
 
 from supervisor.config import Settings
-from supervisor.containment.attempt_records import COOKIE
 from supervisor.containment.backstop import Backstop
+from supervisor.containment.environment import COOKIE
 from supervisor.containment.starter import Starter
 from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
@@ -95,7 +95,9 @@ class Supervisor:
             await asyncio.to_thread(run_as.try_out, self._state_dir.workspaces.folder)
             contents = await self.journal.open()
             self._stack.push_async_callback(self.journal.close)
-            self._containment = await asyncio.to_thread(Containment.choose, self.settings, run_as.rules_out)
+            self._containment = await asyncio.to_thread(
+                Containment.choose, self.settings, run_as.rules_out, self._means
+            )
         except StartupError:
             await self._stack.aclose()
             raise

@@ -12,10 +12,12 @@ from supervisor.posix.proc import HAS_CHILDREN_FILES
 class Means:
     """`pidfd`: without it a process is named by pid and start time, and its end is looked for every few milliseconds.
     `children_files`: without them a tree is found by reading the whole process table.
+    `subreaper`: False takes subreapers away; whether there are any is found out by the probe of containment.
     """
 
     pidfd: bool = HAS_PIDFD
     children_files: bool = HAS_CHILDREN_FILES
+    subreaper: bool = True
 
 
 AVAILABLE = Means()

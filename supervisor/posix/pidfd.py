@@ -43,10 +43,10 @@ def has_ended(pidfd: int) -> bool:
 
 
 def send_signal(pidfd: int, number: signal.Signals) -> bool:
-    """Signal exactly that process. False when it is gone."""
+    """Signal exactly that process. False when it is gone, or became another user's and may not be signalled."""
     try:
         signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True
 

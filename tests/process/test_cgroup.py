@@ -120,7 +120,7 @@ def test_an_earlier_server_s_leaves_are_swept_and_nobody_else_s(
 def test_without_a_mount_the_level_is_not_there(tmp_path: Path) -> None:
     nothing = tmp_path / "mountinfo"
     nothing.write_text("22 27 0:21 / /proc rw - proc proc rw\n")
-    probed = probe(tmp_path, mountinfo=nothing)
+    probed = probe(tmp_path, setting="auto", mountinfo=nothing)
     assert probed.cgroups is None
     assert probed.why_not[Level.CGROUP] == "no cgroup2 file system is mounted"
     with pytest.raises(NoCgroup, match="cannot read"):

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.attempt_records import COOKIE, AttemptRecords, Identity, Note
-from supervisor.containment.handle import Handle
+from supervisor.containment.attempt_records import AttemptRecords, Note
+from supervisor.containment.environment import COOKIE
+from supervisor.containment.handle import Handle, Identity
 from supervisor.containment.recovery import recover
 from supervisor.posix.proc import boot_id, read_stat
 from tests.support.observer import Beacon, parent_of

@@ -32,7 +32,12 @@ def why_no_namespace() -> str | None:
 
 DEFAULT_LEVEL = Level.SUBREAPER if why_no_cgroup() is not None else Level.CGROUP
 """What `auto` is here."""
-PROOFS = {Level.SUBREAPER: "echild", Level.CGROUP: "cgroup_empty", Level.PIDNS: "pidns_gone"}
+PROOFS = {
+    Level.PGROUP: "process_table",
+    Level.SUBREAPER: "echild",
+    Level.CGROUP: "cgroup_empty",
+    Level.PIDNS: "pidns_gone",
+}
 DEFAULT_PROOF = PROOFS[DEFAULT_LEVEL]
 
 

@@ -1,0 +1,113 @@
+"""What belongs to a job where no orphan comes back: remembered while it can be seen, searched for in the process table.
+
+For level pgroup, where the kernel hands an orphan to pid 1 and nothing says whose it was. A process is taken for one of
+the job's if
+- it is below the guardian, or below one that is the job's; or
+- it was that at an earlier look; or
+- it is in a session of the job's, and with that in one of its process groups; or
+- its environment has the job's mark.
+What fits none of these is not found: a daemon in a new session with an emptied environment, whose parents ended between
+two looks. That is why the level is called best effort. Light on purpose: guardians use it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from runner.protocol import Describe, Work
+from supervisor.containment.environment import COOKIE, JOB_ID
+from supervisor.containment.handle import Identity
+from supervisor.posix.proc import Stat, descendants, environment_of, process_ids, read_stat
+
+
+class Sightings:
+    """One job's. `root` is its guardian, whose own session is not the job's; `leave_out` are the guardian's own."""
+
+    def __init__(
+        self,
+        root: int,
+        runner: Identity,
+        *,
+        leave_out: frozenset[int] = frozenset(),
+        mark: dict[str, str] | None = None,
+    ) -> None:
+        self._root = root
+        self._runner = runner
+        self._not_ours = {os.getpid(), root, *leave_out}
+        self._known = {runner}
+        self._sessions: set[int] = {runner.pid}
+        self.mark = mark or {}
+        """Variables that everything of the job has in its environment, unless it took them out."""
+
+    def look(self) -> None:
+        """Remember what is below the guardian and below what is known. Costs some microseconds a process."""
+        for root in [self._root, *(one.pid for one in self._alive())]:
+            for pid in descendants(root, leave_out=frozenset(self._not_ours)):
+                stat = read_stat(pid)
+                if stat is not None:
+                    self._remember(stat)
+
+    def search(self) -> list[Identity]:
+        """Everything of the job that has not ended, from one reading of the whole table."""
+        table = {stat.pid: stat for pid in process_ids() if (stat := read_stat(pid)) is not None}
+        self._forget_what_is_over(table)
+        found: dict[int, Stat] = {}
+        pending = [stat for stat in table.values() if stat.pid not in self._not_ours]
+        pending = self._collect(pending, found)
+        for stat in pending:
+            if self._is_marked(stat):
+                found[stat.pid] = stat
+                self._remember(stat)
+        self._collect(pending, found)  # what is below those, marked or not
+        return [_identity(stat) for stat in found.values() if not stat.ended]
+
+    def _collect(self, pending: list[Stat], found: dict[int, Stat]) -> list[Stat]:
+        """Add to `found` what is the job's for what is known by now, until nothing more is. Those that are left."""
+        while fresh := [stat for stat in pending if stat.pid not in found and self._is_ours(stat, found)]:
+            for stat in fresh:
+                found[stat.pid] = stat
+                self._remember(stat)
+        return [stat for stat in pending if stat.pid not in found]
+
+    def _alive(self) -> Iterable[Identity]:
+        return [one for one in self._known if (stat := read_stat(one.pid)) is not None and _identity(stat) == one]
+
+    def _remember(self, stat: Stat) -> None:
+        self._known.add(_identity(stat))
+        if stat.sid != self._root:
+            self._sessions.add(stat.sid)
+
+    def _forget_what_is_over(self, table: dict[int, Stat]) -> None:
+        """A number is free again once its process, or its session, is over, and may then be a stranger's."""
+        self._known = {one for one in self._known if one.pid in table and _identity(table[one.pid]) == one}
+        self._sessions = {
+            sid for sid in self._sessions if sid not in table or _identity(table[sid]) in {*self._known, self._runner}
+        }
+
+    def _is_ours(self, stat: Stat, found: dict[int, Stat]) -> bool:
+        return (
+            _identity(stat) in self._known
+            or stat.sid in self._sessions
+            or stat.ppid == self._root
+            or stat.ppid in found
+        )
+
+    def _is_marked(self, stat: Stat) -> bool:
+        if not self.mark:
+            return False
+        environment = environment_of(stat.pid)
+        return all(environment.get(name.encode()) == value.encode() for name, value in self.mark.items())
+
+
+def mark_of(order: Work | Describe) -> dict[str, str]:
+    """What everything that is started for this order has in its environment. Empty where that would not be enough.
+
+    The description of a task module is no job, and a server's cookie alone is in every process of the server.
+    """
+    cookie = order.environment.get(COOKIE)
+    return {COOKIE: cookie, JOB_ID: order.job_id} if isinstance(order, Work) and cookie is not None else {}
+
+
+def _identity(stat: Stat) -> Identity:
+    return Identity(stat.pid, stat.start_ticks)

@@ -1,0 +1,102 @@
+"""Whose a process is, where no orphan comes back: by what was seen of it, by its session, by its mark, or nobody's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+
+from supervisor.containment.handle import Handle, Identity
+from supervisor.containment.sightings import Sightings
+
+LIFETIME = "sleep 30"
+MARK = {"DEADSTOP_COOKIE": "c" * 32, "DEADSTOP_JOB_ID": "mine"}
+
+
+@contextmanager
+def shell(script: str, env: dict[str, str] | None = None, *, new_session: bool = True) -> Iterator[tuple[int, int]]:
+    """A shell, and the process that it says it has started. Both are ended with the block."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", script],
+        env={"PATH": os.environ["PATH"], **(env or {})},
+        stdout=subprocess.PIPE,
+        start_new_session=new_session,
+    )
+    assert process.stdout is not None
+    try:
+        told = int(process.stdout.readline())
+        yield process.pid, told
+    finally:
+        process.stdout.close()
+        process.kill()
+        process.wait()
+        Identity.of(told).send(signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(told, 0)  # an orphan came here, because the test run is a subreaper
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """Nobody's guardian, without children."""
+    with shell("echo $$; exec sleep 30") as (pid, _):
+        yield pid
+
+
+def pids(found: list[Identity]) -> set[int]:
+    return {one.pid for one in found}
+
+
+def test_what_was_seen_below_is_known_when_its_parent_is_gone(stranger: int) -> None:
+    with shell(f"setsid {LIFETIME} & echo $!; read never") as (runner, daemon):
+        sightings = Sightings(stranger, Identity.of(runner))
+        sightings.look()
+        os.kill(runner, signal.SIGKILL)
+        os.waitid(os.P_PID, runner, os.WEXITED | os.WNOWAIT)
+        assert pids(sightings.search()) == {daemon}
+        # The control: whoever had not looked does not know it.
+        assert pids(Sightings(stranger, Identity.of(runner)).search()) == set()
+
+
+def test_a_session_is_the_jobs_as_long_as_it_lasts(stranger: int) -> None:
+    with shell(f"({LIFETIME} & echo $!) ; exec sleep 30") as (runner, orphan):
+        sightings = Sightings(stranger, Identity.of(runner))
+        assert pids(sightings.search()) == {runner, orphan}
+
+
+def test_a_session_number_that_is_somebody_elses_now_is_forgotten(stranger: int) -> None:
+    real = Identity.of(stranger)
+    earlier = Identity(real.pid, real.start_ticks - 1)  # as it looks when the number has passed on
+    with shell("echo $$; exec sleep 30") as (guardian, _):
+        assert Sightings(guardian, earlier).search() == []
+        assert not earlier.send(signal.SIGKILL)
+        assert pids(Sightings(guardian, real).search()) == {stranger}
+
+
+@pytest.mark.parametrize(("job_id", "found"), [("mine", True), ("mines", False), ("", False)])
+def test_a_mark_tells_one_job_from_another(stranger: int, job_id: str, found: bool) -> None:
+    with ExitStack() as stack:
+        runner, _ = stack.enter_context(shell("echo $$; exec sleep 30"))
+        marked, below = stack.enter_context(shell(f"{LIFETIME} & echo $!; wait", MARK | {"DEADSTOP_JOB_ID": job_id}))
+        sightings = Sightings(stranger, Identity.of(runner), mark=MARK)
+        assert pids(sightings.search()) == ({runner, marked, below} if found else {runner})
+        sightings.mark = {}
+        if not found:
+            assert pids(sightings.search()) == {runner}
+
+
+def test_a_process_of_another_user_is_left_and_nothing_is_raised() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    child = os.fork()
+    if child == 0:
+        os.setresuid(65534, 65534, 65534)
+        # SIGURG does nothing to who gets it, should this ever be let through.
+        answers = {
+            Handle.open(os.getppid(), use_pidfd=use_pidfd).send(signal.SIGURG) for use_pidfd in (True, False)
+        } | {Identity.of(os.getppid()).send(signal.SIGURG)}
+        os._exit(0 if answers == {False} else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
