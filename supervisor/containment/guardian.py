@@ -38,14 +38,15 @@ from supervisor.containment.protocol import (
     Signalled,
     Stop,
 )
+from supervisor.containment.rounds import Rounds
 from supervisor.containment.sweep import reap_children
 from supervisor.containment.tracker import Tracker
 from supervisor.posix import prctl
+from supervisor.posix.descriptors import close_all_but
 
 NAME = "deadstop-guard"
 """As `ps` shows it."""
-KILL_ROUND_S = 0.002
-"""Pause between two rounds of SIGKILL that found the same processes: the kernel is tearing them down."""
+LOOK_S = 0.002
 SEND_BOUND_S = 1.0
 MAX_PIDS_REPORTED = 500
 
@@ -67,7 +68,8 @@ def main(
     prctl.set_dumpable(False)
     prctl.set_name(NAME)
     prepare(plan)
-    _close_all_but(control.fileno(), channel.fileno(), stdout.fileno(), stderr.fileno(), stack.fileno())
+    # Among others the forkserver's alive pipe and the server's resource tracker, which must not wait for us.
+    close_all_but(control.fileno(), channel.fileno(), stdout.fileno(), stderr.fileno(), stack.fileno())
     tracker = Tracker.start()
     acknowledge_read, acknowledge_write = os.pipe2(os.O_CLOEXEC)
     outputs = (stdout.fileno(), stderr.fileno())
@@ -83,13 +85,6 @@ def main(
     os.close(acknowledge_write)
     Guardian(plan, control, acknowledge_read, launched, tracker).run()
     os._exit(0)
-
-
-def _close_all_but(*keep: int) -> None:
-    # Among others the forkserver's alive pipe and the server's resource tracker, which must not wait for us.
-    kept = sorted({0, 1, 2, *keep})
-    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
-        os.closerange(low + 1, high)
 
 
 class Guardian:
@@ -108,6 +103,7 @@ class Guardian:
         self._limits = LimitWatch(plan.leaf)
         self._ladder: Ladder | None = None
         self._reached = Step.ASK
+        self._rounds = Rounds.of_terminate()
         self._runner_status: int | None = None
         self._runner_gone_at: float | None = None
         self._leftovers = 0
@@ -136,7 +132,7 @@ class Guardian:
         # A child here would be a bug; a stranger in the cgroup, somebody's doing. Either is swept again.
         while not self._sweep.proven_empty():
             self._sweep.kill()
-            time.sleep(KILL_ROUND_S)
+            time.sleep(LOOK_S)
         self._mark("gone")
         self._limits.check_counters()
         self._tell(
@@ -191,14 +187,15 @@ class Guardian:
                 self._poller.unregister(fd)  # the runner has ended: the next look for what is left reads how
 
     def _timeout_ms(self) -> float | None:
-        if self._reached >= Step.KILL or not self._lifeline:
-            return KILL_ROUND_S * 1000
-        dues = [self._leftovers_kill_at, self._sample_due(), self._sweep.next_look]
         now = time.monotonic()
-        if self._ladder is not None:
-            dues.append(self._ladder.next_due(now))
-            if self._reached >= Step.TERMINATE:
-                dues.append(now + 0.02)  # look for newcomers
+        if self._reached >= Step.KILL or not self._lifeline:
+            dues: list[float | None] = [self._rounds.due]
+        else:
+            dues = [self._leftovers_kill_at, self._sample_due(), self._sweep.next_look]
+            if self._ladder is not None:
+                dues.append(self._ladder.next_due(now))
+            if self._reached is Step.TERMINATE:
+                dues.append(self._rounds.due)
         due = min((due for due in dues if due is not None), default=None)
         return None if due is None else max(0.0, (due - now) * 1000)
 
@@ -252,30 +249,39 @@ class Guardian:
         sample_due = self._sample_due()
         if sample_due is not None and now >= sample_due:
             self._limits.check(self._sweep.pids(), now)
+        step = self._step(now)
+        if step > self._reached and step is not Step.ASK:
+            self._rounds = Rounds.of_terminate() if step is Step.TERMINATE else Rounds.of_kill()
+        if step is not Step.ASK and now >= self._rounds.due:
+            self._round(step)
+        self._reached = step
+
+    def _step(self, now: float) -> Step:
         leftovers_due = self._leftovers_kill_at is not None and now >= self._leftovers_kill_at
         if leftovers_due or self._limits.reached is not None or not self._lifeline:
-            self._sweep.kill()
-            self._reached = Step.KILL
-        if self._ladder is None:
-            return
-        step = max(self._reached, min(self._ladder.step(now), Step.KILL))
+            return Step.KILL
+        return self._reached if self._ladder is None else max(self._reached, min(self._ladder.step(now), Step.KILL))
+
+    def _round(self, step: Step) -> None:
+        known = len(self._sweep.seen)
         if step is Step.TERMINATE:
             self._report("SIGTERM", "terminated", self._sweep.terminate())
-            # Sampled again here: a tree may have grown since the cause was detected.
-            self._ladder = replace(self._ladder, rss_bytes=self._sweep.rss_bytes())
-        elif step is Step.KILL:
+        else:
             pids = self._sweep.kill()
-            if self._reached < Step.KILL and self._launched.runner_pid in pids:
+            if self._reached < Step.KILL and self._ladder is not None and self._launched.runner_pid in pids:
                 self._leftovers = len(pids) - 1  # of a task that is done, if that is what is swept here
             self._report("SIGKILL", "killed", pids)
-        self._reached = step
+        self._rounds.made(time.monotonic(), newcomers=len(self._sweep.seen) > known)
+        if step is Step.TERMINATE and self._ladder is not None:
+            # Sampled again here: a tree may have grown since the cause was detected.
+            self._ladder = replace(self._ladder, rss_bytes=self._sweep.rss_bytes())
 
     def _sample_due(self) -> float | None:
         # What a finished task left behind is ended soon, whatever it uses.
         return self._limits.next_due if self._runner_gone_at is None else None
 
     def _report(self, name: Literal["SIGTERM", "SIGKILL"], mark: str, pids: list[int]) -> None:
-        if pids and mark not in self._ms:
+        if self._ladder is not None and pids and mark not in self._ms:
             self._mark(mark)
             self._tell(Signalled(name, pids[:MAX_PIDS_REPORTED], self._ms[mark]))
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import structlog
 
+from supervisor.containment import tracker
 from supervisor.containment.attempt_records import Note
 from supervisor.containment.environment import COOKIE, JOB_ID
 from supervisor.containment.handle import Identity
@@ -32,7 +33,7 @@ ROUND_S = 0.01
 TRACKER_BOUND_S = 0.3
 """How long multiprocessing's trackers get to clean up: they end by themselves when all others have."""
 _NO_JOB = ""
-_TRACKER = b"from multiprocessing.resource_tracker import"
+_SERVER_TRACKER = b"from multiprocessing.resource_tracker import"
 
 log = structlog.get_logger()
 
@@ -136,9 +137,11 @@ def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset
 
 def _is_tracker(pid: int) -> bool:
     try:
-        return _TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+    stat = read_stat(pid)
+    return _SERVER_TRACKER in command or (stat is not None and stat.name == tracker.NAME)
 
 
 def _is_there(process: Identity) -> bool:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 
+from supervisor.containment import tracker
 from supervisor.posix.proc import descendants
 
 SAMPLE_S = 0.1
 """How long CPU use and I/O are measured for one answer."""
-TRACKER_MARK = "multiprocessing.resource_tracker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,14 @@ def _row(sample: _Sample, root_pid: int) -> ProcessRow | None:
     process = sample.process
     try:
         with process.oneshot():
-            cmdline = process.cmdline()
-            if process.ppid() == root_pid and any(TRACKER_MARK in word for word in cmdline):
+            if process.ppid() == root_pid and process.name() == tracker.NAME:
                 return None
             read_rate, write_rate = _rates(sample)
             return ProcessRow(
                 pid=process.pid,
                 ppid=process.ppid(),
                 name=process.name(),
-                cmdline=cmdline,
+                cmdline=process.cmdline(),
                 status=process.status(),
                 cpu_percent=process.cpu_percent(),
                 rss_bytes=process.memory_info().rss,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.containment import tracker
 from supervisor.core.model import State
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
@@ -37,8 +38,8 @@ def server_tracker() -> int:
 
 def job_tracker(record: Record) -> int:
     guardian = record.guardian_pid or 0
-    (tracker,) = [pid for pid in children(guardian) if b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return tracker
+    (found,) = [pid for pid in children(guardian) if (stat := read_stat(pid)) is not None and stat.name == tracker.NAME]
+    return found
 
 
 async def a_proven_cancel(supervisor: Supervisor, record: Record) -> None:

@@ -1,0 +1,39 @@
+"""When to go over a tree again, which is never read whole: it forks while it is read. Pure; the caller brings the time.
+
+A round that met newcomers is followed by the next one soon, because there may be more of them. One that met only those
+who have had their signal is followed after a pause that doubles: they are ending, and the end of a child wakes the
+guardian anyway. A hundred guardians that all look every few milliseconds would take the time that the ends need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Seconds. `after_newcomers_s` and the first and longest pause without any. The first round is due at once."""
+
+    after_newcomers_s: float
+    first_pause_s: float
+    longest_pause_s: float
+    due: float = 0.0
+    _pause_s: float = 0.0
+
+    @classmethod
+    def of_terminate(cls) -> Rounds:
+        return cls(after_newcomers_s=0.02, first_pause_s=0.02, longest_pause_s=0.16)
+
+    @classmethod
+    def of_kill(cls) -> Rounds:
+        """A storm is won by whoever rests less."""
+        return cls(after_newcomers_s=0.0, first_pause_s=0.002, longest_pause_s=0.032)
+
+    def made(self, now: float, *, newcomers: bool) -> None:
+        """A round has been made just now."""
+        if newcomers:
+            self._pause_s = 0.0
+            self.due = now + self.after_newcomers_s
+        else:
+            self._pause_s = min(self._pause_s * 2 or self.first_pause_s, self.longest_pause_s)
+            self.due = now + self._pause_s

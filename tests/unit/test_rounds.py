@@ -1,0 +1,35 @@
+"""How often a tree is gone over: without rest while newcomers are met, ever less often while it is only ending."""
+
+from __future__ import annotations
+
+from supervisor.containment.rounds import Rounds
+
+
+def pauses(rounds: Rounds, newcomers: list[bool]) -> list[int]:
+    """In milliseconds, after rounds that met newcomers or did not."""
+    found = []
+    for met in newcomers:
+        rounds.made(100.0, newcomers=met)
+        found.append(round((rounds.due - 100.0) * 1000))
+    return found
+
+
+def test_the_first_round_is_due_at_once() -> None:
+    assert Rounds.of_terminate().due == Rounds.of_kill().due == 0.0
+
+
+def test_a_kill_does_not_rest_while_newcomers_are_met() -> None:
+    assert pauses(Rounds.of_kill(), [True, True, False, False, True, False]) == [0, 0, 2, 4, 0, 2]
+
+
+def test_those_that_are_only_ending_are_looked_at_less_and_less_but_always_again() -> None:
+    assert pauses(Rounds.of_kill(), [False] * 7) == [2, 4, 8, 16, 32, 32, 32]
+    assert pauses(Rounds.of_terminate(), [True, False, False, False, False, False, True]) == [
+        20,
+        20,
+        40,
+        80,
+        160,
+        160,
+        20,
+    ]
