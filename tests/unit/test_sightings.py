@@ -51,7 +51,7 @@ def pids(found: list[Identity]) -> set[int]:
 
 
 def test_what_was_seen_below_is_known_when_its_parent_is_gone(stranger: int) -> None:
-    with shell(f"setsid {LIFETIME} & echo $!; read never") as (runner, daemon):
+    with shell(f"setsid {LIFETIME} & echo $!; wait") as (runner, daemon):
         sightings = Sightings(stranger, Identity.of(runner))
         sightings.look()
         os.kill(runner, signal.SIGKILL)
