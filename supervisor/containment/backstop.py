@@ -20,12 +20,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import structlog
+
 from supervisor.containment.cgroup import Leaf
 from supervisor.containment.handle import Handle, Identity, Survivor
 from supervisor.containment.sightings import Sightings
 from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.pidfd import ignore_missing
 from supervisor.posix.proc import Stat, children, descendants, read_stat
+
+log = structlog.get_logger()
 
 _STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "t": "tracing-stop", "Z": "zombie"}
 
@@ -89,13 +93,21 @@ class Backstop:
         try:
             while self._asked:
                 asked, self._asked = self._asked, []
-                attempts = [held for held, _ in asked]
-                rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, attempts)
-                for (_, answer), found in zip(asked, rounds, strict=True):
-                    if not answer.done():
-                        answer.set_result(found)
+                await self._serve_one_round(asked)
         finally:
             self._rounds = None
+
+    async def _serve_one_round(self, asked: list[tuple[Held, asyncio.Future[Round]]]) -> None:
+        attempts = [held for held, _ in asked]
+        try:
+            rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, attempts)
+        except OSError as exc:
+            # Out of descriptors or of memory, say: the next round may do better, and nobody must wait for ever.
+            log.error("backstop_round_failed", error=str(exc))
+            rounds = [Round(done=False, seen=frozenset()) for _ in asked]
+        for (_, answer), found in zip(asked, rounds, strict=True):
+            if not answer.done():
+                answer.set_result(found)
 
     def kill_once(self, attempts: Sequence[Held]) -> list[Round]:
         """One round over all of them. Blocks for as long as reading their part of /proc takes."""

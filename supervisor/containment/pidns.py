@@ -22,6 +22,7 @@ from typing import NoReturn
 from supervisor.containment import own_ids
 from supervisor.containment.sweep import reap_children
 from supervisor.posix import namespaces, prctl
+from supervisor.posix.descriptors import close_all_but
 from supervisor.posix.proc import children
 
 START_BOUND_S = 1.0
@@ -153,9 +154,7 @@ def _keep_only(*keep: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    kept = sorted({0, 1, 2, *keep})
-    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
-        os.closerange(low + 1, high)
+    close_all_but(*keep)
 
 
 def _reap_all(runner_pid: int, report_fd: int) -> None:

@@ -59,8 +59,11 @@ class WarmPool:
         if level is not self._level:
             self._spawn(self._start_cold(level, future))
             return future
-        if self._ready:
-            future.set_result(self._ready.popleft())
+        # One whose end was not told yet is put away when it is.
+        usable = next((ready for ready in self._ready if not ready.guardian.ended), None)
+        if usable is not None:
+            self._ready.remove(usable)
+            future.set_result(usable)
         else:
             self._waiting.append(future)
         self.fill()

@@ -169,18 +169,22 @@ class Attempt:
         """
         held = Held(self._bound.guardian, self._bound.started.plan.leaf, self._bound.sightings)
         self._log.warning("backstop", guardian_ended=held.guardian.ended)
-        told = False
+        began = time.monotonic()
+        told: bool | None = None
         while self._reported() is None:
             found = await self._backstop.round(held)
             self._swept |= found.seen
             if found.done:
                 return
-            late = self._ladder is not None and time.monotonic() >= self._ladder.verdict_at
-            if late and not told:
+            asked = self._ladder is not None
+            verdict_at = began + self._report_bound_s if self._ladder is None else self._ladder.verdict_at
+            late = time.monotonic() >= verdict_at
+            if late and told is not asked:
                 survivors = await self._backstop.survivors(held)
-                self._log.error("cancel_unproven", survivors=[survivor.pid for survivor in survivors])
+                event = "cancel_unproven" if asked else "sweep_unproven"
+                self._log.error(event, survivors=[survivor.pid for survivor in survivors])
                 self._on_fact(Unproven(survivors))
-                told = True
+                told = asked
             await asyncio.sleep(SLOW_ROUND_S if late else ROUND_S)
 
     async def _read_frames(self) -> None:

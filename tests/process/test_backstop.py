@@ -151,6 +151,22 @@ def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path, level: Level)
     scenario(body)
 
 
+def test_a_guardian_that_has_just_died_is_given_to_no_job(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, warm=2) as supervisor:
+            await until(lambda: supervisor._pool.ready == 2)
+            with Watched(supervisor._pool.guardian_pids) as idle:
+                idle.kill()
+                for handle in idle.handles:
+                    assert select.select([handle.pidfd], [], [], 1)[0]
+                # The loop has not had a turn to hear of it.
+                assert supervisor._pool.ready == 2
+                record = await ended(submit(supervisor, "shell", command="true"))
+                assert record.job.state is State.SUCCEEDED
+
+    scenario(body)
+
+
 def test_an_idle_guardian_that_dies_is_replaced(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path, warm=1) as supervisor:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from supervisor.containment.backstop import Held, Round
 from supervisor.core.event_log import Event
 from supervisor.core.model import Proof, State
 from supervisor.core.registry import Record
@@ -94,6 +97,36 @@ def test_an_orphan_counts_against_every_dead_guardian_that_is_not_younger(tmp_pa
                 assert older.job.state is State.CANCELLING
             await ended(older, 1.0)
             assert there(trees) == set()
+
+    scenario(body)
+
+
+def test_a_sweep_that_nobody_asked_for_goes_on_at_leisure(tmp_path: Path) -> None:
+    """A guardian died, and what it left would not go. There is no verdict, but the rounds must not burn a core."""
+
+    async def body() -> None:
+        async with running(tmp_path, cancel_budget_s=BUDGET_S) as supervisor:
+            record = submit(supervisor, "shell", command=DAEMON)
+            stuck = await daemon(record)
+            with held(stuck):
+                rounds: list[float] = []
+                count = supervisor._services.backstop.kill_once
+
+                def counted(attempts: Sequence[Held]) -> list[Round]:
+                    rounds.append(time.monotonic())
+                    return count(attempts)
+
+                supervisor._services.backstop.kill_once = counted  # type: ignore[method-assign]
+                os.kill(record.guardian_pid or 0, signal.SIGKILL)
+                # The first pauses are short; from the budget on they are not.
+                await until(lambda: bool(rounds) and time.monotonic() > rounds[0] + BUDGET_S + 0.2)
+                begun = len(rounds)
+                await until(lambda: len(rounds) >= begun + 3, 3)
+                assert rounds[-1] - rounds[begun] > 0.15
+                assert record.job.state is State.RUNNING
+            await ended(record, 1.0)
+            assert record.job.error is not None
+            assert record.job.error.kind == "guardian"
 
     scenario(body)
 
