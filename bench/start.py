@@ -3,12 +3,13 @@
     python -m bench.start [--rounds 30]
 
 Time from submit to `job.running` with warm sets and without, side by side in one run; memory of the idle processes as
-PSS, which counts pages shared by forking once.
+PSS, which counts pages shared by forking once; and what the server tries once before it serves anybody.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ import psutil
 from bench import report
 from tests.support.client import EventStream
 from tests.support.server import RunningServer, running_server
+
+STARTS = 8
 
 
 def latency_ms(server: RunningServer) -> float:
@@ -30,6 +33,13 @@ def latency_ms(server: RunningServer) -> float:
             pass
     server.wait_finished(job_id)
     return took_ms
+
+
+def probes_ms(server: RunningServer) -> dict[str, float]:
+    """How long each level of containment took to try, as the server has logged it."""
+    (line,) = [line for line in server.stderr.splitlines() if '"event": "containment"' in line]
+    took: dict[str, float] = json.loads(line)["probes_ms"]
+    return took
 
 
 def pss_mib(processes: list[psutil.Process]) -> float:
@@ -57,7 +67,11 @@ def main() -> None:
             running_server(folder / "cold", "--warm", "0") as cold,
         ):
             figures = [(latency_ms(warm), latency_ms(cold)) for _ in range(rounds)]
+            probes = [probes_ms(warm), probes_ms(cold)]
         memory = {warm_sets: idle_memory(warm_sets, folder) for warm_sets in (0, 2, 10)}
+        for number in range(STARTS):
+            with running_server(folder / f"start-{number}") as server:
+                probes.append(probes_ms(server))
     warm_ms, cold_ms = [list(column) for column in zip(*figures, strict=True)]
     ratio = [cold / warm for warm, cold in figures]
     rows = [
@@ -72,8 +86,21 @@ def main() -> None:
         ("warm sets", "server MiB", "children MiB"),
         [(count, *figures) for count, figures in memory.items()],
     )
+    report.table(
+        f"trying each level of containment, at {len(probes)} starts",
+        ("level", "min ms", "median ms", "max ms"),
+        [(level, *report.summary([one[level] for one in probes])) for level in probes[0]],
+    )
     report.save(
-        "start", {"rounds": rounds, "warm_ms": warm_ms, "cold_ms": cold_ms, "pss_mib": memory, "set_mib": per_set}
+        "start",
+        {
+            "rounds": rounds,
+            "warm_ms": warm_ms,
+            "cold_ms": cold_ms,
+            "pss_mib": memory,
+            "set_mib": per_set,
+            "probes_ms": probes,
+        },
     )
     plot(warm_ms, cold_ms)
 

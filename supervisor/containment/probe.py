@@ -9,8 +9,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from supervisor.containment.cgroup import LOOK_S, Leaf
@@ -33,10 +34,14 @@ _WEAKEST = "it is for systems without subreapers, and for a whole server: CONTAI
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """`why_not` has the levels that cannot be used, and the reasons; `cgroups` is the server's subtree, if any."""
+    """`why_not` has the levels that cannot be used, and the reasons; `cgroups` is the server's subtree, if any.
+
+    `took_ms` is how long each level that was tried took.
+    """
 
     why_not: dict[Level, str]
     cgroups: CgroupTree | None
+    took_ms: dict[Level, float] = field(default_factory=dict)
 
 
 def probe(state_dir: Path, *, setting: str, means: Means = AVAILABLE, mountinfo: Path = MOUNTINFO) -> Probed:
@@ -45,17 +50,29 @@ def probe(state_dir: Path, *, setting: str, means: Means = AVAILABLE, mountinfo:
     `setting` is CONTAINMENT: a server is a subreaper or it is not, so level pgroup and the others exclude each other.
     What an earlier server of `state_dir` left in its cgroups is ended.
     """
-    why_no_subreaper = _AT_PGROUP if setting == Level.PGROUP else probe_subreaper(means)
+    took_ms: dict[Level, float] = {}
+    with _timed(took_ms, Level.SUBREAPER):
+        why_no_subreaper = _AT_PGROUP if setting == Level.PGROUP else probe_subreaper(means)
     if why_no_subreaper is not None:
         # The others are stacked on it: without it what leaves a cgroup, or dies with its init, is nobody's to reap.
-        return Probed({level: why_no_subreaper for level in Level if level is not Level.PGROUP}, None)
-    found = {Level.PGROUP: _WEAKEST, Level.PIDNS: probe_pidns()}
+        return Probed({level: why_no_subreaper for level in Level if level is not Level.PGROUP}, None, took_ms)
+    found: dict[Level, str | None] = {Level.PGROUP: _WEAKEST}
+    with _timed(took_ms, Level.PIDNS):
+        found[Level.PIDNS] = probe_pidns()
     cgroups: CgroupTree | None = None
-    try:
-        cgroups = probe_cgroup(state_dir, mountinfo=mountinfo)
-    except (NoCgroup, OSError) as exc:
-        found[Level.CGROUP] = str(exc)
-    return Probed({level: reason for level, reason in found.items() if reason is not None}, cgroups)
+    with _timed(took_ms, Level.CGROUP):
+        try:
+            cgroups = probe_cgroup(state_dir, mountinfo=mountinfo)
+        except (NoCgroup, OSError) as exc:
+            found[Level.CGROUP] = str(exc)
+    return Probed({level: reason for level, reason in found.items() if reason is not None}, cgroups, took_ms)
+
+
+@contextmanager
+def _timed(took_ms: dict[Level, float], level: Level) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    took_ms[level] = round((time.monotonic() - began) * 1000, 1)
 
 
 def probe_subreaper(means: Means = AVAILABLE) -> str | None:

@@ -19,7 +19,7 @@ import types
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -32,6 +32,7 @@ from supervisor.containment import environment, guardian, server_tracker
 from supervisor.containment.backstop import reap
 from supervisor.containment.cgroup_tree import CgroupTree
 from supervisor.containment.level import Level, Plan
+from supervisor.posix import descriptors
 from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.pidfd import ignore_missing
 from supervisor.posix.proc import read_stat
@@ -100,8 +101,11 @@ class Starter:
         start_bound_s: float = START_BOUND_S,
         cgroups: CgroupTree | None = None,
         means: Means = AVAILABLE,
+        open_files: descriptors.Limit | None = None,
     ) -> None:
         self._environment = child_environment
+        self._open_files = open_files
+        """What jobs are limited to; None: to what this process is."""
         self._cgroups = cgroups
         self._means = means
         self._start_bound_s = start_bound_s
@@ -183,6 +187,16 @@ class Starter:
                 leaf.remove()
             raise
 
+    def _limit_children(self) -> None:
+        if self._open_files is None:
+            return
+        forkserver.ensure_running()
+        pid = forkserver_pid()
+        assert pid is not None
+        # If it is dead, or dies in between, the start that follows makes another one or fails.
+        with suppress(ProcessLookupError):
+            descriptors.limit_process(pid, self._open_files)
+
     def _start_planned(self, plan: Plan) -> StartedSet:
         server_tracker.mend()
         with environment.only(self._environment), _masked_main():
@@ -199,6 +213,7 @@ class Starter:
             watchdog.daemon = True
             watchdog.start()
             try:
+                self._limit_children()
                 process.start()
             except BaseException:
                 for ours in (control, channel, stdout, stderr, stack):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
 from supervisor.config import Settings
 from supervisor.containment.cgroup_tree import CgroupTree
 from supervisor.containment.level import Level
@@ -11,6 +13,8 @@ from supervisor.containment.levels import Levels, LevelUnavailable
 from supervisor.containment.probe import probe
 from supervisor.errors import StartupError
 from supervisor.posix.means import Means
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,15 @@ class Containment:
         """
         probed = probe(settings.state_dir, setting=settings.containment, means=means)
         try:
-            return cls(Levels.choose(settings.containment, probed.why_not | ruled_out), probed.cgroups)
+            levels = Levels.choose(settings.containment, probed.why_not | ruled_out)
         except LevelUnavailable as exc:
             if probed.cgroups is not None:
                 probed.cgroups.close()
             raise StartupError(f"cannot use DEADSTOP_CONTAINMENT: {exc}") from None
+        why_not = {str(level): reason for level, reason in levels.why_not.items()}
+        probes_ms = {str(level): ms for level, ms in probed.took_ms.items()}
+        log.info("containment", level=str(levels.default), why_not=why_not, probes_ms=probes_ms)
+        return cls(levels, probed.cgroups)
 
     @property
     def controllers(self) -> frozenset[str]:

@@ -43,7 +43,7 @@ from supervisor.core.stack import Stack, take_stack
 from supervisor.core.state_dir import StateDir
 from supervisor.core.stuck_watch import StuckWatch, limits_of
 from supervisor.errors import Conflict, NotFound, NotReady, StartupError
-from supervisor.posix import prctl
+from supervisor.posix import descriptors, prctl
 from supervisor.posix.means import AVAILABLE, Means
 
 log = structlog.get_logger()
@@ -108,7 +108,12 @@ class Supervisor:
         if self.settings.tasks and os.getcwd() not in sys.path:  # noqa: PTH109
             # Task modules live where the server was started; last, so that they shadow nothing of ours.
             sys.path.append(os.getcwd())  # noqa: PTH109
-        starter = Starter(self._orders.environment, cgroups=self._containment.cgroups, means=self._means)
+        starter = Starter(
+            self._orders.environment,
+            cgroups=self._containment.cgroups,
+            means=self._means,
+            open_files=descriptors.allow_as_many_as_possible(),
+        )
         self._stack.callback(starter.close)
         self._pool = WarmPool(starter, self.settings.warm, self._containment.levels.default)
         self._stack.push_async_callback(self._pool.close)

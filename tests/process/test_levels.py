@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from supervisor.containment.starter import Starter
 from supervisor.containment.warm import WarmPool
 from supervisor.posix.prctl import become_subreaper
 from tests.support.core import scenario, until
+from tests.support.levels import why_no_cgroup, why_no_namespace
+from tests.support.server import running_server
 
 
 def test_a_job_of_another_level_starts_cold(tmp_path: Path) -> None:
@@ -35,6 +38,24 @@ def test_a_job_of_another_level_starts_cold(tmp_path: Path) -> None:
             starter.close()
 
     scenario(body)
+
+
+def test_levels_are_probed_once_before_anybody_is_served(short_dir: Path) -> None:
+    with running_server(short_dir / "probes") as server:
+        reasons = {Level.CGROUP: why_no_cgroup(), Level.PIDNS: why_no_namespace()}
+        for level in [None, Level.SUBREAPER, *(level for level, why in reasons.items() if why is None)]:
+            body = {"task": "shell", "input": {"command": "true"}, "containment": level}
+            with server.stream({name: value for name, value in body.items() if value is not None}) as stream:
+                *_, last = stream.rest(10)
+            assert last.type == "job.succeeded"
+        lines = server.stderr.splitlines()
+    probes = [number for number, line in enumerate(lines) if '"event": "containment"' in line]
+    served = next(number for number, line in enumerate(lines) if "deadstop: serving" in line)
+    assert len(probes) == 1
+    assert probes[0] < served
+    took_ms = json.loads(lines[probes[0]])["probes_ms"]
+    assert set(took_ms) == {"subreaper", "cgroup", "pidns"}
+    print(took_ms)  # what they take on a machine that does nothing else is measured by bench/start.py
 
 
 def test_orphans_come_to_a_subreaper() -> None:

@@ -1,0 +1,41 @@
+"""Descriptors: a job costs the server nine, and the usual limit is not meant for servers."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import running_server
+
+SOFT = 128
+JOBS = 16
+
+
+@pytest.fixture
+def hard() -> Iterator[int]:
+    """The soft limit of this process, and so of the server that it starts, is SOFT for the length of the test."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (SOFT, before[1]))
+    yield before[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_the_server_takes_what_it_may_and_jobs_keep_what_they_had(short_dir: Path, hard: int) -> None:
+    with running_server(short_dir / "files") as server, ExitStack() as stack:
+        assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+        body = {"task": "shell", "input": {"command": "echo limits $(ulimit -Sn) $(ulimit -Hn); sleep 60"}}
+        streams = [stack.enter_context(server.stream(body)) for _ in range(JOBS)]
+        for stream in streams:
+            stream.until_output(f"limits {SOFT} {hard}", 20)
+        held = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+        assert held > SOFT, "the test's jobs do not need more than the soft limit"
+        for stream in streams:
+            stream.hang_up()
+        for stream in streams:
+            job = server.wait_finished(stream.events[0].data["job_id"])
+            assert (job["state"], job["cancellation"]["within_budget"]) == ("cancelled", True)
+        assert "Traceback" not in server.stderr
