@@ -112,6 +112,7 @@ class AttemptSet:
         use_pidfd = started.plan.means.pidfd
         self.guardian = Handle.open(hello.guardian_pid, use_pidfd=use_pidfd)
         self.runner = Handle.open(hello.runner_pid, use_pidfd=use_pidfd)
+        self.init_pid = hello.init_pid
         self.root_pid = hello.init_pid or hello.guardian_pid
         """All below it is the job's."""
         self.started = started

@@ -36,11 +36,15 @@ _STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One attempt as the backstop sees it: its guardian, its cgroup if it has one, what to look for at level pgroup."""
+    """One attempt as the backstop sees it: its guardian, its cgroup if it has one, what to look for at level pgroup.
+
+    `init_pid` is the init of its pid namespace, if it has one.
+    """
 
     guardian: Handle
     leaf: Leaf | None = None
     sightings: Sightings | None = None
+    init_pid: int | None = None
 
     def search(self) -> list[Identity]:
         """What the process table shows of it, where only that can tell."""
@@ -176,8 +180,10 @@ class Backstop:
         pids += [one.pid for one in held.search()]
         for orphan in self._orphans_of([held]):
             pids += [orphan.pid, *self._below(orphan.pid)]
-        stats = [read_stat(pid) for pid in dict.fromkeys(pids)]
-        return tuple(Survivor(s.pid, s.name, _STATES.get(s.state, s.state)) for s in stats if s is not None)
+        stats = [stat for pid in dict.fromkeys(pids) if (stat := read_stat(pid)) is not None]
+        # An init cannot end before all else in its namespace has: it is ours, and waits for those who are to be named.
+        named = [stat for stat in stats if stat.pid != held.init_pid] or stats
+        return tuple(Survivor(stat.pid, stat.name, _STATES.get(stat.state, stat.state)) for stat in named)
 
 
 def _kill_inside(leaf: Leaf | None) -> list[int]:

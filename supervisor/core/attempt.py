@@ -167,7 +167,8 @@ class Attempt:
 
         A guardian that was only late may still report its own proof meanwhile; then that is the end.
         """
-        held = Held(self._bound.guardian, self._bound.started.plan.leaf, self._bound.sightings)
+        bound = self._bound
+        held = Held(bound.guardian, bound.started.plan.leaf, bound.sightings, bound.init_pid)
         self._log.warning("backstop", guardian_ended=held.guardian.ended)
         began = time.monotonic()
         told: bool | None = None

@@ -1,7 +1,7 @@
 """What cannot be got rid of: survivors are named, the job stays `cancelling`, and the proof comes when it can.
 
-A task in uninterruptible sleep cannot be made without a broken disk. A process that a debugger holds after its death
-is as immune to every signal and keeps its place in the tree just so; what differs is that it runs no more code.
+Two things that no signal ends: a process that a debugger holds after its death, which anybody can make, and one in
+uninterruptible sleep, which takes a freezer of cgroup version 1 where the disk is not broken.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
+
 from supervisor.containment.backstop import Held, Round
+from supervisor.containment.level import Level
 from supervisor.core.event_log import Event
 from supervisor.core.model import Proof, State
 from supervisor.core.registry import Record
 from supervisor.posix.proc import read_stat
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, types, until
+from tests.support.level_cases import LEVELS
 from tests.support.levels import DEFAULT_PROOF
-from tests.support.trees import DAEMONS, TREE, a_tree, alive, held, named, there
+from tests.support.trees import DAEMONS, TREE, a_tree, alive, frozen, held, named, there, why_no_freezer
 
 BUDGET_S = 0.5
 DAEMON = "(setsid sleep 60 &) ; echo READY; cat"
@@ -38,23 +43,40 @@ async def daemon(record: Record) -> int:
     return named(record, "sleep")[0]
 
 
-def test_survivors_are_named_and_the_proof_comes_with_their_end(tmp_path: Path) -> None:
+WAYS = [
+    pytest.param(held, "zombie", id="held"),
+    pytest.param(
+        frozen,
+        "disk-sleep",
+        id="uninterruptible",
+        marks=pytest.mark.skipif(why_no_freezer() is not None, reason=str(why_no_freezer())),
+    ),
+]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("hold", "status"), WAYS)
+def test_survivors_are_named_and_the_proof_comes_with_their_end(
+    tmp_path: Path, hold: Callable[[int], AbstractContextManager[None]], status: str, level: Level
+) -> None:
     async def body() -> None:
-        async with running(tmp_path) as supervisor:
+        async with running(tmp_path, containment=level) as supervisor:
             record = submit(supervisor, "shell", command=TREE)
             await says(record, "READY")
             await until(lambda: len(named(record, "sleep")) == DAEMONS)
             tree = a_tree(record)
             stuck = named(record, "sleep")[0]
-            with held(stuck):
+            with hold(stuck):
                 cancel(supervisor, record, budget_s=BUDGET_S)
                 await reaches(record, lambda job: job.cancellation is not None and bool(job.cancellation.survivors))
                 assert record.job.state is State.CANCELLING
                 assert [s.pid for s in record.job.cancellation.survivors if record.job.cancellation] == [stuck]  # type: ignore[union-attr]
                 assert fields(record, "cancel.unproven")["survivors"] == [
-                    {"pid": stuck, "name": "sleep", "status": "zombie"}
+                    {"pid": stuck, "name": "sleep", "status": status}
                 ]
-                assert alive(tree) == set()  # what can be killed is, survivor or not
+                # What can be killed is, survivor or not; a namespace's init has been, and waits for the stuck one.
+                init = record.root_pid if level is Level.PIDNS else None
+                assert {pid for pid, _ in alive(tree)} <= {stuck, init}
                 other = submit(supervisor, "shell", command="true")
                 assert (await ended(other)).job.state is State.SUCCEEDED
                 assert record.job.state is State.CANCELLING

@@ -1,11 +1,15 @@
-"""The process tree of a job in this process's own supervisor, and a way to keep one of it from ever being reaped."""
+"""The process tree of a job in this process's own supervisor, and two ways to keep one of it from ever being gone."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 from supervisor.core.registry import Record
 from supervisor.posix.proc import descendants, read_stat
@@ -58,7 +62,7 @@ def held(*pids: int) -> Iterator[None]:
     """Trace them from outside the job, as a debugger does, while the block runs.
 
     A traced process that is killed stays a zombie which its parent cannot reap until the tracer lets go: the one way
-    without privilege to make something that no signal gets rid of, as a task in uninterruptible sleep does.
+    without privilege to make something that no signal gets rid of.
     """
     tracer = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _TRACER, *map(str, pids)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -72,3 +76,34 @@ def held(*pids: int) -> Iterator[None]:
         tracer.stdin.close()
         tracer.wait()
         tracer.stdout.close()
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+"""The freezer of version 1: what it holds sleeps uninterruptibly, and a SIGKILL waits for the thaw."""
+
+
+@contextlib.contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    """Put them into uninterruptible sleep while the block runs: state D, as by a disk that does not answer."""
+    folder = FREEZER / f"deadstop-test-{uuid.uuid4().hex}"
+    folder.mkdir()
+    try:
+        for pid in pids:
+            (folder / "cgroup.procs").write_text(str(pid), encoding="ascii")
+        state = folder / "freezer.state"
+        state.write_text("FROZEN", encoding="ascii")
+        deadline = time.monotonic() + 5
+        while state.read_text(encoding="ascii") != "FROZEN\n" and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert [stat.state for pid in pids if (stat := read_stat(pid)) is not None] == ["D"] * len(pids)
+        yield
+    finally:
+        (folder / "freezer.state").write_text("THAWED", encoding="ascii")
+        deadline = time.monotonic() + 5
+        while (folder / "cgroup.procs").read_text(encoding="ascii") and time.monotonic() < deadline:
+            time.sleep(0.002)
+        folder.rmdir()
+
+
+def why_no_freezer() -> str | None:
+    return None if os.access(FREEZER, os.W_OK) else f"no freezer of cgroup version 1 at {FREEZER} that is ours to use"
