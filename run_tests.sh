@@ -45,6 +45,7 @@ PATH=$PATH:/usr/sbin:/sbin # where Debian keeps `ip` out of an ordinary user's s
 ensure_packages
 ensure_environment .venv-tests requirements-dev.txt
 cd "$root"
+unset PYTHONDONTWRITEBYTECODE # hundreds of servers start: none of them should compile everything again
 export PYTHONPATH=$root # the tests' own packages; `tests.children` also in the servers that they start
 bin=$venv/bin
 
@@ -53,5 +54,8 @@ if [[ $# -eq 0 ]]; then
   check "ruff check" "$bin/ruff" check .
   check "mypy" "$bin/mypy" -p supervisor -p runner -p tests
   check "shellcheck" shellcheck run_api.sh run_bench.sh run_fuzz.sh run_tests.sh scripts/*.sh .ci/run
+  pytest=(--numprocesses 2 --dist loadfile) # most tests wait for the ladder most of the time
+else
+  pytest=("$@")
 fi
-check "pytest" "$bin/python" -m pytest "$@"
+check "pytest" "$bin/python" -m pytest "${pytest[@]}"

@@ -14,7 +14,7 @@ from runner.protocol import MAX_MESSAGE, Describe, Described
 from runner.reporting import Reporter
 from runner.tracebacks import traceback_of
 
-_SLEEP = ("/bin/sh", "-c", "sleep 60")  # any user can run that
+_SLEEP = ("/bin/sh", "-c", "PATH=$PATH:/usr/bin:/bin; exec sleep 60")  # any user can run that, with any PATH
 
 
 def describe(order: Describe, watch: Watch, reporter: Reporter) -> NoReturn:

@@ -11,6 +11,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 HAS_CHILDREN_FILES = Path(f"/proc/self/task/{os.getpid()}/children").exists()
 
@@ -65,7 +67,10 @@ def read_stat(pid: int) -> Stat | None:
 
 def boot_id() -> str:
     """What names this boot of the machine: start times of two boots cannot be compared."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:  # containers may hide it
+        return f"booted at {psutil.boot_time():.0f}"
 
 
 def process_ids() -> list[int]:

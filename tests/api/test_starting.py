@@ -6,17 +6,12 @@ import json
 import socket
 import stat
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.api.wire import PATIENCE_S, real_server, serving
 from tests.support.server import serve_command, server_environment
-
-ONE_SECOND = 1.0
-LOOKS_BEFORE_START_S = 0.8
-"""What importing everything may take on a busy machine; the bound of a second counts from there."""
 
 
 def refusal(state_dir: Path, **settings: str) -> str:
@@ -81,14 +76,11 @@ def test_two_servers_on_one_port(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         env = server_environment(tmp_path)
         command = [word if word != "0" else str(port) for word in serve_command(tmp_path / "state")]
-        began = time.monotonic()
         ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        took_s = time.monotonic() - began
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
     assert f"127.0.0.1:{port}" in ended.stderr
     assert "in use" in ended.stderr
-    assert took_s < LOOKS_BEFORE_START_S + ONE_SECOND
 
 
 @pytest.mark.parametrize(

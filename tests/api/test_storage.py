@@ -19,17 +19,15 @@ SMALL_BYTES = 8 * 1024 * 1024
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system that is soon full."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "none", disk], capture_output=True, check=False
-    )
-    if made.returncode != 0:
+def small_state(tmp_path: Path) -> Iterator[Path]:
+    """A STATE_DIR that is a real file system, and soon full."""
+    state = tmp_path / "state"
+    state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES},mode=700", "none", state]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("may not mount; tests/unit/test_journal.py has the same with a journal that may not grow")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    yield state
+    subprocess.run(["umount", state], check=True)
 
 
 @contextmanager
@@ -64,12 +62,12 @@ def refused(server: RealServer) -> None:
     raise AssertionError("there was room for everything")
 
 
-def test_a_full_disk_refuses_jobs_and_lets_running_ones_go_on(small_disk: Path) -> None:
-    with real_server(small_disk / "state") as server:
+def test_a_full_disk_refuses_jobs_and_lets_running_ones_go_on(small_state: Path) -> None:
+    with real_server(small_state) as server:
         server.run("while :; do echo tick; sleep 0.05; done", id="runs")
         with server.stream("GET", "/jobs/runs/events") as stream:
             stream.until("tick")
-            with filled(small_disk):
+            with filled(small_state):
                 refused(server)
                 # A stream is told the same in its own words.
                 with server.stream("POST", "/execute/stream", body("true", id="streamed")) as other:
@@ -89,12 +87,12 @@ def test_a_full_disk_refuses_jobs_and_lets_running_ones_go_on(small_disk: Path) 
             assert time.monotonic() < deadline
         assert server.ask("POST", "/jobs", body("true", id="streamed")).status == 202, "its id was given back"
         assert server.ended("streamed")["state"] == "succeeded"
-    with real_server(small_disk / "state") as server:
+    with real_server(small_state) as server:
         kept: list[dict[str, Any]] = []
         while page := server.ask("GET", f"/jobs/runs/events?follow=false&after={len(kept)}").json["events"]:
             kept += page
         assert kept == events
-    with sqlite3.connect(small_disk / "state" / "journal.sqlite3") as connection:
+    with sqlite3.connect(small_state / "journal.sqlite3") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
 

@@ -754,6 +754,8 @@ function onKey(event) {
   action();
 }
 
+let scrolledTo = 0;
+
 function start() {
   document.addEventListener("keydown", onKey);
   $("rows").addEventListener("click", (event) => { const row = event.target.closest("tr"); if (row) open(row.dataset.id); });
@@ -767,7 +769,10 @@ function start() {
   $("output").addEventListener("scroll", () => {
     const box = $("output");
     const end = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
-    if (detail && detail.follow !== end) { detail.follow = end; draw(); }
+    const up = box.scrollTop < scrolledTo;
+    scrolledTo = box.scrollTop;
+    // Only a way up is a reader's wish to stay: what is below the end by now may have come since this was asked for.
+    if (detail && detail.follow !== end && (end || up)) { detail.follow = end; draw(); }
   });
   $("keys").addEventListener("click", () => $("help").showModal());
   $("demo").addEventListener("click", () => attempt(async () => { const job = await ask("POST", "/jobs", { task: "demo", input: { seconds: 30, steps: 60 } }); apply({ id: 0.5, job_id: job.id, type: "job.queued", task: job.task, labels: job.labels, at: job.created_at }); open(job.id); }));
