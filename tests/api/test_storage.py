@@ -23,7 +23,7 @@ def small_state(tmp_path: Path) -> Iterator[Path]:
     """A STATE_DIR that is a real file system, and soon full."""
     state = tmp_path / "state"
     state.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES},mode=700", "none", state]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES},mode=700", "none", str(state)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("may not mount; tests/unit/test_journal.py has the same with a journal that may not grow")
     yield state
