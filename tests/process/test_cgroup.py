@@ -165,7 +165,8 @@ def test_a_runner_is_in_a_leaf_and_its_guardian_is_not(tmp_path: Path) -> None:
             assert len({cgroup_of(pid) for pid in inside}) == 1
             assert len(below) - len(inside) == 1  # the tracker
             assert record.job.containment is Level.CGROUP
-            (leaf,) = [leaf for leaf in leaves(tmp_path) if str(leaf).endswith(cgroup_of(inside.pop()))]
+            its = cgroup_of(inside.pop())
+            (leaf,) = [leaf for leaf in leaves(tmp_path) if str(leaf).endswith(its)]
             cancel(supervisor, record)
             await ended(record, 3)
             assert record.job.cancellation is not None
