@@ -150,6 +150,11 @@ class Cancellation:
     def install(self) -> None:
         signal.signal(signal.SIGTERM, self.on_sigterm)
 
+    def forked(self) -> None:
+        """In a process that the task has forked: SIGTERM ends it, as `multiprocessing` and everybody else expect."""
+        if signal.getsignal(signal.SIGTERM) == self.on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
 
 class Watch(threading.Thread):
     """Polls the Event and reads the runner's channel until either asks, then asks the task. Input is passed on.

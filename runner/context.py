@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, get_args
-
-from pydantic_core import to_jsonable_python
 
 from runner.cancellation import Cancellation
 from runner.job_input import JobInput
@@ -18,6 +17,7 @@ from runner.resources.browser import Browser, launched
 from runner.resources.files import open_atomic
 from runner.resources.spawning import DEFAULT_SIZE, shell_words, spawn
 from runner.resources.terminal import Terminal
+from runner.texts import shown, shown_fields
 
 _MAX_NAME = 200
 _MAX_MESSAGE = 4000
@@ -59,7 +59,8 @@ class Context:
         """Say how far the work is. Raises ValueError for numbers that are not finite."""
         if not math.isfinite(done) or (total is not None and not math.isfinite(total)):
             raise ValueError(f"cannot report progress {done} of {total}: not finite")
-        self._reporter.send(Progress(done, total, None if message is None else message[:_MAX_MESSAGE]))
+        text = None if message is None else shown(message, _MAX_MESSAGE)
+        self._reporter.send(Progress(float(done), None if total is None else float(total), text))
 
     def say(self, text: str) -> None:
         """Write text into the job's output as it comes; `print` waits for the end of a line."""
@@ -72,19 +73,18 @@ class Context:
         """
         if level not in ("debug", "info", "warning", "error"):
             raise ValueError(f"cannot log at level {level!r}: use debug, info, warning or error")
-        plain = to_jsonable_python(fields, fallback=str, inf_nan_mode="null")
-        self._reporter.log(Log(level, message[:_MAX_MESSAGE], plain))  # type: ignore[arg-type]
+        self._reporter.log(Log(level, shown(message, _MAX_MESSAGE), shown_fields(fields)))  # type: ignore[arg-type]
 
     def phase(self, phase: Phase, detail: str | None = None) -> None:
         """Say what the task is doing now: startup, tool, llm or cleanup. Raises ValueError for anything else."""
         if phase not in get_args(Phase):
             raise ValueError(f"cannot enter phase {phase!r}: use one of {', '.join(get_args(Phase))}")
-        self._reporter.send(PhaseChange(phase, None if detail is None else detail[:_MAX_MESSAGE]))
+        self._reporter.send(PhaseChange(phase, None if detail is None else shown(detail, _MAX_MESSAGE)))
 
     @contextlib.contextmanager
     def holding(self, kind: ResourceKind, name: str) -> Iterator[None]:
         """Show a resource in the job while the block runs. What is never released is removed with the job."""
-        name = name[:_MAX_NAME]
+        name = shown(name, _MAX_NAME)
         self._reporter.send(ResourceChange("acquired", kind, name))
         try:
             yield
@@ -113,7 +113,7 @@ class Context:
     @contextlib.contextmanager
     def terminal(
         self,
-        command: str | Sequence[str],
+        command: str | Sequence[str | os.PathLike[str]],
         *,
         pty: bool = True,
         cwd: str | Path | None = None,
@@ -129,14 +129,15 @@ class Context:
         runs on pipes, where stdin is empty unless `open_stdin`. `show`: what it writes goes to the job's events.
         `plain`: what is read here comes without escape sequences.
 
-        Raises TaskFailed when it cannot be started. At the end of the block it is asked to go, then killed. When the
-        job is to stop it is asked at once, whatever the task is doing.
+        Raises TaskFailed when it cannot be started, and ValueError or TypeError for what is no command. At the end of
+        the block it is asked to go, then killed. When the job is to stop it is asked at once, whatever the task is
+        doing.
         """
-        argv = shell_words(command) if isinstance(command, str) else command
-        name = command if isinstance(command, str) else " ".join(command)
+        words = [command] if isinstance(command, str) else [os.fspath(word) for word in command]
+        argv = shell_words(command) if isinstance(command, str) else words
         if not self._cancellation.unwinding:
             self.raise_if_cancelled()
-        with self.holding("terminal" if pty else "process", name):
+        with self.holding("terminal" if pty else "process", " ".join(words)):
             terminal: Terminal | None = None
             try:
                 # Shielded: JobCancelled between the start and the assignment would leave a command that nobody ends.

@@ -12,6 +12,7 @@ from runner.identity import become
 from runner.loading import load
 from runner.protocol import MAX_MESSAGE, Describe, Described
 from runner.reporting import Reporter
+from runner.texts import words_of
 from runner.tracebacks import traceback_of
 
 _SLEEP = ("/bin/sh", "-c", "PATH=$PATH:/usr/bin:/bin; exec sleep 60")  # any user can run that, with any PATH
@@ -39,4 +40,4 @@ def _imported(module: str) -> Described:
     except JobCancelled:
         raise
     except BaseException as exc:  # sys.exit() in a module is a mistake in it like any other
-        return Described(module, [], f"{type(exc).__name__}: {exc}"[:MAX_MESSAGE], traceback_of(exc))
+        return Described(module, [], words_of(exc)[:MAX_MESSAGE], traceback_of(exc))

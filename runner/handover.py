@@ -6,6 +6,7 @@ A job must not find the server's environment, signals, descriptors or directory;
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import resource
 import signal
@@ -58,6 +59,7 @@ def enter(workspace: Path, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     time.tzset()
     tempfile.tempdir = None
+    multiprocessing.set_start_method(None, force=True)  # Python's own default, and not what the server has
     os.umask(0o022)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):  # not on macOS, and not where /proc is read-only

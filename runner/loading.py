@@ -22,6 +22,8 @@ from runner.protocol import DescribedTask
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MARK = "__deadstop_task__"
+_FIELD = "input_"
+"""Before the name of a parameter it gives one that no model has itself: `schema`, `copy` and `_x` are names, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Task:
             problem = exc.errors(include_url=False, include_input=False)[0]
             where = ".".join(["input", *(str(part) for part in problem["loc"])])
             raise TaskFailed("load", f"cannot call {self.name}: {where}: {problem['msg']}") from None
-        return {name: getattr(checked, name) for name in self.model.model_fields}
+        return {name.removeprefix(_FIELD): getattr(checked, name) for name in self.model.model_fields}
 
 
 @overload
@@ -71,10 +73,12 @@ def task(
 
 def _make_task(function: Callable[..., Any], json_schema_extra: dict[str, Any] | None) -> Task:
     name = function.__name__
-    hints = get_type_hints(function, include_extras=True)
+    if inspect.isasyncgenfunction(function):
+        raise TypeError(f"cannot make {name} a task: an async generator has no result; return a list")
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters:
         raise TypeError(f"cannot make {name} a task: its first parameter must take the Context")
+    hints = _hints(function, {parameter.name for parameter in parameters[1:]})
     fields: dict[str, Any] = {}
     for parameter in parameters[1:]:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -82,12 +86,27 @@ def _make_task(function: Callable[..., Any], json_schema_extra: dict[str, Any] |
         if parameter.name not in hints:
             raise TypeError(f"cannot make {name} a task: parameter {parameter.name} needs a type hint")
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (hints[parameter.name], default)
-    config = ConfigDict(extra="forbid", strict=True, json_schema_extra=json_schema_extra)
+        fields[_FIELD + parameter.name] = (hints[parameter.name], default)
+    config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra=json_schema_extra,
+        alias_generator=lambda field: field.removeprefix(_FIELD),
+    )
     model: type[BaseModel] = create_model(name, __config__=config, **fields)
     model.model_json_schema()  # raises here, at import, when a type has no JSON Schema
     text = inspect.getdoc(function) or ""
     return Task(name, function, " ".join(text.split("\n\n")[0].split()), model)
+
+
+def _hints(function: Callable[..., Any], wanted: set[str]) -> dict[str, Any]:
+    """The types of these parameters alone: those of the Context and the result need not exist when the task runs."""
+
+    def bare() -> None: ...
+
+    bare.__annotations__ = {name: hint for name, hint in function.__annotations__.items() if name in wanted}
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    return get_type_hints(bare, globalns=names, include_extras=True)
 
 
 def load(module_name: str) -> dict[str, Task]:

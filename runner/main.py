@@ -14,33 +14,35 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from multiprocessing.synchronize import Event as SharedEvent
 from pathlib import Path
 from typing import Any, NoReturn
+
+from pydantic_core import to_jsonable_python
 
 from runner.cancellation import Cancellation, JobCancelled, Watch
 from runner.context import Context
 from runner.describing import describe
 from runner.errors import TaskFailed
+from runner.explaining import end_of_a_copy, explain, unusable
 from runner.handover import close_inherited, enter, job_environment, reset_signals
 from runner.heartbeat import HeartbeatThread
 from runner.identity import become, give_workspace
 from runner.job_input import JobInput
 from runner.loading import Task, load
 from runner.protocol import (
-    MAX_MESSAGE,
     TO_RUNNER,
     Describe,
-    ErrorKind,
     Failure,
     ProtocolError,
+    Result,
     Running,
     Work,
     decode,
 )
 from runner.reporting import Reporter, flush_standard_streams, open_standard_streams
-from runner.tracebacks import traceback_of
+from runner.texts import words_of
 
 _PR_SET_DUMPABLE = 4
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -105,33 +107,30 @@ def _run_work(
         _become_ordinary()
     open_standard_streams()
     cancellation.install()
+    runner_pid = os.getpid()
+    os.register_at_fork(after_in_child=cancellation.forked)
+    os.register_at_fork(after_in_child=reporter.forked)
     for thread in threads:
         thread.start()
-    outcome: Failure | None = None
-    value: object = None
+    outcome: Result | Failure
     try:
         task = _find(work)
         arguments = task.bind(work.input)
         cancellation.raise_if_requested()
         reporter.send(Running())
         context = Context(work, cancellation, reporter, typed)
-        value = _call(task, context, arguments, cancellation)
+        outcome = Result(_plain(_call(task, context, arguments, cancellation)))
     except BaseException as exc:
-        outcome = _explain(exc, cancellation)
+        outcome = explain(exc, cancellation)
     # From here on nothing of the user's runs in this thread, so nothing needs to be interrupted.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     flush_standard_streams(reporter)
-    _report(reporter, value, outcome)
-
-
-def _report(reporter: Reporter, value: object, outcome: Failure | None) -> None:
-    if outcome is None:
-        try:
-            reporter.result(value)
-        except (ProtocolError, ValueError) as exc:
-            outcome = Failure("protocol", f"cannot use what the task returned: {exc}"[:MAX_MESSAGE])
-    if outcome is not None:
-        reporter.send(outcome)
+    if os.getpid() != runner_pid:
+        end_of_a_copy(outcome)
+    try:
+        reporter.end(outcome)
+    except (ProtocolError, ValueError) as exc:
+        reporter.send(unusable(exc))
 
 
 def _find(work: Work) -> Task:
@@ -140,41 +139,36 @@ def _find(work: Work) -> Task:
     except JobCancelled:
         raise
     except BaseException as exc:
-        raise TaskFailed("load", f"cannot import {work.module}: {type(exc).__name__}: {exc}") from exc
+        raise TaskFailed("load", f"cannot import {work.module}: {words_of(exc)}") from exc
     if work.task not in tasks:
         raise TaskFailed("load", f"cannot find task {work.task!r} in {work.module}")
     return tasks[work.task]
 
 
 def _call(task: Task, context: Context, arguments: dict[str, Any], cancellation: Cancellation) -> object:
-    if not inspect.iscoroutinefunction(task.function):
-        return task.function(context, **arguments)
-
-    async def body() -> object:
-        current = asyncio.current_task()
-        assert current is not None
-        cancellation.bind_async(current)
-        try:
-            await asyncio.sleep(0)  # an ask that came before the task existed lands here
-            return await task.function(context, **arguments)
-        finally:
-            cancellation.unbind_async()
-
-    return asyncio.run(body())
+    made = task.function(context, **arguments)
+    # Asked of what came and not of the function: a decorator may stand before an `async def`.
+    return asyncio.run(_awaited(made, cancellation)) if inspect.iscoroutine(made) else made
 
 
-def _explain(exc: BaseException, cancellation: Cancellation) -> Failure:
-    """What a client should read. When the job was cancelled this is dropped: the cancel wins over its effects."""
-    if isinstance(exc, TaskFailed):
-        kind: ErrorKind = exc.kind  # type: ignore[assignment]
-        cause = traceback_of(exc.__cause__) if kind == "load" and exc.__cause__ is not None else None
-        return Failure(kind, exc.message[:MAX_MESSAGE], exc.exit_code, exc.signal, cause)
-    if isinstance(exc, JobCancelled) and not cancellation.requested:
-        return Failure("signalled", "the task was ended by SIGTERM", signal="SIGTERM")
-    if isinstance(exc, SystemExit):
-        code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
-        return Failure("exited", f"the task called sys.exit({exc.code!r})"[:MAX_MESSAGE], exit_code=code)
-    return Failure("raised", f"{type(exc).__name__}: {exc}"[:MAX_MESSAGE], traceback=traceback_of(exc))
+async def _awaited(made: Coroutine[Any, Any, object], cancellation: Cancellation) -> object:
+    current = asyncio.current_task()
+    assert current is not None
+    cancellation.bind_async(current)
+    try:
+        await asyncio.sleep(0)  # an ask that came before the task existed lands here
+        return await made
+    finally:
+        made.close()
+        cancellation.unbind_async()
+
+
+def _plain(value: object) -> object:
+    """The result as JSON has it. Taken once, here: a generator is the task's code, and gives its items only once."""
+    try:
+        return to_jsonable_python(value, inf_nan_mode="null")
+    except ValueError as exc:
+        raise TaskFailed("protocol", unusable(exc).message) from exc
 
 
 def _acknowledge(fd: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import ctypes
 import socket
 import sys
 import threading
@@ -12,7 +14,19 @@ from typing import Literal
 from pydantic_core import to_json
 
 from runner.cancellation import Cancellation
-from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Log, Output, ProtocolError, Result, encode
+from runner.protocol import (
+    FROM_RUNNER,
+    MAX_EVENT_BYTES,
+    MAX_RESULT_BYTES,
+    Failure,
+    Log,
+    Output,
+    ProtocolError,
+    Result,
+    decode,
+    encode,
+)
+from runner.texts import escaped_bytes, shown
 
 READ_BYTES = 64 * 1024
 MAX_TEXT_BYTES = MAX_EVENT_BYTES - 2 * 1024
@@ -21,6 +35,9 @@ MAX_TEXT_BYTES = MAX_EVENT_BYTES - 2 * 1024
 MIN_SECRET = 8
 HIDDEN = b"[secret]"
 """What stands in a frame where a secret of the job would have been, as when a provider's answer repeats the key."""
+
+_C_STDOUT = "__stdoutp" if sys.platform == "darwin" else "stdout"
+_libc = ctypes.CDLL(None)
 
 Stream = Literal["stdout", "stderr", "terminal"]
 
@@ -49,38 +66,34 @@ class Reporter:
                 return
 
     def output(self, stream: Stream, text: str) -> None:
-        for piece in split_text(text):
+        for piece in split_text(shown(text)):
             self.send(Output(stream, piece))
 
-    def result(self, value: object) -> None:
-        """Send what the task returned. Raises ProtocolError when it is no JSON or over the limit."""
-        line = to_json(value, inf_nan_mode="null")
-        if len(line) > MAX_RESULT_BYTES:
-            raise ProtocolError(
-                f"result has {len(line)} bytes of JSON, the limit is {MAX_RESULT_BYTES}: write it to a file"
-            )
-        self.send(Result(value))
+    def end(self, frame: Result | Failure) -> None:
+        """Send how the task ended. Raises ProtocolError or ValueError when that is no JSON, or would be refused."""
+        if isinstance(frame, Result) and (size := len(to_json(frame.result))) > MAX_RESULT_BYTES:
+            raise ProtocolError(f"result has {size} bytes of JSON, the limit is {MAX_RESULT_BYTES}: write it to a file")
+        decode(FROM_RUNNER, encode(frame))  # the other side will; to it a number may be too long, for example
+        self.send(frame)
 
     def log(self, frame: Log) -> None:
-        size = len(to_json(frame.fields, inf_nan_mode="null", fallback=str))
+        size = len(to_json(frame.fields))
         if size > MAX_TEXT_BYTES // 2:
             frame = Log(frame.level, frame.message, {"dropped": f"fields of {size} bytes"})
         self.send(frame)
+
+    def forked(self) -> None:
+        """In a process that the task has forked: a thread that held the lock is not there to let it go."""
+        self._lock = threading.Lock()
 
 
 def split_text(text: str) -> list[str]:
     """Cut text so that each piece, as ASCII JSON, fits into one event."""
     # One character is at most 12 bytes of ASCII JSON (an escaped surrogate pair).
-    if len(text) * 12 <= MAX_TEXT_BYTES or _escaped_bytes(text) <= MAX_TEXT_BYTES:
+    if len(text) * 12 <= MAX_TEXT_BYTES or escaped_bytes(text) <= MAX_TEXT_BYTES:
         return [text] if text else []
     middle = len(text) // 2
     return split_text(text[:middle]) + split_text(text[middle:])
-
-
-def _escaped_bytes(text: str) -> int:
-    plain = sum(1 for char in text if " " <= char <= "~")
-    astral = sum(1 for char in text if char > "\uffff")
-    return plain * 2 + astral * 12 + (len(text) - plain - astral) * 6
 
 
 class Decoder:
@@ -94,21 +107,25 @@ class Decoder:
 
 
 def open_standard_streams() -> None:
-    """Make `print` write line by line, in UTF-8, to descriptors 1 and 2, which lead to the supervisor.
+    """Make `print` write line by line, in UTF-8, to descriptors 1 and 2, which lead to the supervisor; 0 is empty.
 
     The supervisor reads them itself: what a job has printed is heard even if the job is killed, or its interpreter
     is busy in C, the next moment.
     """
     # Not in a `with`: they live as long as the process.
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
 
 
 def flush_standard_streams(reporter: Reporter) -> None:
-    """Write out what `print` still holds."""
+    """Write out what `print`, and printf(3) in C code, still hold."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, AttributeError) as exc:
             # The task may have closed or replaced it; what it printed is then its own affair.
-            reporter.log(Log("debug", f"cannot flush {stream!r}: {exc}"))
+            reporter.log(Log("debug", shown(f"cannot flush {stream!r}: {exc}")))
+    # Not all of C's streams, as fflush(3) can: a thread that the task has left may hold the lock of another for ever.
+    with contextlib.suppress(ValueError):  # the C library has no such symbol
+        _libc.fflush(ctypes.c_void_p.in_dll(_libc, _C_STDOUT))

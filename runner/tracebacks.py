@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from runner.texts import shown
+
 MAX_TRACEBACK = 8000
 
 _OURS = tuple(str(Path(__file__).with_name(name)) for name in ("main.py", "describing.py", "loading.py"))
@@ -20,5 +22,5 @@ def traceback_of(exc: BaseException) -> str:
             break
     else:
         told.stack = traceback.StackSummary()
-    text = "".join(told.format())
+    text = shown("".join(told.format()))
     return text if len(text) <= MAX_TRACEBACK else "…" + text[-MAX_TRACEBACK:]

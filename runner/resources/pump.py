@@ -20,6 +20,8 @@ from runner.resources.spawning import Spawned
 LAST_READS = 64
 """A background child may write for ever; what was in the buffers when the command ended is enough."""
 _POLL_WITHOUT_PIDFD_S = 0.05
+_LONGEST_POLL_MS = 3_600_000.0
+"""poll(2) takes a C int. After this it is asked again."""
 _END_OF_INPUT = b"\x04"
 
 
@@ -192,7 +194,7 @@ class Pump:
         return poller
 
     def _timeout_ms(self, deadline: float | None) -> float | None:
-        timeout_ms = None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000)
+        timeout_ms = None if deadline is None else min(max(0.0, (deadline - time.monotonic()) * 1000), _LONGEST_POLL_MS)
         if self._exit_fd is None:  # macOS: the exit is looked for at intervals
             return min(_POLL_WITHOUT_PIDFD_S * 1000, timeout_ms or math.inf)
         return timeout_ms

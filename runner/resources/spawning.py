@@ -22,6 +22,7 @@ from runner.reporting import Stream
 Size = tuple[int, int]
 """Rows and columns."""
 DEFAULT_SIZE: Size = (24, 80)
+MAX_SIDE = 0xFFFF
 
 _HELD = frozenset({signal.SIGTERM})
 
@@ -42,7 +43,7 @@ class Spawned:
     @property
     def terminal_fd(self) -> int | None:
         """Our side of the terminal; None on pipes."""
-        return self.owner.fd if isinstance(self.owner, PtyProcess) else None
+        return self.owner.fd if isinstance(self.owner, PtyProcess) and not self.owner.closed else None
 
     def close_input(self) -> None:
         """Nothing more can be written. On pipes that is the end of the command's stdin."""
@@ -52,7 +53,11 @@ class Spawned:
                 self.owner.stdin.close()
 
     def resize(self, rows: int, columns: int) -> None:
-        """Give the terminal a new size, which its foreground learns by SIGWINCH. Pipes have none."""
+        """Give the terminal a new size, which its foreground learns by SIGWINCH. Pipes have none.
+
+        Raises ValueError for what is no size.
+        """
+        check_size((rows, columns))
         if self.terminal_fd is not None:
             fcntl.ioctl(self.terminal_fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
@@ -74,6 +79,12 @@ class Spawned:
                 stream.close()
 
 
+def check_size(size: Size) -> None:
+    """Raises ValueError unless both numbers are 0 to 65535."""
+    if not all(isinstance(number, int) and 0 <= number <= MAX_SIDE for number in size):
+        raise ValueError(f"cannot give a terminal the size {size}: rows and columns are 0 to {MAX_SIDE}")
+
+
 def shell_words(command: str) -> list[str]:
     """The argument list that has a shell run `command`: bash, or sh where there is none."""
     return ["/bin/bash" if Path("/bin/bash").exists() else "/bin/sh", "-c", command]
@@ -88,8 +99,13 @@ def spawn(
     size: Size,
     open_stdin: bool,
 ) -> Spawned:
-    """Start `argv`. Raises TaskFailed, kind exited with the shell's 126 or 127, when it cannot be run."""
+    """Start `argv`. Raises TaskFailed, kind exited with the shell's 126 or 127, when it cannot be run.
+
+    Raises ValueError or TypeError for what is no command, environment or size.
+    """
     environment = {**os.environ, "TERM": "xterm-256color" if pty else "dumb", **(env or {}), "PWD": str(cwd)}
+    _check(argv, environment)
+    check_size(size)
     if not Path(cwd).is_dir():
         raise TaskFailed("load", f"cannot use cwd {str(cwd)!r}: no such directory")
     try:
@@ -102,6 +118,18 @@ def spawn(
     except OSError as exc:
         why = exc.strerror or str(exc)
         raise TaskFailed("exited", f"cannot run {argv[0]!r}: {why}", exit_code=126) from None
+
+
+def _check(argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """What execve(2) cannot take: after the fork it would be too late to say so."""
+    if not argv:
+        raise ValueError("cannot run a command without words")
+    for text in (*argv, *env, *env.values()):
+        if b"\0" in os.fsencode(text):
+            raise ValueError(f"cannot run {argv[0]!r}: there is a NUL character in {text[:80]!r}")
+    for name in env:
+        if not name or "=" in name:
+            raise ValueError(f"cannot run {argv[0]!r}: no variable can have the name {name!r}")
 
 
 def _find(name: str, cwd: str | Path, env: Mapping[str, str]) -> str:
@@ -120,8 +148,13 @@ def _in_terminal(argv: list[str], cwd: str | Path, env: dict[str, str], size: Si
     if not os.access(argv[0], os.X_OK) or Path(argv[0]).is_dir():
         # The library would say "not found" of this too, and a shell tells them apart.
         raise PermissionError(13, os.strerror(13))
+    parent = os.getpid()
     with _terminate_held_back():
-        process = PtyProcess.spawn(argv, cwd=str(cwd), env=env, dimensions=size, preexec_fn=_restore_signals)
+        try:
+            process = PtyProcess.spawn(argv, cwd=str(cwd), env=env, dimensions=size, preexec_fn=_restore_signals)
+        finally:
+            if os.getpid() != parent:  # whatever fails between fork and exec: a copy of the task must not go on
+                os._exit(126)
     os.set_inheritable(process.fd, False)
     return Spawned(process.pid, {process.fd: "terminal"}, process.fd, process)
 

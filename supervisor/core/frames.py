@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from runner import protocol
 from runner.protocol import MAX_EVENT_BYTES
 from runner.reporting import split_text
+from runner.texts import cut_text
 from supervisor.core import ledger
 from supervisor.core.facts import Began, Emit, Fact, Reported
 from supervisor.core.model import Job, JobError
 
-_MAX_PATH = 1000
+_MAX_SHORT = 1000
 
 
 def interpret(frame: object, runner_pid: int) -> tuple[list[Emit], Fact | None]:
@@ -23,7 +25,7 @@ def interpret(frame: object, runner_pid: int) -> tuple[list[Emit], Fact | None]:
         case protocol.Result(result):
             return [], Reported(result=result)
         case protocol.Failure(kind, message, exit_code, signal, traceback):
-            return [], Reported(error=JobError(kind, message, exit_code, signal, traceback))
+            return [], Reported(error=_bounded(JobError(kind, message, exit_code, signal, traceback)))
         case protocol.PhaseChange(phase, detail):
             return [Emit("job.phase", {"phase": phase, "detail": _cut(detail)})], None
         case protocol.Progress(done, total, message):
@@ -32,7 +34,7 @@ def interpret(frame: object, runner_pid: int) -> tuple[list[Emit], Fact | None]:
             # The runner splits already, but a job may write frames of its own.
             return [Emit("job.output", {"stream": stream, "text": piece}) for piece in split_text(text)], None
         case protocol.Log(level, message, fields):
-            if len(repr(fields)) > MAX_EVENT_BYTES // 4:
+            if len(json.dumps(fields)) > MAX_EVENT_BYTES // 2:
                 fields = {"dropped": "fields too large"}
             return [Emit("job.log", {"level": level, "message": _cut(message), "fields": fields})], None
         case protocol.ResourceChange(action, kind, name):
@@ -56,5 +58,15 @@ def follow(job: Job, frame: object) -> Job:
             return job
 
 
+def _bounded(error: JobError) -> JobError:
+    """It fits into an event, whatever the job has written."""
+    return replace(
+        error,
+        message=cut_text(error.message, MAX_EVENT_BYTES // 4),
+        signal=_cut(error.signal),
+        traceback=None if error.traceback is None else cut_text(error.traceback, MAX_EVENT_BYTES // 2, keep_end=True),
+    )
+
+
 def _cut(text: str | None) -> str | None:
-    return None if text is None else text[:_MAX_PATH]
+    return None if text is None else text[:_MAX_SHORT]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -83,6 +84,40 @@ def test_what_cannot_be_run_has_the_code_of_a_shell(
     assert caught.value.exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"command": []}, "without words"),
+        ({"command": ["echo", "a\0b"]}, "NUL"),
+        ({"command": "true", "env": {"A": "\0"}}, "NUL"),
+        ({"command": "true", "env": {"A=B": "x"}}, "name 'A=B'"),
+        ({"command": "true", "size": (70_000, 80)}, r"size \(70000, 80\)"),
+    ],
+)
+def test_what_is_no_command_is_refused_before_anything_starts(
+    cancellation: Cancellation, pty: bool, how: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        start(cancellation, pty=pty, **how)
+
+
+def test_what_fails_between_fork_and_exec_stays_in_the_child(
+    cancellation: Cancellation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("after the fork")
+
+    monkeypatch.setattr(os, "execve", fail)
+    monkeypatch.setattr(os, "execvpe", fail)
+    test = os.getpid()
+    try:
+        status = ended(start(cancellation, ["true"]))
+    finally:
+        if os.getpid() != test:
+            os._exit(99)  # a copy of this test
+    assert status == ExitStatus(126)
+
+
 def test_a_program_is_looked_for_in_its_own_directory_and_path(
     cancellation: Cancellation, pty: bool, tmp_path: Path
 ) -> None:
@@ -140,6 +175,9 @@ def test_size(cancellation: Cancellation) -> None:
         terminal.resize(10, 20)
         terminal.wait_for("10 20", BOUND_S)
         assert terminal.wait(BOUND_S).ok
+    with start(cancellation, "sleep 60", size=(3, 3)) as other:
+        terminal.resize(5, 5)  # its number may be the other's by now
+        assert termios.tcgetwinsize(next(iter(other._pump.spawned.outputs))) == (3, 3)
 
 
 def test_the_end_of_input(cancellation: Cancellation, pty: bool) -> None:

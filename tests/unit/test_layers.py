@@ -43,7 +43,7 @@ def test_the_runner_imports_nothing_of_the_supervisor() -> None:
 
 
 def test_the_supervisor_knows_of_the_runner_only_how_to_talk_to_it() -> None:
-    allowed = ("runner.protocol", "runner.reporting", "runner.main")
+    allowed = ("runner.protocol", "runner.reporting", "runner.texts", "runner.main")
     for path in modules("supervisor"):
         used = {name for name in imports(path, nested=True) if name.split(".")[0] == "runner" and name != "runner"}
         assert all(name.startswith(allowed) for name in used), f"{path}: {used}"

@@ -1,0 +1,57 @@
+"""How a task ended, in words for whoever started the job. Nothing that a task raises keeps this from being said."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from runner.cancellation import Cancellation, JobCancelled
+from runner.errors import TaskFailed
+from runner.protocol import MAX_MESSAGE, ErrorKind, Failure, Result
+from runner.texts import shown, shown_repr, words_of
+from runner.tracebacks import traceback_of
+
+
+def explain(exc: BaseException, cancellation: Cancellation) -> Failure:
+    """What a client should read. When the job was cancelled this is dropped: the cancel wins over its effects."""
+    exc = _said_by_the_task(exc)
+    if isinstance(exc, TaskFailed):
+        kind: ErrorKind = exc.kind  # type: ignore[assignment]
+        cause = traceback_of(exc.__cause__) if kind == "load" and exc.__cause__ is not None else None
+        return Failure(kind, shown(exc.message, MAX_MESSAGE), exc.exit_code, exc.signal, cause)
+    # Who is unwinding without having been asked was sent SIGTERM; else the task has raised it by itself.
+    if isinstance(exc, JobCancelled) and cancellation.unwinding and not cancellation.requested:
+        return Failure("signalled", "the task was ended by SIGTERM", signal="SIGTERM")
+    if isinstance(exc, SystemExit):
+        code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        # As the operating system would have it, which keeps one byte.
+        said = shown(f"the task called sys.exit({shown_repr(exc.code)})", MAX_MESSAGE)
+        return Failure("exited", said, exit_code=code & 0xFF)
+    return Failure("raised", words_of(exc)[:MAX_MESSAGE], traceback=traceback_of(exc))
+
+
+def unusable(exc: Exception) -> Failure:
+    """The task has ended, and how is nothing that can be told."""
+    return Failure("protocol", shown(f"cannot use what the task returned: {exc}", MAX_MESSAGE))
+
+
+def end_of_a_copy(outcome: Result | Failure) -> NoReturn:
+    """The end of a process that the task made with os.fork and let run out of its function.
+
+    It ends as a program would. How the job ended is for the runner to say, and for nobody else.
+    """
+    if isinstance(outcome, Result):
+        os._exit(0)
+    if outcome.kind == "exited":
+        os._exit(outcome.exit_code or 0)
+    print(outcome.traceback or outcome.message, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _said_by_the_task(exc: BaseException) -> BaseException:
+    """The TaskFailed that a TaskGroup has wrapped, if that is all there is in it."""
+    inner = exc
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, TaskFailed) else exc
