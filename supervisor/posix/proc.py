@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+_NOT_SHOWN = (FileNotFoundError, ProcessLookupError, PermissionError)
+"""No such process, any more; or another user's, where /proc is mounted with hidepid, see proc(5)."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 HAS_CHILDREN_FILES = Path(f"/proc/self/task/{os.getpid()}/children").exists()
 
@@ -41,11 +43,11 @@ class Stat:
 
 
 def read_stat(pid: int) -> Stat | None:
-    """One process's line, or None when there is no such process (any more)."""
+    """One process's line, or None when there is no such process (any more), or none that is shown to us."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - this runs inside kill sweeps
             raw = file.read()
-    except (FileNotFoundError, ProcessLookupError):
+    except _NOT_SHOWN:
         return None
     # The name is in parentheses and may itself contain parentheses and spaces.
     end = raw.rindex(b")")
@@ -103,19 +105,19 @@ def pss_bytes(pid: int) -> int | None:
 
 
 def children(pid: int, *, use_children_files: bool = HAS_CHILDREN_FILES) -> list[int]:
-    """The direct children of every thread of `pid`; empty when the process is gone."""
+    """The direct children of every thread of `pid`; empty when the process is gone, or not shown to us."""
     if not use_children_files:
         return _children_by_parent().get(pid, [])
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
-    except (FileNotFoundError, ProcessLookupError):
+    except _NOT_SHOWN:
         return found
     for thread in threads:
         try:
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
                 found.extend(int(child) for child in file.read().split())
-        except (FileNotFoundError, ProcessLookupError):
+        except _NOT_SHOWN:
             continue
     return found
 

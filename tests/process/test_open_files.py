@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -31,8 +32,9 @@ def test_the_server_takes_what_it_may_and_jobs_keep_what_they_had(short_dir: Pat
         streams = [stack.enter_context(server.stream(body)) for _ in range(JOBS)]
         for stream in streams:
             stream.until_output(f"limits {SOFT} {hard}", 20)
-        held = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
-        assert held > SOFT, "the test's jobs do not need more than the soft limit"
+        if os.access(f"/proc/{server.pid}/fd", os.R_OK):  # of a server that hides its memory: for root alone
+            held = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+            assert held > SOFT, "the test's jobs do not need more than the soft limit"
         for stream in streams:
             stream.hang_up()
         for stream in streams:

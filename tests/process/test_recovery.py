@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.support.observer import Beacon, parent_of
 from tests.support.server import RunningServer
 
 OTHER_BOOT = "0" * 32
+NOBODY = 65534
 JOB = "recovered-job"
 
 
@@ -182,3 +184,34 @@ def test_a_record_stays_until_its_attempt_is_proven_gone(tmp_path: Path) -> None
     records.drop(handle)
     records.close()
     assert notes(tmp_path) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount /proc")
+@pytest.mark.parametrize("hidepid", [1, 2])
+def test_a_server_that_is_not_shown_others_finds_its_own(tmp_path: Path, hidepid: int) -> None:
+    """Where /proc is mounted with hidepid, to look at a stranger is an error: of any kind, for any process."""
+    tmp_path.chmod(0o755)
+    script = f"""
+import codecs, os, pathlib, subprocess, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from supervisor.containment.attempt_records import Note
+from supervisor.containment.environment import COOKIE
+from supervisor.containment.handle import Identity
+from supervisor.containment.recovery import recover
+from supervisor.containment.sightings import Sightings
+from supervisor.posix.proc import boot_id, descendants, read_stat
+codecs.lookup("ascii")  # this user may not be able to read the interpreter's files
+os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+cookie = "e" * 32
+start = dict(env={{COOKIE: cookie, "PATH": "/usr/bin:/bin"}}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+left = subprocess.Popen(["sh", "-c", "echo; exec sleep 60"], **start)
+left.stdout.readline()
+assert read_stat(1) is None
+assert descendants(os.getpid(), use_children_files=False) == [left.pid]
+assert [one.pid for one in Sightings(os.getpid(), Identity(1, 0)).search()] == [left.pid]
+note = Note(boot_id(), cookie, None, (Identity(1, 0),))
+print(recover([(pathlib.Path("/nonexistent/note"), note)]).count, left.wait(5))
+"""
+    mount = f"mount -t proc -o hidepid={hidepid} proc /proc && exec {sys.executable} -c {shlex.quote(script)}"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", mount], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith(f"1 {-signal.SIGKILL}\n"), done.stderr
