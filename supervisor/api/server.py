@@ -124,6 +124,8 @@ async def _announce(supervisor: Supervisor, folder: StateFolder, url: str) -> No
         logs.say(f"deadstop: the journal was damaged; it is kept as {aside}, and a new one was begun")
     token = f"token in {folder.path / TOKEN_FILE}" if supervisor.settings.token is None else "token as set"
     logs.say(f"deadstop: serving {url} ({token}; state in {folder.path}; containment {supervisor.containment.words})")
+    for line in supervisor.containment.lines():
+        logs.say(f"deadstop: {line}")
 
 
 def _ready(supervisor: Supervisor) -> bool:

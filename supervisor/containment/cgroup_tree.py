@@ -101,7 +101,8 @@ class CgroupTree:
     def sweep(self) -> int:
         """End and remove every leaf that does not hold this process. How many processes that were."""
         killed = 0
-        for folder in [path for path in self.path.iterdir() if path.is_dir()]:
+        folders = [path for path in self.path.iterdir() if path.is_dir()] if self.path.is_dir() else []
+        for folder in folders:
             leaf = Leaf(str(folder))
             pids = leaf.pids()
             if os.getpid() not in pids:

@@ -36,12 +36,14 @@ _WEAKEST = "it is for systems without subreapers, and for a whole server: CONTAI
 class Probed:
     """`why_not` has the levels that cannot be used, and the reasons; `cgroups` is the server's subtree, if any.
 
-    `took_ms` is how long each level that was tried took.
+    `took_ms` is how long each level that was tried took. `left_over` counts the processes of an earlier server that
+    were found in its subtree and ended.
     """
 
     why_not: dict[Level, str]
     cgroups: CgroupTree | None
     took_ms: dict[Level, float] = field(default_factory=dict)
+    left_over: int = 0
 
 
 def probe(state_dir: Path, *, setting: str, means: Means = AVAILABLE, mountinfo: Path = MOUNTINFO) -> Probed:
@@ -55,17 +57,31 @@ def probe(state_dir: Path, *, setting: str, means: Means = AVAILABLE, mountinfo:
         why_no_subreaper = _AT_PGROUP if setting == Level.PGROUP else probe_subreaper(means)
     if why_no_subreaper is not None:
         # The others are stacked on it: without it what leaves a cgroup, or dies with its init, is nobody's to reap.
-        return Probed({level: why_no_subreaper for level in Level if level is not Level.PGROUP}, None, took_ms)
+        without: dict[Level, str] = {level: why_no_subreaper for level in Level if level is not Level.PGROUP}
+        return Probed(without, None, took_ms, left_over=_swept(state_dir, mountinfo))
     found: dict[Level, str | None] = {Level.PGROUP: _WEAKEST}
     with _timed(took_ms, Level.PIDNS):
         found[Level.PIDNS] = probe_pidns()
     cgroups: CgroupTree | None = None
+    left_over = 0
     with _timed(took_ms, Level.CGROUP):
         try:
             cgroups = probe_cgroup(state_dir, mountinfo=mountinfo)
+            left_over = cgroups.left_over
         except (NoCgroup, OSError) as exc:
             found[Level.CGROUP] = str(exc)
-    return Probed({level: reason for level, reason in found.items() if reason is not None}, cgroups, took_ms)
+    return Probed({level: reason for level, reason in found.items() if reason is not None}, cgroups, took_ms, left_over)
+
+
+def _swept(state_dir: Path, mountinfo: Path) -> int:
+    """End what an earlier server left in a subtree that this one will not use. How many processes that were."""
+    try:
+        tree = CgroupTree.find(state_dir, mountinfo)
+        found = tree.sweep()
+        tree.close()
+    except (NoCgroup, OSError):
+        return 0  # there are none
+    return found
 
 
 @contextmanager

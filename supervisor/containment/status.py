@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from supervisor.containment.level import Level
@@ -20,7 +21,15 @@ class ContainmentStatus:
     @property
     def words(self) -> str:
         """For one line."""
-        return f"{self.level} (best effort: see /health)" if self.level is Level.PGROUP else str(self.level)
+        return f"{self.level} (best effort)" if self.level is Level.PGROUP else str(self.level)
+
+    def lines(self) -> Iterator[str]:
+        """All of it for whoever starts the server; of the levels that are not active those that would cover more."""
+        yield f"containment {self.words} covers {'; '.join(self.covers)}"
+        yield f"not covered: {'; '.join(self.not_covered)}"
+        ranks = list(Level)
+        for level in ranks[ranks.index(self.level) + 1 :]:
+            yield f"more would be {level}: {self.why_not[level]}"
 
 
 _TREE = (

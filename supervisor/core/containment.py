@@ -23,6 +23,8 @@ class Containment:
 
     levels: Levels
     cgroups: CgroupTree | None
+    left_over: int
+    """How many processes an earlier server had left in its cgroups."""
 
     @classmethod
     def choose(cls, settings: Settings, ruled_out: dict[Level, str], means: Means) -> Containment:
@@ -39,8 +41,8 @@ class Containment:
             raise StartupError(f"cannot use DEADSTOP_CONTAINMENT: {exc}") from None
         why_not = {str(level): reason for level, reason in levels.why_not.items()}
         probes_ms = {str(level): ms for level, ms in probed.took_ms.items()}
-        log.info("containment", level=str(levels.default), why_not=why_not, probes_ms=probes_ms)
-        return cls(levels, probed.cgroups)
+        log.info("containment", active=str(levels.default), why_not=why_not, probes_ms=probes_ms)
+        return cls(levels, probed.cgroups, probed.left_over)
 
     @property
     def controllers(self) -> frozenset[str]:

@@ -103,7 +103,7 @@ class Supervisor:
             raise
         if self._containment.cgroups is not None:
             self._stack.callback(self._containment.cgroups.close)
-            self.metrics.orphans_found(self._containment.cgroups.left_over)
+        self.metrics.orphans_found(self._containment.left_over)
         prctl.set_dumpable(False)
         if self.settings.tasks and os.getcwd() not in sys.path:  # noqa: PTH109
             # Task modules live where the server was started; last, so that they shadow nothing of ours.

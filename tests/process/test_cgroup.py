@@ -114,6 +114,17 @@ def test_an_earlier_server_s_leaves_are_swept_and_nobody_else_s(
     assert not list(again.path.glob("attempt-*"))
 
 
+@needs_cgroup
+@pytest.mark.parametrize("setting", ["pgroup", "subreaper"])
+def test_they_are_swept_by_a_server_of_another_level_too(
+    tmp_path: Path, tree: CgroupTree, sleeper: subprocess.Popen[bytes], setting: str
+) -> None:
+    tree.new_leaf().add(sleeper.pid)
+    probed = probe(tmp_path, setting=setting)
+    assert sleeper.wait(5) == -signal.SIGKILL
+    assert probed.left_over == 1
+
+
 # --- the probe
 
 

@@ -15,7 +15,7 @@ from supervisor.containment.starter import Starter
 from supervisor.containment.warm import WarmPool
 from supervisor.posix.prctl import become_subreaper
 from tests.support.core import scenario, until
-from tests.support.levels import why_no_cgroup, why_no_namespace
+from tests.support.levels import DEFAULT_LEVEL, why_no_cgroup, why_no_namespace
 from tests.support.server import running_server
 
 
@@ -53,7 +53,9 @@ def test_levels_are_probed_once_before_anybody_is_served(short_dir: Path) -> Non
     served = next(number for number, line in enumerate(lines) if "deadstop: serving" in line)
     assert len(probes) == 1
     assert probes[0] < served
-    took_ms = json.loads(lines[probes[0]])["probes_ms"]
+    told = json.loads(lines[probes[0]])
+    assert told["active"] == DEFAULT_LEVEL
+    took_ms = told["probes_ms"]
     assert set(took_ms) == {"subreaper", "cgroup", "pidns"}
     print(took_ms)  # what they take on a machine that does nothing else is measured by bench/start.py
 

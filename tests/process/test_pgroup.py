@@ -58,7 +58,8 @@ def test_it_says_that_it_is_best_effort(server: RunningServer) -> None:
     assert containment["level"] == "pgroup"
     assert containment["not_covered"][0].startswith("best effort only")
     assert set(containment["why_not"]) == {"subreaper", "cgroup", "pidns"}
-    assert "containment pgroup (best effort" in server.stderr
+    assert "containment pgroup (best effort)" in server.stderr
+    assert "deadstop: not covered: best effort only" in server.stderr
 
 
 def test_a_job_cannot_ask_for_more_than_the_server_has(server: RunningServer) -> None:
