@@ -148,6 +148,11 @@ class AttemptSet:
     def level(self) -> Level:
         return self.started.plan.level
 
+    @property
+    def fit(self) -> bool:
+        """Both processes are there and run. A job of the same user can end or stop those of a set that waits."""
+        return not any(handle.ended or handle.stopped for handle in (self.guardian, self.runner))
+
     def watch_exit(self, handle: Handle, on_exit: Callable[[], None]) -> None:
         """Call `on_exit` once, when `guardian` or `runner` has ended, however that came. Replaces an earlier wish."""
         self._stop_watching(handle)

@@ -73,6 +73,12 @@ class Handle:
         stat = read_stat(self.pid)
         return stat is None or stat.start_ticks != self.start_ticks or stat.ended
 
+    @property
+    def stopped(self) -> bool:
+        """It does nothing until it is continued, or a debugger lets it go. Ask of one that has not ended."""
+        stat = read_stat(self.pid)
+        return stat is not None and stat.state in "Tt"
+
     def kill(self) -> bool:
         """SIGKILL exactly this process. False when it is gone, or not ours to signal."""
         return self.send(signal.SIGKILL)

@@ -59,15 +59,22 @@ class WarmPool:
         if level is not self._level:
             self._spawn(self._start_cold(level, future))
             return future
-        # One whose end was not told yet is put away when it is.
-        usable = next((ready for ready in self._ready if not ready.guardian.ended), None)
+        usable = self._next_fit()
         if usable is not None:
-            self._ready.remove(usable)
             future.set_result(usable)
         else:
             self._waiting.append(future)
         self.fill()
         return future
+
+    def _next_fit(self) -> AttemptSet | None:
+        while self._ready:
+            ready = self._ready.popleft()
+            if ready.fit:
+                return ready
+            log.warning("idle_set_unfit", guardian=ready.guardian.pid)
+            self.retire(ready)
+        return None
 
     async def take(self) -> AttemptSet:
         """The next set of the server's level. One that arrives together with a cancellation goes back."""
@@ -81,7 +88,7 @@ class WarmPool:
 
     def give_back(self, unused: AttemptSet) -> None:
         """A set that was never handed a job."""
-        if unused.guardian.ended or unused.level is not self._level:
+        if not unused.fit or unused.level is not self._level:
             self.retire(unused)
         else:
             self._deliver(unused)

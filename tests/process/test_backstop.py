@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -151,18 +152,21 @@ def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path, level: Level)
     scenario(body)
 
 
-def test_a_guardian_that_has_just_died_is_given_to_no_job(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("whom", ["guardian", "runner"])
+def test_an_idle_set_that_somebody_has_hurt_is_given_to_no_job(tmp_path: Path, whom: str, sent: signal.Signals) -> None:
     async def body() -> None:
         async with running(tmp_path, warm=2) as supervisor:
             await until(lambda: supervisor._pool.ready == 2)
-            with Watched(supervisor._pool.guardian_pids) as idle:
-                idle.kill()
-                for handle in idle.handles:
-                    assert select.select([handle.pidfd], [], [], 1)[0]
-                # The loop has not had a turn to hear of it.
-                assert supervisor._pool.ready == 2
-                record = await ended(submit(supervisor, "shell", command="true"))
-                assert record.job.state is State.SUCCEEDED
+            for idle in supervisor._pool._ready:
+                handle = idle.guardian if whom == "guardian" else idle.runner
+                handle.send(sent)
+                # Waited for without the loop, which so has not had a turn to hear of it.
+                while not handle.ended and not handle.stopped:
+                    time.sleep(0.001)
+            assert supervisor._pool.ready == 2
+            record = await ended(submit(supervisor, "shell", command="true"), 5)
+            assert record.job.state is State.SUCCEEDED
 
     scenario(body)
 
@@ -172,7 +176,7 @@ def test_an_idle_guardian_that_dies_is_replaced(tmp_path: Path) -> None:
         async with running(tmp_path, warm=1) as supervisor:
             pool = supervisor._pool
             await until(lambda: pool.ready == 1)
-            (idle,) = pool.guardian_pids
+            idle = pool._ready[0].guardian.pid
             os.kill(idle, signal.SIGKILL)
             await until(lambda: pool.ready == 1 and idle not in pool.guardian_pids)
             record = await ended(submit(supervisor, "shell", command="true"))
