@@ -44,10 +44,11 @@ def _words(exc: Exception, options: Options) -> str:
             return f"the connection to {where} broke off: {_cause(exc)}"
         case ai.ModelHTTPError():
             return f"{where} answered HTTP {exc.status_code}{_quoted(exc)}"
-        case ai.AgentRunError():
-            return f"{where} answered what is not understood: {str(exc)[:_MAX_QUOTED]}"
+        case ai.ContentFilterError():
+            return f"{where} did not want to answer: {exc.message[:_MAX_QUOTED]}"
         case _:
-            return f"{where} answered what is not understood: {type(exc).__name__}: {str(exc)[:_MAX_QUOTED]}"
+            kind = "" if isinstance(exc, ai.AgentRunError) else f"{type(exc).__name__}: "
+            return f"{where} answered what is not understood: {kind}{str(exc)[:_MAX_QUOTED]}"
 
 
 def _quoted(exc: Any) -> str:

@@ -8,22 +8,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
+from runner.agent.commands import Command
 from runner.cancellation import JobCancelled
 from runner.context import Context
 from runner.errors import TaskFailed
 from runner.resources.browser import Browser
 from runner.tasks.browse import WEB_ADDRESS
+from runner.texts import shown
 
 COMMAND_S = 120.0
 MAX_ANSWER = 16_000
 """Characters of a command's output, a file or a page that the model is shown."""
 MAX_LISTED = 500
-
-Answer = TypeVar("Answer")
 
 
 class Tools:
@@ -34,6 +34,7 @@ class Tools:
         self._root = Path(root).resolve()
         self._open = contextlib.AsyncExitStack()
         self._browser: Browser | None = None
+        self._starting_browser = asyncio.Lock()
         self.written: set[str] = set()
         """Paths of files that were written."""
 
@@ -49,30 +50,31 @@ class Tools:
 
     async def run_command(self, command: str, timeout_s: float = COMMAND_S) -> str:
         """Run a shell command in a terminal, in the working folder, and answer with what it wrote and how it ended."""
-        return await _in_thread(lambda: self._run(command, timeout_s))
-
-    def _run(self, command: str, timeout_s: float) -> str:
+        made = Command(self._ctx, self._root, command, timeout_s)
         try:
-            with self._ctx.terminal(command, cwd=self._root, plain=True) as terminal:
-                try:
-                    ending = f"it {terminal.wait(timeout_s)}"
-                except TimeoutError:
-                    ending = f"it was ended after {timeout_s:g} s"
-                output = terminal.read(0) if terminal.status is not None else _rest(terminal.read)
-        except TaskFailed as exc:
-            return f"cannot run {command!r}: {exc.message}"
-        return f"{_shortened(output)}\n({ending})"
+            return _shortened(await _in_thread(made.run))
+        except asyncio.CancelledError:
+            # Nobody waits for its answer any more, but its thread would wait for the command.
+            made.end(asyncio.get_running_loop())
+            raise
 
     async def read_file(self, path: str) -> str:
-        """Read a text file of the working folder."""
+        """Read a text file of the working folder; of a long one, its beginning."""
         return await _in_thread(lambda: self._read(path))
 
     def _read(self, path: str) -> str:
         try:
-            with self._inside(path).open(encoding="utf-8", errors="replace") as file:
-                return _shortened(file.read(MAX_ANSWER * 2))
+            target = self._inside(path)
+            if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+                return f"cannot read {path}: it is not a file"  # and reading a pipe would wait for ever
+            with target.open(encoding="utf-8", errors="replace") as file:
+                text = file.read(MAX_ANSWER + 1)
         except OSError as exc:
             return f"cannot read {path}: {exc.strerror}"
+        if len(text) <= MAX_ANSWER:
+            return text
+        size = target.stat().st_size
+        return f"{text[:MAX_ANSWER]}\n(… the file goes on: these are {MAX_ANSWER} characters of {size} bytes …)"
 
     async def write_file(self, path: str, content: str) -> str:
         """Write a text file of the working folder, whole; folders on the way are made."""
@@ -111,14 +113,17 @@ class Tools:
         if not re.match(WEB_ADDRESS, url):
             return f"cannot open {url}: not a web address such as https://example.com"
         try:
-            if self._browser is None:
-                self._browser = await self._open.enter_async_context(self._ctx.browser())
+            async with self._starting_browser:
+                if self._browser is None:
+                    self._browser = await self._open.enter_async_context(self._ctx.browser())
             visit = await self._browser.open(url)
-            text = await visit.page.inner_text("body")
-            await visit.page.close()
+            try:
+                text = await self._browser.text(visit.page)
+            finally:
+                await self._browser.close(visit.page)
         except TaskFailed as exc:
-            return exc.message
-        return _shortened(f"{visit.title}\n{visit.url} (HTTP {visit.status})\n\n{text}")
+            return shown(exc.message)
+        return shown(_shortened(f"{visit.title}\n{visit.url} (HTTP {visit.status})\n\n{text}"))
 
     def _inside(self, path: str) -> Path:
         """Where a path leads to. Raises PermissionError when that is outside of the folder, by `..` or by a link."""
@@ -131,21 +136,14 @@ class Tools:
         return target
 
 
-async def _in_thread(function: Callable[[], Answer]) -> Answer:
+async def _in_thread(function: Callable[[], str]) -> str:
     """A command may take minutes, and the loop has to hear of the cancel meanwhile; the command hears of it itself."""
     try:
-        return await asyncio.to_thread(function)
+        return shown(await asyncio.to_thread(function))
     except JobCancelled:
         # The thread was told first. This task is told in a moment, in its own way.
         await asyncio.Event().wait()
         raise
-
-
-def _rest(read: Callable[[float], str]) -> str:
-    try:
-        return read(0)
-    except TimeoutError:
-        return ""
 
 
 def _shortened(text: str) -> str:

@@ -46,6 +46,9 @@ _QUIET = (
 _SOCKET_PATH_BYTES = 107
 _SOCKET_BELOW_TMPDIR = "/org.chromium.Chromium.XXXXXX/SingletonSocket"
 
+_TEXT = "document.body?.innerText ?? document.documentElement?.textContent ?? ''"
+"""An image or a feed has no body."""
+
 OpenAtomic = Callable[[Path, str], contextlib.AbstractContextManager[IO[Any]]]
 
 
@@ -75,6 +78,7 @@ class Browser:
         from playwright.async_api import Error  # noqa: PLC0415
 
         step = "loaded"
+        page: Page | None = None
         try:
             async with asyncio.timeout(timeout_s):
                 page = await self.context.new_page()
@@ -85,9 +89,28 @@ class Browser:
                 step = "answered its title"  # a page that computes without end does not
                 return Visit(page, page.url, await page.title(), None if answer is None else answer.status)
         except TimeoutError:
-            raise TaskFailed("raised", f"cannot open {_short(url)}: it had not {step} within {timeout_s:g} s") from None
+            problem = f"it had not {step} within {timeout_s:g} s"
         except Error as exc:
-            raise TaskFailed("raised", f"cannot open {_short(url)}: {_first_line(exc)}") from None
+            problem = _first_line(exc)
+        if page is not None:
+            await self.close(page)
+        raise TaskFailed("raised", f"cannot open {_short(url)}: {problem}")
+
+    async def text(self, page: Page, *, timeout_s: float = NAVIGATION_S) -> str:
+        """What a reader sees of the page. Raises TaskFailed when it does not say within `timeout_s`."""
+        from playwright.async_api import Error  # noqa: PLC0415
+
+        try:
+            async with asyncio.timeout(timeout_s):
+                return str(await page.evaluate(_TEXT))
+        except TimeoutError:
+            raise TaskFailed("raised", f"cannot read {_short(page.url)}: no answer within {timeout_s:g} s") from None
+        except Error as exc:
+            raise TaskFailed("raised", f"cannot read {_short(page.url)}: {_first_line(exc)}") from None
+
+    async def close(self, page: Page) -> None:
+        """Close one page, and the browser with none of the others."""
+        await _within(CLOSE_S, page.close())
 
     async def screenshot(self, page: Page, name: str = "screenshot.png", *, full_page: bool = False) -> str:
         """Save a picture of the page as `out/<name>`, whole or not at all. Its path in the workspace.

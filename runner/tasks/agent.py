@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from runner.agent.tools import Tools
 from runner.context import Context
 from runner.errors import TaskFailed
 from runner.loading import task
+from runner.texts import shown
 
 if TYPE_CHECKING:
     from pydantic_ai import Agent
@@ -63,9 +65,11 @@ def _make(options: Options, key: str | None, tools: Tools) -> Agent[None, str]:
 
 async def _work(ctx: Context, made: Agent[None, str], prompt: str, options: Options) -> dict[str, Any]:
     from pydantic_ai import UsageLimits  # noqa: PLC0415
+    from pydantic_ai.exceptions import UsageLimitUnavailableWarning  # noqa: PLC0415
 
     from runner.agent.problems import explain  # noqa: PLC0415
 
+    warnings.simplefilter("ignore", UsageLimitUnavailableWarning)  # said below, in words of this server
     limits = UsageLimits(request_limit=options.max_steps, total_tokens_limit=options.max_tokens)
     try:
         async with asyncio.timeout(options.time_s) as clock:
@@ -82,8 +86,13 @@ async def _work(ctx: Context, made: Agent[None, str], prompt: str, options: Opti
         raise explain(exc, options) from exc
     assert run.result is not None
     usage = run.usage
+    if usage.unmeasured_requests:
+        unheld = "DEADSTOP_AGENT_MAX_TOKENS could not be held"
+        ctx.log(f"{options.where} does not say how many tokens an answer took: {unheld}", "warning")
+    if run.result.response.finish_reason == "length":
+        ctx.log("the answer is not complete: the model came to its limit of tokens in one answer", "warning")
     return {
-        "answer": run.result.output,
+        "answer": shown(run.result.output),
         "steps": usage.requests,
         "tokens": {"input": usage.input_tokens, "output": usage.output_tokens},
     }

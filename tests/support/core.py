@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -67,11 +68,12 @@ async def says(record: Record, text: str) -> None:
             seen = record.log.released_id
 
 
-def output(record: Record) -> str:
-    import json
+def events(record: Record) -> list[dict[str, Any]]:
+    return [json.loads(item.data) for item in record.log.read(0, limit=100_000) if hasattr(item, "data")]
 
-    lines = [json.loads(item.data) for item in record.log.read(0, limit=100_000) if hasattr(item, "data")]
-    return "".join(line["text"] for line in lines if line["type"] == "job.output")
+
+def output(record: Record) -> str:
+    return "".join(event["text"] for event in events(record) if event["type"] == "job.output")
 
 
 def types(record: Record) -> list[str]:

@@ -85,6 +85,26 @@ def says(*words: str) -> Behaviour:
     return behave
 
 
+async def says_no_usage(conversation: Conversation) -> None:
+    await conversation.begin()
+    await conversation.delta({"content": "Done."}, "stop")
+    await conversation.event("[DONE]")
+    await conversation.send(b"0\r\n\r\n")
+
+
+async def says_half_of_it(conversation: Conversation) -> None:
+    """Its own limit was reached, which is no error to it. And one of its characters is none."""
+    await conversation.begin()
+    await conversation.delta({"content": "Half \ud800"})
+    await conversation.end("length")
+
+
+async def does_not_want_to(conversation: Conversation) -> None:
+    await conversation.begin()
+    await conversation.delta({"refusal": "I will not."})
+    await conversation.end("content_filter")
+
+
 def calls(tool: str, **arguments: object) -> Behaviour:
     """The arguments come in two pieces, as they do."""
 
@@ -94,6 +114,18 @@ def calls(tool: str, **arguments: object) -> Behaviour:
         function = {"name": tool, "arguments": text[:5]}
         await conversation.delta({"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": function}]})
         await conversation.delta({"tool_calls": [{"index": 0, "function": {"arguments": text[5:]}}]})
+        await conversation.end("tool_calls")
+
+    return behave
+
+
+def calls_at_once(*tools: tuple[str, dict[str, Any]]) -> Behaviour:
+    async def behave(conversation: Conversation) -> None:
+        await conversation.begin()
+        for index, (tool, arguments) in enumerate(tools):
+            function = {"name": tool, "arguments": json.dumps(arguments)}
+            call = {"index": index, "id": f"c{index}", "type": "function", "function": function}
+            await conversation.delta({"tool_calls": [call]})
         await conversation.end("tool_calls")
 
     return behave
