@@ -33,6 +33,9 @@ log = structlog.get_logger()
 
 _STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "t": "tracing-stop", "Z": "zombie"}
 
+CLEAR_ROUNDS = 20
+CLEAR_PAUSE_S = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -84,6 +87,14 @@ class Backstop:
         if self._rounds is None:
             self._rounds = asyncio.create_task(self._serve(), name="backstop")
         return await answer
+
+    async def clear(self, held: Held) -> bool:
+        """End and reap what a guardian has left that held no job. Bounded; False: it would not go."""
+        for _ in range(CLEAR_ROUNDS):
+            if (await self.round(held)).done:
+                return True
+            await asyncio.sleep(CLEAR_PAUSE_S)
+        return False
 
     async def survivors(self, held: Held) -> tuple[Survivor, ...]:
         """Who is still there, for people to look at."""

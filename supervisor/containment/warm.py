@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 
 import structlog
 
 from supervisor.containment.attempt_set import AttemptSet
-from supervisor.containment.backstop import reap
+from supervisor.containment.backstop import Held, reap
 from supervisor.containment.level import Level
 from supervisor.containment.starter import START_BOUND_S, StartedSet, Starter, StartFailed
 
@@ -38,6 +38,9 @@ class WarmPool:
         self._closed = False
         self._leaving: dict[AttemptSet, asyncio.TimerHandle] = {}
         self._left = asyncio.Event()
+        self._hurt: set[AttemptSet] = set()
+        self.clear: Callable[[Held], Awaitable[bool]] | None = None
+        """Ends what a guardian left that was killed while it held no job: nobody else looks for that."""
         self.guardian_pids: set[int] = set()
         """Every guardian that was met and not yet put away, idle or not."""
         self.last_error: str | None = None
@@ -73,6 +76,7 @@ class WarmPool:
             if ready.fit:
                 return ready
             log.warning("idle_set_unfit", guardian=ready.guardian.pid)
+            self._hurt.add(ready)
             self.retire(ready)
         return None
 
@@ -178,6 +182,7 @@ class WarmPool:
         # Somebody killed an idle guardian, or the pool is closing. Its runner dies with it.
         if idle in self._ready:
             self._ready.remove(idle)
+            self._hurt.add(idle)
         self.retire(idle)
         if not self._closed:
             self.fill()
@@ -187,9 +192,23 @@ class WarmPool:
         used.cut()
         # One that is stopped does not see the end of its lifeline.
         self._leaving[used] = asyncio.get_running_loop().call_later(START_BOUND_S, used.guardian.kill)
-        used.watch_exit(used.guardian, lambda: self._put_away(used))
+        used.watch_exit(used.guardian, lambda: self._guardian_ended(used))
+
+    def _guardian_ended(self, used: AttemptSet) -> None:
+        if used in self._hurt and self.clear is not None and not self._closed:
+            self._spawn(self._clear_and_put_away(used, self.clear))
+        else:
+            self._put_away(used)
+
+    async def _clear_and_put_away(self, used: AttemptSet, clear: Callable[[Held], Awaitable[bool]]) -> None:
+        try:
+            if not await clear(Held(used.guardian, used.started.plan.leaf)):
+                log.warning("idle_set_not_cleared", guardian=used.guardian.pid)
+        finally:
+            self._put_away(used)
 
     def _put_away(self, used: AttemptSet) -> None:
+        self._hurt.discard(used)
         self._leaving.pop(used).cancel()
         self._left.set()
         used.close()

@@ -116,9 +116,10 @@ class Supervisor:
         )
         self._stack.callback(starter.close)
         self._pool = WarmPool(starter, self.settings.warm, self._containment.levels.default)
-        self._stack.push_async_callback(self._pool.close)
         backstop = Backstop(self._pool.guardian_pids.__contains__, self._means)
         self._stack.callback(backstop.close)
+        self._pool.clear = backstop.clear
+        self._stack.push_async_callback(self._pool.close)
         self._services = Services(
             pool=self._pool,
             workspaces=self._state_dir.workspaces,

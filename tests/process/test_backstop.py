@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.containment import tracker
 from supervisor.containment.level import Level
 from supervisor.containment.starter import forkserver_pid
 from supervisor.core.model import Method, Proof, State
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
-from supervisor.posix.proc import children
+from supervisor.posix.proc import children, descendants, read_stat
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.level_cases import LEVELS
 from tests.support.levels import PROOFS
@@ -167,6 +168,24 @@ def test_an_idle_set_that_somebody_has_hurt_is_given_to_no_job(tmp_path: Path, w
             assert supervisor._pool.ready == 2
             record = await ended(submit(supervisor, "shell", command="true"), 5)
             assert record.job.state is State.SUCCEEDED
+
+    scenario(body)
+
+
+def test_what_an_idle_guardian_leaves_is_ended_and_reaped(tmp_path: Path) -> None:
+    """No job, so no backstop of one: its runner would stay a zombie of the server's, and a stopped tracker for ever."""
+
+    async def body() -> None:
+        async with running(tmp_path, warm=1) as supervisor:
+            await until(lambda: supervisor._pool.ready == 1)
+            guardian = supervisor._pool._ready[0].guardian
+            stats = [read_stat(pid) for pid in (guardian.pid, *descendants(guardian.pid))]
+            tree = {(stat.pid, stat.start_ticks) for stat in stats if stat is not None}
+            (hurt,) = [stat.pid for stat in stats if stat is not None and stat.name == tracker.NAME]
+            os.kill(hurt, signal.SIGSTOP)
+            guardian.kill()
+            await until(lambda: there(tree) == set(), 2)
+            await until(lambda: supervisor._pool.ready == 1)
 
     scenario(body)
 
