@@ -23,10 +23,9 @@ from typing import Literal, NoReturn
 from runner import main as runner_main
 from runner.protocol import decode, encode
 from supervisor.containment.ladder import GRACE_AFTER_TERMINATE_S, Ladder, Step
-from supervisor.containment.launch import Launched, launch, prepare, sweep_of
+from supervisor.containment.launch import Launched, LaunchFailed, launch, prepare, sweep_of
 from supervisor.containment.level import Plan
 from supervisor.containment.limit_watch import LimitWatch
-from supervisor.containment.pidns import NamespaceFailed
 from supervisor.containment.protocol import (
     TO_GUARDIAN,
     Acknowledged,
@@ -39,14 +38,13 @@ from supervisor.containment.protocol import (
     Stop,
 )
 from supervisor.containment.rounds import Rounds
-from supervisor.containment.sweep import reap_children
+from supervisor.containment.sweep import LOOK_S, end_children, reap_children
 from supervisor.containment.tracker import Tracker
 from supervisor.posix import prctl
 from supervisor.posix.descriptors import close_all_but
 
 NAME = "deadstop-guard"
 """As `ps` shows it."""
-LOOK_S = 0.002
 SEND_BOUND_S = 1.0
 MAX_PIDS_REPORTED = 500
 
@@ -77,8 +75,9 @@ def main(
         launched = launch(
             plan, lambda: runner_main.run(event, channel, outputs, acknowledge_write, stack.fileno(), [tracker.fd])
         )
-    except NamespaceFailed as exc:
-        control.sendall(encode(Refused(f"cannot make a pid namespace: {exc}")))
+    except LaunchFailed as exc:
+        control.sendall(encode(Refused(str(exc))))
+        end_children()  # left alone they would come to the supervisor, which does not look for them
         os._exit(1)
     for end in (channel, stdout, stderr, stack):
         end.close()

@@ -14,11 +14,15 @@ from typing import NoReturn, assert_never
 from supervisor.containment import pidns
 from supervisor.containment.handle import Identity
 from supervisor.containment.level import Level, Plan
-from supervisor.containment.pidns import Namespace
+from supervisor.containment.pidns import Namespace, NamespaceFailed
 from supervisor.containment.sightings import Sightings
 from supervisor.containment.sweep import Sweep
 from supervisor.containment.table_sweep import TableSweep
 from supervisor.posix import prctl
+
+
+class LaunchFailed(Exception):
+    """The guardian cannot hold a job as planned; the message says why. Met by the guardian, which refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +48,24 @@ def prepare(plan: Plan) -> None:
 
 
 def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
-    """Start the process that calls `run`, contained as planned. Raises NamespaceFailed."""
+    """Start the process that calls `run`, contained as planned. Raises LaunchFailed; there may be children then."""
     match plan.level:
         case Level.PGROUP | Level.SUBREAPER | Level.CGROUP:
             launched = Launched(_fork_runner(run))
         case Level.PIDNS:
-            namespace = pidns.launch(lambda: _become_runner(run))
+            try:
+                namespace = pidns.launch(lambda: _become_runner(run))
+            except NamespaceFailed as exc:
+                raise LaunchFailed(f"cannot make a pid namespace: {exc}") from exc
             launched = Launched(namespace.runner_pid, namespace)
         case _:
             assert_never(plan.level)
     if plan.leaf is not None:
         # Before it is handed a job: what it forks from now on is born in there.
-        plan.leaf.add(launched.runner_pid)
+        try:
+            plan.leaf.add(launched.runner_pid)
+        except OSError as exc:
+            raise LaunchFailed(f"cannot use cgroup {plan.leaf.path}: {exc.strerror}") from exc
     return launched
 
 

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -152,9 +153,11 @@ class Starter:
 
     def _collect(self, bound_s: float) -> None:
         server_tracker.mend()  # giving back an Event tells it so
+        deadline = time.monotonic() + bound_s
         for started in list(self._retired):
-            # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again.
-            started.process.join(timeout=bound_s)
+            # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again. All share
+            # the bound, because starts wait behind this.
+            started.process.join(timeout=max(0.0, deadline - time.monotonic()))
             if started.process.exitcode is not None and not _waits_for_us(started.process):
                 started.process.close()
                 started.event = None

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 
 from supervisor.containment.cgroup import Leaf
 from supervisor.posix.pidfd import ignore_missing
 from supervisor.posix.proc import HAS_CHILDREN_FILES, children, descendants, read_stat
+
+LOOK_S = 0.002
 
 
 @dataclass(slots=True)
@@ -103,6 +106,15 @@ class Sweep:
         """Resident memory of the tree; shared pages count for each process that maps them."""
         stats = (read_stat(pid) for pid in self.pids())
         return sum(stat.rss_bytes for stat in stats if stat is not None)
+
+
+def end_children() -> None:
+    """Kill and reap everything below this process. Only for one that owns all its children."""
+    sweep = Sweep(os.getpid())
+    while not sweep.proven_empty():
+        sweep.kill()
+        reap_children()
+        time.sleep(LOOK_S)
 
 
 def reap_children() -> dict[int, int]:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+from supervisor.containment.cgroup_tree import CgroupTree
 from supervisor.containment.environment import passed_environment
 from supervisor.containment.level import Level
 from supervisor.containment.probe import probe_subreaper
-from supervisor.containment.starter import Starter
+from supervisor.containment.starter import StartedSet, Starter
 from supervisor.containment.warm import WarmPool
 from supervisor.posix.prctl import become_subreaper
+from supervisor.posix.proc import children, read_stat
 from tests.support.core import scenario, until
 from tests.support.levels import DEFAULT_LEVEL, why_no_cgroup, why_no_namespace
 from tests.support.server import running_server
@@ -58,6 +64,47 @@ def test_levels_are_probed_once_before_anybody_is_served(short_dir: Path) -> Non
     took_ms = told["probes_ms"]
     assert set(took_ms) == {"subreaper", "cgroup", "pidns"}
     print(took_ms)  # what they take on a machine that does nothing else is measured by bench/start.py
+
+
+def test_a_guardian_that_cannot_use_its_cgroup_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "no-cgroup"
+    folder.mkdir()
+
+    async def body() -> None:
+        starter = Starter(passed_environment(), cgroups=CgroupTree(tmp_path, folder.name))
+        pool = WarmPool(starter, 0, Level.SUBREAPER)
+        try:
+            before = set(children(os.getpid()))
+            wish = pool.request(Level.CGROUP)
+            await until(lambda: pool.last_error is not None)
+            assert f"cannot use cgroup {folder}/attempt-1: No such file or directory" in str(pool.last_error)
+            wish.cancel()
+            # Neither a tracker nor a runner has come here, alive or not.
+            names = [stat.name for pid in {*children(os.getpid())} - before if (stat := read_stat(pid)) is not None]
+            assert not [name for name in names if name.startswith("deadstop")]
+        finally:
+            await pool.close()
+            starter.close()
+
+    scenario(body)
+
+
+def test_sets_that_a_stopped_forkserver_does_not_report_hold_up_no_start() -> None:
+    class Unreported:
+        exitcode = None
+
+        def join(self, timeout: float) -> None:
+            time.sleep(timeout)
+
+    starter = Starter(passed_environment())
+    try:
+        starter._retired = [cast("StartedSet", SimpleNamespace(process=Unreported())) for _ in range(20)]
+        began = time.monotonic()
+        starter._collect(0.05)
+        assert time.monotonic() - began < 0.5  # and not one bound for each
+    finally:
+        starter._retired = []
+        starter.close()
 
 
 def test_orphans_come_to_a_subreaper() -> None:
