@@ -38,6 +38,7 @@ from supervisor.core.facts import (
     StopAttempt,
 )
 from supervisor.core.files import Files
+from supervisor.core.journal.journal import Journal
 from supervisor.core.model import Cause, Job, JobError, Reason, State
 from supervisor.core.orders import Orders
 from supervisor.core.registry import Record
@@ -60,12 +61,11 @@ class Services:
     backstop: Backstop
     records: AttemptRecords
     orders: Orders
+    journal: Journal
     cancel_budget_s: float
     on_end: Callable[[Record], None]
     observers: tuple[Callable[[Record, Job, Fact], None], ...] = ()
     """Told of every fact that a job took, with the job as it was before."""
-    congested: Callable[[], bool] = lambda: False
-    """Events are not written as fast as they come."""
 
 
 class Owner:
@@ -144,7 +144,7 @@ class Owner:
                 if await self._clearance(cleared) and await self._unless_stopped(place.admitted.wait()):
                     self.record.pulse.admitted()
                     bound = await self._get_set()
-                    if bound is not None:
+                    if bound is not None and await self._is_written_down(bound):
                         await self._execute(bound)
             except StorageFull as exc:
                 self.apply(StartRefused(JobError("store", str(exc))))
@@ -188,6 +188,14 @@ class Owner:
             self._services.pool.give_back(bound)
             return None
         return bound
+
+    async def _is_written_down(self, bound: AttemptSet) -> bool:
+        """A job begins once the journal knows that it does, or it would begin again when this server is killed."""
+        if await self._unless_stopped(self._services.journal.begins(self.record)):
+            return True
+        self._services.journal.not_begun(self.record)
+        self._services.pool.give_back(bound)
+        return False
 
     async def _execute(self, bound: AttemptSet) -> None:
         work = self._services.orders.work(self.record.job, self._module, self.belongings.workspace)
@@ -265,7 +273,7 @@ class Owner:
     def _say(self, emit: Emit) -> None:
         """Write what the job says into its log, unless there is too much of it already: then output is left out,
         before it gets a number, and the log says how much."""
-        if emit.type in LEFT_OUT_FIRST and self._services.congested():
+        if emit.type in LEFT_OUT_FIRST and self._services.journal.congested:
             self._dropped += 1
             return
         if self._dropped:

@@ -127,10 +127,10 @@ class Supervisor:
             backstop=backstop,
             records=self._state_dir.records,
             orders=self._orders,
+            journal=self.journal,
             cancel_budget_s=self.settings.cancel_budget_s,
             on_end=self._ended,
             observers=(self.metrics.fact, logbook.tell),
-            congested=lambda: self.journal.congested,
         )
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._intake = Intake(

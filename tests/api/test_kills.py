@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import signal
@@ -20,7 +21,11 @@ from tests.support.observer import describe, snapshot
 CLIENTS = 3
 LOAD_S = 0.8
 """The server is killed at some instant of so much load."""
+MAX_QUEUED = 50
+PAUSE_S = 0.01
 GONE_S = 3.0
+RAN = "ran"
+"""The folder beside STATE_DIR where each job leaves a line in a file of its own."""
 
 
 @dataclass
@@ -40,17 +45,25 @@ class Told:
             return f"job-{self.number}"
 
 
+def command(state: Path, job_id: str, number: int) -> str:
+    """What every job does: leave a line where no server looks, then take some time."""
+    return f"echo ran >> {state.parent}/{RAN}/{job_id}; echo {job_id}; sleep 0.0{number % 9}"
+
+
 def client(server: RealServer, told: Told, *, streams: bool) -> None:
     """Submit until the server is gone."""
     try:
         while True:
             job_id = told.next_id()
-            body = {"task": "shell", "input": {"command": f"echo {job_id}; sleep 0.0{told.number % 9}"}, "id": job_id}
+            line = command(server.state_dir, job_id, told.number)
+            body = {"task": "shell", "input": {"command": line}, "id": job_id}
             if streams:
                 stream_one(server, told, job_id, body | {"on_disconnect": "continue"})
             elif server.ask("POST", "/jobs", body).status == 202:
                 told.accepted[job_id] = "queued"
-    except (OSError, EOFError, ValueError):
+            else:
+                threading.Event().wait(PAUSE_S)  # the queue is full
+    except (OSError, EOFError, ValueError, http.client.HTTPException):
         return  # killed in the middle of whatever this was
     except AssertionError as exc:
         if "connection closed" not in str(exc):
@@ -62,6 +75,8 @@ def stream_one(server: RealServer, told: Told, job_id: str, body: dict[str, Any]
     with sock:
         sock.sendall(server.stream_request(body))
         stream = RawStream(sock)
+        if stream.status == 429:
+            return
         try:
             stream.until("job.queued")
             told.accepted[job_id] = "queued"  # its row is on the disk, or this event would not be here
@@ -108,9 +123,10 @@ def load_and_kill(server: RealServer, told: Told, after_s: float) -> None:
 
 def all_ends(server: RealServer, told: Told) -> None:
     deadline = time.monotonic() + 2 * PATIENCE_S
-    while not set(told.accepted.values()) <= {"succeeded", "lost"}:
-        assert time.monotonic() < deadline, told.accepted
-        look(server, told)
+    while server.active():
+        assert time.monotonic() < deadline, server.ask("GET", "/health").json["counts"]
+    look(server, told)
+    assert set(told.accepted.values()) <= {"succeeded", "lost"}
     for job_id, seen in told.events.items():
         if seen:
             events = server.ask("GET", f"/jobs/{job_id}/events?follow=false").json["events"]
@@ -118,10 +134,22 @@ def all_ends(server: RealServer, told: Told) -> None:
             assert [event["id"] for event in events] == list(range(1, len(events) + 1))
 
 
+def check_runs(state: Path, told: Told) -> None:
+    """Nothing ran twice: what had begun when its server was killed is lost, and what is done was done once."""
+    wrong = {}
+    for job_id, end in told.accepted.items():
+        path = state.parent / RAN / job_id
+        times = path.read_text().count("ran") if path.exists() else 0
+        if times > 1 or (end == "succeeded" and times != 1):
+            wrong[job_id] = (end, times)
+    assert not wrong
+
+
 def history(state: Path, rounds: int, seed: int) -> Told:
     chance, told = random.Random(seed), Told()
+    (state.parent / RAN).mkdir()
     for _ in range(rounds):
-        with real_server(state, MAX_RUNNING="4", MAX_QUEUED="100000", KEEP_JOBS="1000000") as server:
+        with real_server(state, MAX_RUNNING="4", MAX_QUEUED=str(MAX_QUEUED), KEEP_JOBS="1000000") as server:
             look(server, told)
             load_and_kill(server, told, chance.uniform(0, LOAD_S))
         with sqlite3.connect(state / "journal.sqlite3") as connection:
@@ -130,6 +158,7 @@ def history(state: Path, rounds: int, seed: int) -> Told:
     with real_server(state, MAX_RUNNING="8", KEEP_JOBS="1000000") as server:
         look(server, told)
         all_ends(server, told)
+    check_runs(state, told)
     assert not list(state.glob("*.damaged-*"))
     return told
 

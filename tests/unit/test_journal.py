@@ -112,6 +112,20 @@ async def test_a_disk_that_hangs_holds_up_no_reader(tmp_path: Path) -> None:
         assert kept.journal.is_written(record)
 
 
+async def test_that_a_job_begins_is_written_before_it_does(tmp_path: Path) -> None:
+    async with book(tmp_path) as kept:
+        begins, put_off = kept.new("begins"), kept.new("put off")
+        for record in (begins, put_off):
+            await kept.journal.accepted(record)
+            await kept.journal.begins(record)
+        kept.journal.not_begun(put_off)
+        assert begins.job.state is State.QUEUED
+    # Here the server was killed, before it could say anything of what it had just begun.
+    async with book(tmp_path) as again:
+        states = {row.job.id: row.job.state for row in again.contents.unfinished}
+        assert states == {"begins": State.STARTING, "put off": State.QUEUED}
+
+
 async def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
     async with book(tmp_path, replace(PLENTY, jobs=3)) as kept:
         living = kept.new("living")

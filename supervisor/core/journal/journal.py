@@ -22,9 +22,8 @@ from supervisor.core.journal.opening import FILE, Contents, open_journal
 from supervisor.core.journal.reader import Reader, Wanted
 from supervisor.core.journal.retention import Limits
 from supervisor.core.journal.rows import EarlyRow, JobRow
-from supervisor.core.journal.standing import Standing
-from supervisor.core.journal.writer import Batch, Change, Report, Writer
-from supervisor.core.model import State
+from supervisor.core.journal.standing import Standings
+from supervisor.core.journal.writer import Batch, Report, Writer
 from supervisor.core.registry import Record
 from supervisor.errors import StorageFull
 
@@ -56,9 +55,7 @@ class Journal:
         self._folder = folder
         self._limits = limits
         self._on_removed = on_removed
-        self._on_released = on_released
-        self._on_refused = on_refused
-        self._standings: dict[int, Standing] = {}
+        self._standings = Standings(on_released, on_refused)
         self._batch = Batch()
         self._touched: dict[int, list[Event]] = {}
         self._handing_over = False
@@ -113,17 +110,14 @@ class Journal:
 
     def add(self, record: Record, *, new: bool) -> None:
         """From now on the job is written down: a new one with its first event, an earlier server's as it changes."""
-        self._standings[record.seq] = Standing(record, new=new)
-        if not new:
-            self._standings[record.seq].settled.set()
-            self._standings[record.seq].state = record.job.state
+        self._standings.add(record, new=new)
 
     def note(self, record: Record, event: Event | None = None) -> None:
         """Something of the job has changed: an event came, or its row is to be written as it then is."""
         standing = self._standings.get(record.seq)
         if standing is None or standing.refusal is not None:
             # It is in memory only, and nobody will be told more of it by the journal.
-            self._release(record, record.log.last_id)
+            self._standings.release(record, record.log.last_id)
             return
         events = self._touched.setdefault(record.seq, [])
         if event is not None:
@@ -148,6 +142,24 @@ class Journal:
         if standing.refusal is not None:
             raise StorageFull(f"cannot keep the job: {standing.refusal}; make room in STATE_DIR")
 
+    async def begins(self, record: Record) -> None:
+        """Wait until the file says that the job has begun: whatever becomes of this server, no other begins it again.
+
+        Without a bound: while nothing can be written, nothing begins.
+        """
+        standing = self._standings.get(record.seq)
+        if standing is not None:
+            standing.begins = self._batch.prompt = True
+            self.note(record)
+            await standing.begun.wait()
+
+    def not_begun(self, record: Record) -> None:
+        """The job did not begin after all."""
+        standing = self._standings.get(record.seq)
+        if standing is not None:
+            standing.begins = False
+            self.note(record)
+
     async def written(self) -> None:
         """Wait until everything noted so far is on the disk. Raises StorageFull when it cannot be."""
         self._batch.durable = self._batch.asked = True
@@ -168,11 +180,11 @@ class Journal:
 
     def drop(self, record: Record) -> None:
         """The job has left memory."""
-        self._standings.pop(record.seq, None)
+        self._standings.pop(record.seq)
 
     def forget(self, seq: int) -> None:
         """Take a finished job out of the file."""
-        self._standings.pop(seq, None)
+        self._standings.pop(seq)
         self._touched.pop(seq, None)
         self._batch.forgotten.append(seq)
         self._batch.durable = True
@@ -217,13 +229,10 @@ class Journal:
         batch, self._batch = self._batch, Batch()
         touched, self._touched = self._touched, {}
         for seq, events in touched.items():
-            standing = self._standings[seq]
-            record = standing.record
-            standing.version += 1
-            row = JobRow(seq, record.token, record.digest, record.job, record.held, record.log.last_id)
-            batch.changes[seq] = Change(row, standing.new, standing.version, events)
+            standing = self._standings.get(seq)
+            assert standing is not None
             batch.asked = batch.asked or standing.new
-            standing.new = False
+            batch.changes[seq] = standing.change(events)
         self._unanswered[id(batch)] = (time.monotonic(), batch)
         self._writer.put(batch)
         if self._look is None:
@@ -237,7 +246,7 @@ class Journal:
         """Batches were written, or could not be."""
         for batch in report.batches:
             self._unanswered.pop(id(batch), None)
-            self._settle(batch, report)
+            self._standings.settle(batch, report)
         done = {id(batch) for batch in report.batches}
         for batch, future in self._waiters:
             if id(batch) in done and not future.done():
@@ -250,34 +259,6 @@ class Journal:
             self.error = report.error
             log.error("journal_cannot_write", error=report.error) if report.error else log.info("journal_writes_again")
 
-    def _settle(self, batch: Batch, report: Report) -> None:
-        for seq, change in batch.changes.items():
-            standing = self._standings.get(seq)
-            if standing is None:
-                continue
-            if seq in report.refused:
-                self._refuse(standing, report.error)
-            else:
-                if report.written:
-                    standing.written_version = change.version
-                    standing.settled.set()
-                self._release(standing.record, change.row.last_event_id)
-
-    def _refuse(self, standing: Standing, error: str) -> None:
-        standing.refusal = error
-        standing.settled.set()
-        record = standing.record
-        if record.job.state is State.QUEUED:
-            # Nobody has seen its first event. What its streams get instead is the refusal.
-            record.log.withdraw()
-        else:
-            self._release(record, record.log.last_id)
-        self._on_refused(record)
-
-    def _release(self, record: Record, until: int) -> None:
-        for event in record.release(until):
-            self._on_released(record, event)
-
     def _look_for_stall(self) -> None:
         """Release what has waited too long. New jobs wait on: they may still be accepted."""
         self._look = None
@@ -285,9 +266,6 @@ class Journal:
         for since, batch in self._unanswered.values():
             if now - since < STALL_BOUND_S:
                 break
-            for seq, change in batch.changes.items():
-                standing = self._standings.get(seq)
-                if standing is not None and standing.settled.is_set():
-                    self._release(standing.record, change.row.last_event_id)
+            self._standings.release_late(batch)
         if self._unanswered:
             self._look = self._loop.call_later(STALL_BOUND_S, self._look_for_stall)

@@ -55,6 +55,8 @@ class Batch:
     early_taken: list[tuple[str, str]] = field(default_factory=list)
     durable: bool = False
     """Sync to the disk, and soon."""
+    prompt: bool = False
+    """Soon, but it need not survive more than the death of this process."""
     asked: bool = False
     """Somebody waits for the answer, also for a no."""
     size_bytes: int = 0
@@ -111,7 +113,7 @@ class Writer(threading.Thread):
         with self._condition:
             self._waiting.append(batch)
             self.backlog_bytes += batch.size_bytes
-            self._urgent = self._urgent or batch.durable
+            self._urgent = self._urgent or batch.durable or batch.prompt
             self._asked = self._asked or batch.asked
             self._condition.notify()
 
