@@ -20,6 +20,7 @@ GIL_WAIT_S = 0.15
 BOUND_S = 1.0
 QUIET_S = 0.1
 """Stacks that are written without the lock have no mark at their end: they end when nothing has come for so long."""
+DRAIN_READS = 16
 MAX_BYTES = 256 * 1024
 _OURS = ("runner/heartbeat.py", "runner/cancellation.py")
 _MAIN = "runner/main.py"
@@ -58,11 +59,12 @@ def take(runner_pid: int, fd: int) -> str:
 
 
 def _drain(fd: int) -> None:
-    """Throw away what is left of an earlier answer that came too late."""
+    """Throw away what is left of an earlier answer that came too late: as much as a pipe holds, and no more."""
     poller = select.poll()
     poller.register(fd, select.POLLIN)
-    while poller.poll(0) and os.read(fd, 1 << 16):
-        continue
+    for _ in range(DRAIN_READS):
+        if not poller.poll(0) or not os.read(fd, 1 << 16):
+            return
 
 
 def _read(fd: int, deadline: float, complete: Callable[[bytes], bool]) -> bytes:

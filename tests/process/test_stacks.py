@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from runner.protocol_stacks import STACK_SIGNAL_ANYHOW
+from supervisor.containment import stacks
 from supervisor.core.event_log import Event
 from supervisor.core.model import State
 from supervisor.core.registry import Record
@@ -135,3 +138,21 @@ def test_a_stopped_runner_gives_a_note_and_a_finished_job_a_conflict(tmp_path: P
                 await supervisor.stack(record.job.id, CALLER)
 
     scenario(body)
+
+
+def test_a_job_that_goes_on_writing_into_its_stack_pipe_holds_up_nobody() -> None:
+    read_end, write_end = os.pipe()
+
+    def flood() -> None:
+        with contextlib.suppress(BrokenPipeError):
+            while True:
+                os.write(write_end, b"x" * 65536)
+
+    writer = threading.Thread(target=flood)
+    writer.start()
+    try:
+        stacks._drain(read_end)  # returns
+    finally:
+        os.close(read_end)
+        writer.join()
+        os.close(write_end)
