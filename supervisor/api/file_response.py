@@ -23,7 +23,7 @@ from supervisor.api.media_types import media_type_of
 from supervisor.api.problems import Kind, Problem
 
 CHUNK_BYTES = 256 * 1024
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=([0-9]{0,40})-([0-9]{0,40})", re.IGNORECASE)
 _FOR_BROWSERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'",
     "Cache-Control": "no-cache, private",
@@ -38,8 +38,11 @@ class Span:
     end: int
 
 
-def file_response(fd: int, path: bytes, headers: Headers, *, body: bool) -> Response:
-    """Answer with the file open at `fd`, which is closed in any case. Raises Problem (416)."""
+def file_response(fd: int, path: bytes, headers: Headers, *, head: bool) -> Response:
+    """Answer with the file open at `fd`, which is closed in any case. Raises Problem (416).
+
+    `head`: without the file, and without a range, which is for GET alone (RFC 9110, 14.2).
+    """
     try:
         status = os.fstat(fd)
         size = status.st_size
@@ -55,14 +58,14 @@ def file_response(fd: int, path: bytes, headers: Headers, *, body: bool) -> Resp
         if _is_known(headers, etag, status.st_mtime):
             os.close(fd)
             return Response(status_code=304, headers=answer)
-        span = _wanted(headers, size, etag, modified)
+        span = None if head else _wanted(headers, size, etag, modified)
         code = 200
         if span is not None:
             code = 206
             answer["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
         span = span or Span(0, size)
         answer["Content-Length"] = str(span.end - span.start)
-        if not body:
+        if head:
             os.close(fd)
             return Response(status_code=code, headers=answer)
     except BaseException:

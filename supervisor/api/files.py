@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import unquote_to_bytes
 
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +15,21 @@ from supervisor.api.responses import JsonResponse
 from supervisor.api.schemas.contents import files_json
 from supervisor.api.service import caller_of, service_of
 from supervisor.errors import NotFound
+
+
+class _Anything(Convertor[str]):
+    """The rest of a path. Starlette's own ends at the end of a line, and names of files may have several."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("anything", _Anything())
 
 
 async def list_files(request: Request) -> Response:
@@ -32,7 +48,7 @@ async def download(request: Request) -> Response:
     path = _path(request)
     # Nothing is awaited between this and the response that closes it.
     fd = await asyncio.to_thread(supervisor.files.open_file, job.id, path)
-    return file_response(fd, path, request.headers, body=request.method != "HEAD")
+    return file_response(fd, path, request.headers, head=request.method == "HEAD")
 
 
 def _path(request: Request) -> bytes:

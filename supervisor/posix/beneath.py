@@ -1,7 +1,9 @@
 """Looking into a folder that a job has filled, without being led out of it.
 
 No symbolic link is followed, at any step of a path, and nothing but ordinary files is opened: a FIFO would block and a
-device would do whatever devices do. See openat(2), O_NOFOLLOW.
+device would do whatever devices do. See openat(2), O_NOFOLLOW. Nor is a file read that has other names and belongs to
+another user than the folder: where the kernel does not forbid it (proc_sys_fs(5), protected_hardlinks), a job may give
+a name to a file that it may not read.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def open_file(root: Path, parts: Sequence[bytes]) -> int:
         raise FileNotFoundError(2, os.strerror(2))
     folder = _open_folder(root, parts[:-1], _FOLDER)
     try:
-        if not stat.S_ISREG(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode):
+        if not _is_the_jobs(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False), root.lstat().st_uid):
             raise FileNotFoundError(2, os.strerror(2))
         return os.open(parts[-1], _FILE, dir_fd=folder)
     finally:
@@ -47,6 +49,10 @@ def list_files(root: Path, limit: int) -> tuple[list[Found], bool]:
     """
     found: list[Found] = []
     pending: list[tuple[bytes, ...]] = [()]
+    try:
+        owner = root.lstat().st_uid
+    except FileNotFoundError:
+        return found, False
     while pending:
         parts = pending.pop()
         try:
@@ -61,14 +67,17 @@ def list_files(root: Path, limit: int) -> tuple[list[Found], bool]:
                         if len(parts) == MAX_DEPTH:
                             return _sorted(found), True
                         pending.append((*parts, name))
-                    elif entry.is_file(follow_symlinks=False):
+                    elif _is_the_jobs(status := entry.stat(follow_symlinks=False), owner):
                         if len(found) == limit:
                             return _sorted(found), True
-                        size = entry.stat(follow_symlinks=False).st_size
-                        found.append(Found(b"/".join((*parts, name)), size))
+                        found.append(Found(b"/".join((*parts, name)), status.st_size))
         finally:
             os.close(folder)
     return _sorted(found), False
+
+
+def _is_the_jobs(status: os.stat_result, owner: int) -> bool:
+    return stat.S_ISREG(status.st_mode) and (status.st_nlink == 1 or status.st_uid == owner)
 
 
 def _sorted(found: list[Found]) -> list[Found]:

@@ -71,6 +71,24 @@ def test_only_ordinary_files_are_listed_and_opened(tmp_path: Path) -> None:
             beneath.open_file(root, wrong)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_somebody_else_is_not_read_by_a_second_name(tmp_path: Path) -> None:
+    root, token = tmp_path / "root", tmp_path / "token"
+    root.mkdir()
+    token.write_text("secret")
+    (root / "own").write_text("own")
+    (root / "also-own").hardlink_to(root / "own")
+    (root / "linked").hardlink_to(token)
+    (root / "given").write_text("as tar leaves it, unpacked by root")
+    os.chown(root / "given", 65534, 65534)
+    assert paths(root) == [b"also-own", b"given", b"linked", b"own"]
+    for path in (root, root / "own", root / "given"):
+        os.chown(path, 65533, 65533)  # a job that runs as another user, who may have linked what is root's
+    assert paths(root) == [b"also-own", b"given", b"own"]
+    with pytest.raises(FileNotFoundError):
+        beneath.open_file(root, [b"linked"])
+
+
 def test_a_root_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "x").write_text("x")
