@@ -25,7 +25,7 @@ lock() {
   echo "lock.sh: $output"
   echo 'setuptools>=77' | uv pip compile --quiet --no-config --system-certs --universal --python-version 3.11 \
     --generate-hashes --no-annotate --custom-compile-command scripts/lock.sh --output-file "$output" \
-    --extra agent --extra browser pyproject.toml - "$@"
+    --extra agent --extra browser --extra native --extra otel pyproject.toml - "$@"
 }
 
 lock requirements.txt "$@"

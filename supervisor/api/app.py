@@ -33,7 +33,7 @@ def create_app(supervisor: Supervisor, *, token: str, gate: Gate) -> Starlette:
     pages = Pages(document)
     app = Starlette(
         routes=list(ROUTES),
-        middleware=[Middleware(Doors, auth=auth, hosts=hosts, pages=pages)],
+        middleware=[Middleware(Doors, auth=auth, hosts=hosts, pages=pages, traced=supervisor.spans is not None)],
         exception_handlers={
             Problem: on_problem,
             DeadstopError: on_core_error,

@@ -43,12 +43,21 @@ class Doors:
     """The outermost layer of the application."""
 
     def __init__(
-        self, app: ASGIApp, *, auth: Auth, hosts: AllowedHosts, pages: Pages, body_bound_s: float = BODY_BOUND_S
+        self,
+        app: ASGIApp,
+        *,
+        auth: Auth,
+        hosts: AllowedHosts,
+        pages: Pages,
+        traced: bool = False,
+        body_bound_s: float = BODY_BOUND_S,
     ) -> None:
+        """`traced`: requests that belong to no trace yet begin one that is sampled."""
         self._app = app
         self._auth = auth
         self._hosts = hosts
         self._pages = pages
+        self._traced = traced
         self._rate = RequestRate()
         self._body_bound_s = body_bound_s
 
@@ -58,7 +67,8 @@ class Doors:
             await self._app(scope, receive, send)
             return
         headers = Headers(raw=scope["headers"])
-        trace = Trace.begin(headers.get("x-request-id"), headers.get("traceparent"), headers.get("tracestate"))
+        marks = (headers.get(name) for name in ("x-request-id", "traceparent", "tracestate"))
+        trace = Trace.begin(*marks, sampled=self._traced)
         scope["deadstop.trace"] = trace
         send = _with_own_headers(send, trace)
         try:

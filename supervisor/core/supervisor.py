@@ -17,13 +17,14 @@ from supervisor.containment.environment import COOKIE
 from supervisor.containment.starter import Starter
 from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
-from supervisor.core import logbook, processes
+from supervisor.core import logbook, processes, span_export
 from supervisor.core.admission import Admission
 from supervisor.core.catalog import Catalog, TaskDescription
 from supervisor.core.checks import Check, checks_of
 from supervisor.core.containment import Containment
 from supervisor.core.early_cancels import EarlyCancels
 from supervisor.core.ending import BEGUN, end_all
+from supervisor.core.event_log import Event
 from supervisor.core.feed import Feed
 from supervisor.core.holding import Holding
 from supervisor.core.intake import Intake
@@ -72,7 +73,7 @@ class Supervisor:
             settings.state_dir,
             Limits(settings.keep_jobs, settings.keep_s, settings.keep_bytes),
             on_removed=self._removed,
-            on_released=lambda record, event: self.feed.publish(record.token, event),
+            on_released=self._released,
             on_refused=self._registry.withdraw,
         )
         self.lookup = Lookup(self._registry, self.journal)
@@ -81,6 +82,7 @@ class Supervisor:
         self.leases = Leases()
         self._orders = Orders.from_settings(settings, mark={COOKIE: self._state_dir.records.cookie})
         self._stack = AsyncExitStack()
+        self.spans = span_export.open_spans(self._stack)
 
     async def __aenter__(self) -> Self:
         """Begin: warm sets, the description of tasks and the self-test go on in the background.
@@ -246,6 +248,11 @@ class Supervisor:
         self._holding.let_go(record)
         for gone in self._registry.trim(self.journal.is_written):
             self.journal.drop(gone)
+
+    def _released(self, record: Record, event: Event) -> None:
+        self.feed.publish(record.token, event)
+        if self.spans is not None:
+            self.spans.event(record.job, event)
 
     def _removed(self, job_ids: list[str]) -> None:
         """Retention has taken them out of the journal."""

@@ -22,22 +22,38 @@ class Trace:
     request_id: str
     traceparent: str
     tracestate: str | None = None
+    parent_id: str | None = None
+    """The caller's span. None: there was none."""
 
     @classmethod
-    def begin(cls, request_id: str | None, traceparent: str | None, tracestate: str | None) -> Trace:
-        """The marks of a request that came with these headers, with a span id of our own."""
+    def begin(
+        cls, request_id: str | None, traceparent: str | None, tracestate: str | None, *, sampled: bool = False
+    ) -> Trace:
+        """The marks of a request that came with these headers, with a span id of our own.
+
+        `sampled`: whether a trace that begins here is to be sampled. Otherwise the caller has decided.
+        """
         known = request_id is not None and _REQUEST_ID.fullmatch(request_id)
         chosen = request_id if known and request_id is not None else secrets.token_hex(8)
         parent = _TRACEPARENT.fullmatch(traceparent or "")
         if parent is None or (parent[1] == "00" and parent[5]):
-            return cls(chosen, f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00")
+            return cls(chosen, f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-0{int(sampled)}")
         state = tracestate if tracestate and _TRACESTATE.fullmatch(tracestate) else None
         # We speak version 00; of the flags of later ones only "sampled" is known to us.
-        return cls(chosen, f"00-{parent[2]}-{secrets.token_hex(8)}-0{int(parent[4], 16) & 1}", state)
+        return cls(chosen, f"00-{parent[2]}-{secrets.token_hex(8)}-0{int(parent[4], 16) & 1}", state, parent[3])
 
     @property
     def trace_id(self) -> str:
         return self.traceparent.split("-")[1]
+
+    @property
+    def span_id(self) -> str:
+        """The job's own span."""
+        return self.traceparent.split("-")[2]
+
+    @property
+    def sampled(self) -> bool:
+        return self.traceparent.endswith("1")
 
     def environment(self) -> dict[str, str]:
         """What a job's process finds of it."""
