@@ -247,7 +247,7 @@ class Guardian:
             self._sweep.look(now)
         sample_due = self._sample_due()
         if sample_due is not None and now >= sample_due:
-            self._limits.check(self._sweep.pids(), now)
+            self._limits.check(self._sweep.sample(), now)
         step = self._step(now)
         if step > self._reached and step is not Step.ASK:
             self._rounds = Rounds.of_terminate() if step is Step.TERMINATE else Rounds.of_kill()

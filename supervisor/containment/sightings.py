@@ -20,6 +20,8 @@ from supervisor.containment.environment import COOKIE, JOB_ID
 from supervisor.containment.handle import Identity
 from supervisor.posix.proc import Stat, descendants, environment_of, process_ids, read_stat
 
+MANY_SESSIONS = 256
+
 
 class Sightings:
     """One job's. `root` is its guardian, whose own session is not the job's; `leave_out` are the guardian's own."""
@@ -37,11 +39,16 @@ class Sightings:
         self._not_ours = {os.getpid(), root, *leave_out}
         self._known = {runner}
         self._sessions: set[int] = {runner.pid}
+        self._search_at = MANY_SESSIONS
         self.mark = mark or {}
         """Variables that everything of the job has in its environment, unless it took them out."""
 
     def look(self) -> None:
         """Remember what is below the guardian and below what is known. Costs some microseconds a process."""
+        self._known = {self._runner, *self._alive()}
+        if len(self._sessions) >= self._search_at:
+            self.search()  # which forgets those that are over, as a job that runs for days may have had thousands
+            self._search_at = max(MANY_SESSIONS, 2 * len(self._sessions))
         for root in [self._root, *(one.pid for one in self._alive())]:
             for pid in descendants(root, leave_out=frozenset(self._not_ours)):
                 stat = read_stat(pid)
@@ -81,9 +88,9 @@ class Sightings:
     def _forget_what_is_over(self, table: dict[int, Stat]) -> None:
         """A number is free again once its process, or its session, is over, and may then be a stranger's."""
         self._known = {one for one in self._known if one.pid in table and _identity(table[one.pid]) == one}
-        self._sessions = {
-            sid for sid in self._sessions if sid not in table or _identity(table[sid]) in {*self._known, self._runner}
-        }
+        there = {stat.sid for stat in table.values()}
+        ours = {*self._known, self._runner}
+        self._sessions = {sid for sid in self._sessions & there if sid not in table or _identity(table[sid]) in ours}
 
     def _is_ours(self, stat: Stat, found: dict[int, Stat]) -> bool:
         return (

@@ -39,15 +39,16 @@ class Sweep:
 
     def pids(self) -> list[int]:
         """Everything of the job that is there now, zombies included."""
-        return self._job_pids(self._walk())
+        found = self.sample()
+        self.seen.update(found)
+        return found
+
+    def sample(self) -> list[int]:
+        """The same for a look that comes again and again for as long as the job runs: who it met is not kept."""
+        return [pid for pid in self._walk() if pid != self.init_pid]
 
     def _walk(self) -> list[int]:
         return descendants(self.root, leave_out=self.leave_out, use_children_files=self.use_children_files)
-
-    def _job_pids(self, found: list[int]) -> list[int]:
-        pids = [pid for pid in found if pid != self.init_pid]
-        self.seen.update(pids)
-        return pids
 
     def look(self, now: float) -> None:
         """Remember what is there, where that is needed."""
@@ -89,7 +90,9 @@ class Sweep:
         # With its init the kernel ends a whole namespace, also what is being forked right now.
         for pid in [self.init_pid] if self.init_pid in found else found:
             self._signal(pid, signal.SIGKILL)
-        return self._job_pids(found)
+        pids = [pid for pid in found if pid != self.init_pid]
+        self.seen.update(pids)
+        return pids
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
         ignore_missing(os.kill, pid, number)

@@ -68,6 +68,17 @@ def test_a_session_is_the_jobs_as_long_as_it_lasts(stranger: int) -> None:
         assert pids(sightings.search()) >= {runner, orphan}  # and the subshell, until it has ended
 
 
+def test_what_is_over_is_forgotten(stranger: int) -> None:
+    """A job may run for days and start a session every second."""
+    with shell(f"echo $$; exec {LIFETIME}") as (runner, _):
+        sightings = Sightings(stranger, Identity.of(runner))
+        sightings._known |= {Identity(runner, ticks) for ticks in range(1000)}
+        sightings._sessions |= set(range(5_000_000, 5_001_000))  # no kernel gives such numbers
+        sightings.look()
+        assert (len(sightings._known), len(sightings._sessions)) == (1, 1)
+        assert pids(sightings.search()) == {runner}
+
+
 def test_a_session_number_that_is_somebody_elses_now_is_forgotten(stranger: int) -> None:
     real = Identity.of(stranger)
     earlier = Identity(real.pid, real.start_ticks - 1)  # as it looks when the number has passed on
