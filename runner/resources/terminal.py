@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Self
 
@@ -31,6 +32,39 @@ LAST_SHOWN = 200
 Show = Callable[[Stream, str], None]
 
 
+class Unread:
+    """What was written and nobody has taken yet: the newest MAX_UNREAD characters. Adding costs nothing but the text,
+    since most commands write much that is only shown."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[str] = deque()
+        self._length = 0
+
+    def __bool__(self) -> bool:
+        return self._length > 0
+
+    def add(self, text: str) -> None:
+        self._pieces.append(text)
+        self._length += len(text)
+        while self._length - len(self._pieces[0]) >= MAX_UNREAD:
+            self._length -= len(self._pieces.popleft())
+
+    def peek(self) -> str:
+        whole = "".join(self._pieces)[-MAX_UNREAD:]
+        self.put_back(whole)
+        return whole
+
+    def take(self) -> str:
+        whole = self.peek()
+        self.put_back("")
+        return whole
+
+    def put_back(self, text: str) -> None:
+        """This, and nothing else, is unread."""
+        self._pieces = deque([text] if text else [])
+        self._length = len(text)
+
+
 class Terminal:
     """One running command, made by `ctx.terminal(...)`. For one thread at a time, not always the same.
 
@@ -46,7 +80,7 @@ class Terminal:
         self._cancellation = cancellation
         self._show = show
         self._plain = PlainText() if plain else None
-        self._unread = ""
+        self._unread = Unread()
 
     def __enter__(self) -> Self:
         return self
@@ -74,8 +108,7 @@ class Terminal:
         deadline = _deadline(timeout_s)
         while not self._unread and self.status is None:
             self._step(deadline)
-        text, self._unread = self._unread, ""
-        return text
+        return self._unread.take()
 
     def __iter__(self) -> Iterator[str]:
         """Everything it writes, piece by piece, until it ends. Raises JobCancelled when the job is to stop."""
@@ -90,15 +123,15 @@ class Terminal:
         """
         expression = re.compile(pattern)
         deadline = _deadline(timeout_s)
-        while (match := expression.search(self._unread)) is None:
-            wanted = f"{expression.pattern!r}; the last it wrote: {self._unread[-LAST_SHOWN:]!r}"
+        while (match := expression.search(unread := self._unread.peek())) is None:
+            wanted = f"{expression.pattern!r}; the last it wrote: {unread[-LAST_SHOWN:]!r}"
             if self.status is not None:
                 raise CommandEnded(f"the command {self.status} before it wrote {wanted}")
             try:
                 self._step(deadline)
             except TimeoutError:
                 raise TimeoutError(f"the command did not write within {timeout_s} s: {wanted}") from None
-        self._unread = self._unread[match.end() :]
+        self._unread.put_back(unread[match.end() :])
         return match
 
     def wait(self, timeout_s: float | None = None) -> ExitStatus:
@@ -183,7 +216,7 @@ class Terminal:
             self._show(stream, text)
         if self._plain is not None:
             text = self._plain.feed(text)
-        self._unread = (self._unread + text)[-MAX_UNREAD:]
+        self._unread.add(text)
 
 
 def _deadline(timeout_s: float | None) -> float | None:

@@ -26,7 +26,8 @@ COLOURS = {
     "lost": "red",
 }
 MARKS = {"succeeded": "✔", "failed": "✘", "cancelled": "■", "timed_out": "■", "lost": "?"}
-BAR_WIDTH = 24
+BAR_WIDTH = 16
+"""On 80 columns there is then room for what the next Ctrl-C does."""
 HELD_SHOWN = 4
 
 
