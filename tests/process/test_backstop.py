@@ -153,8 +153,7 @@ def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path, level: Level)
     scenario(body)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
-@pytest.mark.parametrize("whom", ["guardian", "runner"])
+@pytest.mark.parametrize(("whom", "sent"), [("guardian", signal.SIGKILL), ("runner", signal.SIGSTOP)])
 def test_an_idle_set_that_somebody_has_hurt_is_given_to_no_job(tmp_path: Path, whom: str, sent: signal.Signals) -> None:
     async def body() -> None:
         async with running(tmp_path, warm=2) as supervisor:

@@ -98,10 +98,10 @@ def test_sets_that_a_stopped_forkserver_does_not_report_hold_up_no_start() -> No
 
     starter = Starter(passed_environment())
     try:
-        starter._retired = [cast("StartedSet", SimpleNamespace(process=Unreported())) for _ in range(20)]
+        starter._retired = [cast("StartedSet", SimpleNamespace(process=Unreported())) for _ in range(100)]
         began = time.monotonic()
         starter._collect(0.05)
-        assert time.monotonic() - began < 0.5  # and not one bound for each
+        assert time.monotonic() - began < 2  # and not one bound for each
     finally:
         starter._retired = []
         starter.close()

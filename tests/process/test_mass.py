@@ -11,7 +11,7 @@ from tests.support.mass import MassCancel, hang_up_on_many
 from tests.support.server import running_server
 
 BUDGET_S = 2.0
-FEW = 16
+FEW = 12
 MANY = (50, 100)
 
 

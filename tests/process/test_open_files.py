@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import pytest
 
 from tests.support.server import running_server
 
@@ -16,17 +14,21 @@ SOFT = 128
 JOBS = 16
 
 
-@pytest.fixture
-def hard() -> Iterator[int]:
-    """The soft limit of this process, and so of the server that it starts, is SOFT for the length of the test."""
+@contextmanager
+def limited() -> Iterator[int]:
+    """The soft limit of this process, and so of what it starts, is SOFT for the length of the block. The hard one."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (SOFT, before[1]))
-    yield before[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    try:
+        yield before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_the_server_takes_what_it_may_and_jobs_keep_what_they_had(short_dir: Path, hard: int) -> None:
-    with running_server(short_dir / "files") as server, ExitStack() as stack:
+def test_the_server_takes_what_it_may_and_jobs_keep_what_they_had(short_dir: Path) -> None:
+    with ExitStack() as stack:
+        with limited() as hard:
+            server = stack.enter_context(running_server(short_dir / "files"))
         assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (hard, hard)
         body = {"task": "shell", "input": {"command": "echo limits $(ulimit -Sn) $(ulimit -Hn); sleep 60"}}
         streams = [stack.enter_context(server.stream(body)) for _ in range(JOBS)]

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.support.observer import describe, parent_of
 from tests.support.server import RunningServer, running_server
 from tests.support.sins import (
     BUDGET_S,
+    CASES,
     TASKS_ENV,
     Mode,
     assert_gone_within_budget,
@@ -31,15 +33,15 @@ from tests.support.sins import (
     hang_up_and_check,
 )
 
-HELD: list[tuple[str, Mode]] = [
+NOT_HELD = {"fork_storm", "env_i_daemon"}
+"""The storm and the forgetful daemon: the words of /health say so."""
+TELLING: list[tuple[str, Mode]] = [
     ("sigterm_ignored", "task"),
     ("setsid_child", "shell"),
-    ("double_fork_daemon", "shell"),
     ("double_fork_daemon", "task"),
-    ("pty_nohup", "shell"),
     ("stopped_child", "task"),
 ]
-"""Those that tell the ways of finding a process apart. All of tests/children but the storm and the forgetful daemon."""
+"""Those that tell the ways of finding a process apart. The others are in the suite."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,13 @@ def server(short_dir: Path) -> Iterator[RunningServer]:
         yield server
 
 
-@pytest.mark.parametrize(("sin", "mode"), HELD)
+def cases() -> Iterator[Any]:
+    for sin, mode in CASES:
+        if sin not in NOT_HELD:
+            yield pytest.param(sin, mode, marks=() if (sin, mode) in TELLING else pytest.mark.suite)
+
+
+@pytest.mark.parametrize(("sin", "mode"), list(cases()))
 def test_nothing_is_left_after_the_hang_up(sin: str, mode: Mode, server: RunningServer) -> None:
     print(hang_up_and_check(server, sin, mode, f"{sin}-{mode}"))
 
@@ -77,15 +85,6 @@ def test_an_orphan_comes_to_nobody_of_ours(server: RunningServer) -> None:
         sin.stream.hang_up()
         assert sin.beacon.wait_eof(time.monotonic() + BUDGET_S)
         server.wait_finished(sin.job_id)
-
-
-def test_a_daemon_that_forgot_all_is_not_covered(server: RunningServer) -> None:
-    """What the words of /health leave out is really not held: whoever changes that changes them."""
-    with committed(server, "env_i_daemon", "shell", "forgetful") as sin:
-        sin.stream.hang_up()
-        job = server.wait_finished(sin.job_id)
-        assert (job["state"], job["cancellation"]["proof"]) == ("cancelled", "process_table")
-        assert len(sin.beacon.holders()) == 1
 
 
 @pytest.mark.parametrize("sent", [signal.SIGSTOP, signal.SIGKILL])

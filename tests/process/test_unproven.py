@@ -10,9 +10,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from supervisor.core.registry import Record
 from supervisor.posix.proc import read_stat
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, types, until
 from tests.support.level_cases import LEVELS
-from tests.support.levels import DEFAULT_PROOF
+from tests.support.levels import DEFAULT_LEVEL, DEFAULT_PROOF
 from tests.support.trees import DAEMONS, TREE, a_tree, alive, frozen, held, named, there, why_no_freezer
 
 BUDGET_S = 0.5
@@ -43,18 +44,21 @@ async def daemon(record: Record) -> int:
     return named(record, "sleep")[0]
 
 
+needs_freezer = pytest.mark.skipif(why_no_freezer() is not None, reason=str(why_no_freezer()))
 WAYS = [
     pytest.param(held, "zombie", id="held"),
-    pytest.param(
-        frozen,
-        "disk-sleep",
-        id="uninterruptible",
-        marks=pytest.mark.skipif(why_no_freezer() is not None, reason=str(why_no_freezer())),
-    ),
+    pytest.param(frozen, "disk-sleep", id="uninterruptible", marks=needs_freezer),
 ]
 
 
-@pytest.mark.parametrize("level", LEVELS)
+def at_levels() -> Iterator[Any]:
+    """The server's own level; the others are in the suite."""
+    for level in LEVELS:
+        own = level.values[0] is DEFAULT_LEVEL
+        yield level if own else pytest.param(*level.values, marks=[*level.marks, pytest.mark.suite])
+
+
+@pytest.mark.parametrize("level", list(at_levels()))
 @pytest.mark.parametrize(("hold", "status"), WAYS)
 def test_survivors_are_named_and_the_proof_comes_with_their_end(
     tmp_path: Path, hold: Callable[[int], AbstractContextManager[None]], status: str, level: Level
