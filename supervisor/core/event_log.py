@@ -1,11 +1,12 @@
 """A job's numbered events, and the readers that follow them.
 
-What is kept here is the newest part, bounded per job by count and bytes; the journal has the rest, and a `Gap` says
-what to look for there. A reader never holds up the job: it has a cursor, not a queue. Sequence numbers start at 1 and
-have no holes.
+What is kept here is the newest part, bounded per job by count and bytes, and what is not in the journal yet. The journal
+has the rest, and a `Gap` says what to look for there. A reader never holds up the job: it has a cursor, not a queue.
+Sequence numbers start at 1 and have no holes.
 
 A gated log shows an event only once it was released, which the journal does when the event is written: what a reader
-has seen is still there after the server was killed, under the same number.
+has seen is still there after the server was killed, under the same number. In trouble the journal releases events that
+are not written; such a log lets none go before `written` says that it may.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class EventLog:
         self.last_id = last_id
         self.released_id = last_id
         """Readers see events up to this one."""
+        self._written_id = last_id
         self.closed = False
 
     @property
@@ -84,9 +86,8 @@ class EventLog:
         event = Event(self.last_id, self.job_id, type_, json.dumps(head | fields, ensure_ascii=True))
         self._events.append(event)
         self.size_bytes += len(event.data)
-        while len(self._events) > self._max_events or self.size_bytes > self._max_bytes:
-            self.size_bytes -= len(self._events.popleft().data)
         if not self._gated:
+            self.written(self.last_id)
             self.release(self.last_id)
         if self._on_append is not None:
             self._on_append(event)
@@ -108,6 +109,14 @@ class EventLog:
         new.reverse()
         return new
 
+    def written(self, until: int) -> None:
+        """Events up to number `until` are kept elsewhere, so past the bounds the oldest of them go."""
+        self._written_id = until
+        while len(self._events) > self._max_events or self.size_bytes > self._max_bytes:
+            if self._events[0].id > until:
+                return
+            self.size_bytes -= len(self._events.popleft().data)
+
     def withdraw(self) -> None:
         """Take back what nobody has seen, numbers and all."""
         while self._events and self._events[-1].id > self.released_id:
@@ -118,11 +127,6 @@ class EventLog:
         """No more events will come. Readers end after the last one."""
         self.closed = True
         self._wake()
-
-    def drop_kept(self) -> None:
-        """Forget every kept event to give the memory back; readers get a gap."""
-        self._events.clear()
-        self.size_bytes = 0
 
     def read(self, after: int, limit: int = 500) -> list[Event | Gap]:
         """What is released behind event number `after`, at most `limit` items, a Gap first if some are not here."""

@@ -54,12 +54,17 @@ def test_bytes_are_bounded_too() -> None:
     assert ids(log.read(0))[-1] == 1000
 
 
-def test_dropping_what_is_kept_leaves_one_gap() -> None:
-    log = filled(3)
-    log.close()
-    log.drop_kept()
-    assert ids(log.read(0)) == [(1, 3)]
-    assert ids(log.read(3)) == []
+def test_what_is_written_nowhere_else_stays() -> None:
+    log = EventLog("j", max_events=4, gated=True)
+    for _ in range(10):
+        log.append("job.output", {})
+    log.release(9)
+    assert ids(log.read(0)) == list(range(1, 10))
+    log.written(3)
+    assert ids(log.read(0)) == [(1, 3), 4, 5, 6, 7, 8, 9]
+    log.written(10)
+    log.release(10)
+    assert ids(log.read(0)) == [(1, 6), 7, 8, 9, 10]
 
 
 def test_nothing_can_follow_the_terminal_event() -> None:

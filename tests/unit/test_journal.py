@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.event_log import Event, Gap
+from supervisor.core.event_log import MAX_BYTES, Event, Gap
 from supervisor.core.journal.journal import STALL_BOUND_S
 from supervisor.core.journal.reader import Wanted
 from supervisor.core.journal.retention import PAGES_A_STEP, SPARE_PAGES, Limits
@@ -94,6 +94,24 @@ async def test_a_full_disk_refuses_new_jobs_and_nothing_else(tmp_path: Path) -> 
     async with book(tmp_path) as again:
         assert [(entry.id, entry.last_event_id) for entry in again.contents.entries] == [("old", 42), ("later", 1)]
         assert numbers(await again.journal.events(1, "old", 0, 42)) == list(range(1, 43))
+
+
+async def test_a_slow_reader_misses_nothing_while_the_disk_is_full(tmp_path: Path) -> None:
+    async with book(tmp_path) as kept:
+        record = kept.new("a")
+        await kept.journal.accepted(record)
+        with kept.full():
+            put(record, "z" * 10_000, MAX_BYTES // 10_000 + 100)
+            await until(lambda: record.log.released_id == record.log.last_id)
+            assert numbers(record.log.read(0, 10_000)) == list(range(1, record.log.last_id + 1))
+        await kept.journal.written()
+        assert record.log.size_bytes <= MAX_BYTES
+        gap = record.log.read(0)[0]
+        assert isinstance(gap, Gap)
+        found: list[Event | Gap] = []
+        while len(found) < gap.last:
+            found += await kept.journal.events(record.seq, "a", len(found), gap.last)
+        assert numbers(found) == list(range(1, gap.last + 1))
 
 
 async def test_a_disk_that_hangs_holds_up_no_reader(tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ class Standings:
                 if report.written:
                     self._written(standing, change)
                 self.release(standing.record, change.row.last_event_id)
+                if report.written:
+                    # Only now: what goes from memory is in the file, so that a slow reader finds it there.
+                    standing.record.log.written(change.row.last_event_id)
 
     def _written(self, standing: Standing, change: Change) -> None:
         standing.written_version = change.version
