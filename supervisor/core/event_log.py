@@ -1,8 +1,8 @@
 """A job's numbered events, and the readers that follow them.
 
-What is kept here is the newest part, bounded per job by count and bytes, and what is not in the journal yet. The journal
-has the rest, and a `Gap` says what to look for there. A reader never holds up the job: it has a cursor, not a queue.
-Sequence numbers start at 1 and have no holes.
+What is kept here is the newest part, bounded per job by count and bytes, and what is not in the journal yet. It has the
+rest, and a `Gap` says what to look for there. A reader never holds up the job: it has a cursor, not a queue. Sequence
+numbers start at 1 and have no holes.
 
 A gated log shows an event only once it was released, which the journal does when the event is written: what a reader
 has seen is still there after the server was killed, under the same number. In trouble the journal releases events that

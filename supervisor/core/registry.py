@@ -175,14 +175,14 @@ class Registry:
         state = found.job.state if isinstance(found, Record) else found.state
         if not state.terminal:
             raise Conflict(f"cannot forget job {job_id}: it is {state}; cancel it and wait for the end")
-        self.drop(job_id)
+        self.drop(job_id, found.seq)
         return found
 
-    def drop(self, job_id: str) -> None:
-        """Forget a job whatever its state. Nothing happens when it is not known."""
+    def drop(self, job_id: str, seq: int) -> bool:
+        """Forget a job whatever its state. False: it is not known, or its id is another job's by now."""
         found = self._find(job_id)
-        if found is None:
-            return
+        if found is None or found.seq != seq:
+            return False
         self._records.pop(job_id, None)
         entry = self._entries.pop(job_id, None)
         if entry is not None:
@@ -190,11 +190,11 @@ class Registry:
         key = _key(found)
         if key is not None:
             self._ids_by_key.pop((found.token, key), None)
+        return True
 
     def withdraw(self, record: Record) -> None:
         """Its row could not be written: it never was, and its id is free."""
-        if self._records.get(record.job.id) is record:
-            self.drop(record.job.id)
+        self.drop(record.job.id, record.seq)
 
     def trim(self, may_go: Callable[[Record], bool] = lambda _record: True) -> list[Record]:
         """Leave the oldest finished jobs past the bounds to the journal. Those that went."""

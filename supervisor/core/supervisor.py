@@ -29,7 +29,7 @@ from supervisor.core.feed import Feed
 from supervisor.core.holding import Holding
 from supervisor.core.intake import Intake
 from supervisor.core.journal.journal import Journal
-from supervisor.core.journal.retention import Limits
+from supervisor.core.journal.retention import Forgotten, Limits
 from supervisor.core.leases import Leases
 from supervisor.core.lookup import Lookup
 from supervisor.core.loop_lag import LoopLag
@@ -72,7 +72,7 @@ class Supervisor:
         self.journal = Journal(
             settings.state_dir,
             Limits(settings.keep_jobs, settings.keep_s, settings.keep_bytes),
-            on_removed=self._removed,
+            on_forgotten=self._forgotten,
             on_released=self._released,
             on_refused=self._registry.withdraw,
         )
@@ -254,11 +254,10 @@ class Supervisor:
         if self.spans is not None:
             self.spans.event(record.job, event)
 
-    def _removed(self, job_ids: list[str]) -> None:
-        """Retention has taken them out of the journal."""
-        for job_id in job_ids:
-            self._registry.drop(job_id)
-            self.files.discard(job_id)
+    def _forgotten(self, job: Forgotten) -> None:
+        """Retention has taken it out of the journal."""
+        if self._registry.drop(job.id, job.seq):
+            self.files.discard(job.id)
 
     # --- the server itself
 

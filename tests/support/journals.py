@@ -81,7 +81,7 @@ async def book(folder: Path, limits: Limits = PLENTY) -> AsyncIterator[Book]:
     journal = Journal(
         folder,
         limits,
-        on_removed=removed.extend,
+        on_forgotten=lambda job: removed.append(job.id),
         on_released=lambda record, event: told.setdefault(record.job.id, []).append(event),
         on_refused=refused.append,
     )

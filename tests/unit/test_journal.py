@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sqlite3
+import weakref
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,6 +156,77 @@ async def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
         rows, more = await kept.journal.jobs(Wanted())
         assert ([row.job.id for row in rows], more) == (["job-7", "job-6", "job-5"], False)
         assert not living.finished.is_set()
+
+
+async def test_an_id_is_free_at_once_when_its_job_is_forgotten(tmp_path: Path) -> None:
+    async with book(tmp_path) as kept:
+        with sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")  # so that all of it comes into one transaction
+            for _ in range(3):
+                record = kept.new("a")
+                await asyncio.sleep(0)
+                kept.finish(record)
+                await asyncio.sleep(0)
+                kept.journal.forget(record.seq)
+            last = kept.new("a")
+            other.execute("ROLLBACK")
+        other.close()
+        await kept.journal.accepted(last)
+        assert kept.refused == []
+    async with book(tmp_path) as again:
+        assert [(row.seq, row.job.id) for row in again.contents.unfinished] == [(last.seq, "a")]
+
+
+async def test_an_end_that_is_forgotten_before_it_was_written_is_told(tmp_path: Path) -> None:
+    async with book(tmp_path) as kept:
+        record = kept.new("a")
+        await kept.journal.accepted(record)
+        kept.finish(record)
+        kept.journal.forget(record.seq)
+        assert record.finished.is_set()
+        assert numbers(record.log.read(0)) == [1, 2]
+        unheard = kept.new("b")
+        kept.finish(unheard)
+        kept.journal.forget(unheard.seq)
+        await asyncio.wait_for(kept.journal.accepted(unheard), 1)
+        await kept.journal.written()
+    async with book(tmp_path) as again:
+        assert again.contents.entries == []
+
+
+async def test_of_a_job_that_is_gone_nothing_stays_in_memory(tmp_path: Path) -> None:
+    async with book(tmp_path, replace(PLENTY, jobs=0)) as kept:
+        await kept.finished("first")
+        refs = [weakref.ref(await kept.finished("removed"))]
+        await until(lambda: kept.removed == ["first", "removed"])
+        with kept.full():
+            refused = kept.new("refused", text="x" * 300_000)
+            with pytest.raises(StorageFull):
+                await kept.journal.accepted(refused)
+            kept.finish(refused, State.FAILED)
+            assert refused.finished.is_set()
+            refs.append(weakref.ref(refused))
+            kept.refused.clear()
+            del refused
+        await kept.journal.written()
+        gc.collect()
+        assert [ref() for ref in refs] == [None, None]
+
+
+async def test_of_a_refused_job_nothing_is_written_later(tmp_path: Path) -> None:
+    async with book(tmp_path) as kept:
+        with kept.full():
+            refused = kept.new("refused", text="x" * 300_000)
+            for _ in range(20):
+                put(refused, "more")  # handed over while the first is being tried, or before
+                await asyncio.sleep(0)
+            with pytest.raises(StorageFull):
+                await kept.journal.accepted(refused)
+        await kept.journal.written()
+        with sqlite3.connect(tmp_path / "journal.sqlite3") as other:
+            for table in ("jobs", "requests", "labels", "events"):
+                assert other.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        other.close()
 
 
 async def test_what_is_too_old_goes(tmp_path: Path) -> None:

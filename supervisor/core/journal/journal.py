@@ -18,12 +18,13 @@ import structlog
 
 from supervisor.core.event_log import Event, Gap
 from supervisor.core.journal import reader
+from supervisor.core.journal.batch import Batch, Report
 from supervisor.core.journal.opening import FILE, Contents, open_journal
 from supervisor.core.journal.reader import Reader, Wanted
-from supervisor.core.journal.retention import Limits
+from supervisor.core.journal.retention import Forgotten, Limits
 from supervisor.core.journal.rows import EarlyRow, JobRow
 from supervisor.core.journal.standing import Standings
-from supervisor.core.journal.writer import Batch, Report, Writer
+from supervisor.core.journal.writer import Writer
 from supervisor.core.registry import Record
 from supervisor.errors import StorageFull
 
@@ -40,7 +41,7 @@ log = structlog.get_logger()
 
 
 class Journal:
-    """Belongs to the event loop. `on_removed` gets the ids of jobs that retention has forgotten, `on_released` every
+    """Belongs to the event loop. `on_forgotten` gets jobs that retention has taken out of the file, `on_released` every
     event once readers may see it, `on_refused` jobs that could not be accepted."""
 
     def __init__(
@@ -48,13 +49,13 @@ class Journal:
         folder: Path,
         limits: Limits,
         *,
-        on_removed: Callable[[list[str]], None],
+        on_forgotten: Callable[[Forgotten], None],
         on_released: Callable[[Record, Event], None],
         on_refused: Callable[[Record], None],
     ) -> None:
         self._folder = folder
         self._limits = limits
-        self._on_removed = on_removed
+        self._on_forgotten = on_forgotten
         self._standings = Standings(on_released, on_refused)
         self._batch = Batch()
         self._touched: dict[int, list[Event]] = {}
@@ -81,7 +82,7 @@ class Journal:
             opened.connection,
             self._limits,
             on_report=lambda report: self._call(self._reported, report),
-            on_removed=lambda ids: self._call(self._on_removed, ids),
+            on_forgotten=lambda jobs: self._call(self._forgotten, jobs),
         )
         self._reader = Reader(self._folder / FILE)
         self._writer.start()
@@ -118,6 +119,8 @@ class Journal:
         if standing is None or standing.refusal is not None:
             # It is in memory only, and nobody will be told more of it by the journal.
             self._standings.release(record, record.log.last_id)
+            if record.job.state.terminal:
+                self._standings.drop(record.seq)
             return
         events = self._touched.setdefault(record.seq, [])
         if event is not None:
@@ -180,12 +183,13 @@ class Journal:
 
     def drop(self, record: Record) -> None:
         """The job has left memory."""
-        self._standings.pop(record.seq)
+        self._standings.drop(record.seq)
 
     def forget(self, seq: int) -> None:
         """Take a finished job out of the file."""
-        self._standings.pop(seq)
         self._touched.pop(seq, None)
+        if not self._standings.forget(seq):
+            return
         self._batch.forgotten.append(seq)
         self._batch.durable = True
         self._soon()
@@ -230,9 +234,9 @@ class Journal:
         touched, self._touched = self._touched, {}
         for seq, events in touched.items():
             standing = self._standings.get(seq)
-            assert standing is not None
-            batch.asked = batch.asked or standing.new
-            batch.changes[seq] = standing.change(events)
+            if standing is not None:
+                batch.asked = batch.asked or standing.new
+                batch.changes[seq] = standing.change(events)
         self._unanswered[id(batch)] = (time.monotonic(), batch)
         self._writer.put(batch)
         if self._look is None:
@@ -258,6 +262,11 @@ class Journal:
         if self.error != report.error:
             self.error = report.error
             log.error("journal_cannot_write", error=report.error) if report.error else log.info("journal_writes_again")
+
+    def _forgotten(self, jobs: list[Forgotten]) -> None:
+        for job in jobs:
+            self._standings.drop(job.seq)
+            self._on_forgotten(job)
 
     def _look_for_stall(self) -> None:
         """Release what has waited too long. New jobs wait on: they may still be accepted."""

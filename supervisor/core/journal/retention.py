@@ -30,6 +30,14 @@ class Limits:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A job that retention has taken out of the file. Its id may be another job's by now, `seq` never is."""
+
+    seq: int
+    id: str
+
+
 class Retention:
     """Belongs to the writer's thread, and is called outside transactions."""
 
@@ -39,8 +47,8 @@ class Retention:
         self._shrunk = False
         (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
 
-    def step(self, now: float) -> tuple[list[str], bool]:
-        """One step. `now` is wall time in seconds. The ids of jobs that were forgotten, and whether more is to do.
+    def step(self, now: float) -> tuple[list[Forgotten], bool]:
+        """One step. `now` is wall time in seconds. The jobs that were forgotten, and whether more is to do.
 
         Raises sqlite3.Error.
         """
@@ -49,32 +57,33 @@ class Retention:
         vacuumed = not removed and self._give_back()
         return forgotten, bool(forgotten) or removed or vacuumed
 
-    def _forget(self, now: float) -> list[str]:
+    def _forget(self, now: float) -> list[Forgotten]:
         chosen = self._too_old(now) or self._too_many() or self._too_large()
         if chosen:
             with transaction(self._connection):
-                doom(self._connection, [seq for seq, _ in chosen])
-        return [id_ for _, id_ in chosen]
+                doom(self._connection, [job.seq for job in chosen])
+        return chosen
 
-    def _too_old(self, now: float) -> list[tuple[int, str]]:
+    def _too_old(self, now: float) -> list[Forgotten]:
         return self._oldest("AND finished_at < ?", now - self._limits.age_s, JOBS_A_STEP)
 
-    def _too_many(self) -> list[tuple[int, str]]:
+    def _too_many(self) -> list[Forgotten]:
         (count,) = self._connection.execute("SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL").fetchone()
         excess = count - self._limits.jobs
         return self._oldest("AND ?", 1, min(excess, JOBS_A_STEP)) if excess > 0 else []
 
-    def _too_large(self) -> list[tuple[int, str]]:
+    def _too_large(self) -> list[Forgotten]:
         if self._used_bytes() <= self._limits.size_bytes or self._doomed() is not None:
             # What was forgotten already is still to be removed: only then it shows what is left.
             return []
         return self._oldest("AND ?", 1, 1)
 
-    def _oldest(self, condition: str, value: float, limit: int) -> list[tuple[int, str]]:
-        return self._connection.execute(
+    def _oldest(self, condition: str, value: float, limit: int) -> list[Forgotten]:
+        rows = self._connection.execute(
             f"SELECT seq, id FROM jobs WHERE finished_at IS NOT NULL {condition} ORDER BY finished_at LIMIT ?",  # noqa: S608
             (value, limit),
-        ).fetchall()
+        )
+        return [Forgotten(seq, id_) for seq, id_ in rows]
 
     def _remove_events(self) -> bool:
         seq = self._doomed()

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from supervisor.core.event_log import Event
+from supervisor.core.journal.batch import Batch, Change, Report
 from supervisor.core.journal.rows import JobRow
-from supervisor.core.journal.writer import Batch, Change, Report
 from supervisor.core.model import State
 from supervisor.core.registry import Record
 
@@ -58,8 +58,19 @@ class Standings:
     def get(self, seq: int) -> Standing | None:
         return self._by_seq.get(seq)
 
-    def pop(self, seq: int) -> Standing | None:
-        return self._by_seq.pop(seq, None)
+    def drop(self, seq: int) -> None:
+        """Nobody will write about the job any more."""
+        self._by_seq.pop(seq, None)
+
+    def forget(self, seq: int) -> bool:
+        """The job is to leave the file. False: the writer has never heard of it."""
+        standing = self._by_seq.pop(seq, None)
+        if standing is None:
+            return True
+        # Whoever follows it or waits for its end hears of that now: the journal will not say it any more.
+        standing.settled.set()
+        self.release(standing.record, standing.record.log.last_id)
+        return not standing.new
 
     def release(self, record: Record, until: int) -> None:
         """Let readers see the job's events up to this one."""
@@ -104,4 +115,6 @@ class Standings:
             record.log.withdraw()
         else:
             self.release(record, record.log.last_id)
+        if record.log.closed:
+            self.drop(record.seq)
         self._on_refused(record)

@@ -14,15 +14,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import structlog
 
-from supervisor.core.event_log import Event
-from supervisor.core.journal.retention import Limits, Retention, doom
-from supervisor.core.journal.rows import EarlyRow, JobRow, encode_outcome, encode_request, pack
+from supervisor.core.journal.batch import Batch, Report, runs
+from supervisor.core.journal.retention import Forgotten, Limits, Retention
 from supervisor.core.journal.sql import transaction
-from supervisor.core.model import Job
+from supervisor.core.journal.tables import Tables
 
 LINGER_S = 0.008
 """How long output waits for company after the commit before."""
@@ -35,47 +33,10 @@ MAX_TRANSACTION_BYTES = 8 * 1024 * 1024
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Change:
-    """What became of one job: its newest row, and the events since the last one. `new`: it has no row yet."""
-
-    row: JobRow
-    new: bool
-    version: int
-    events: list[Event] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one turn of the event loop hands over. It is written as a whole or not at all."""
-
-    changes: dict[int, Change] = field(default_factory=dict)
-    forgotten: list[int] = field(default_factory=list)
-    early: list[EarlyRow] = field(default_factory=list)
-    early_taken: list[tuple[str, str]] = field(default_factory=list)
-    durable: bool = False
-    """Sync to the disk, and soon."""
-    prompt: bool = False
-    """Soon, but it need not survive more than the death of this process."""
-    asked: bool = False
-    """Somebody waits for the answer, also for a no."""
-    size_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What came of batches. `written` False: they are kept for another try, except for `refused` new jobs."""
-
-    batches: list[Batch]
-    written: bool
-    refused: frozenset[int] = frozenset()
-    error: str = ""
-
-
 class Writer(threading.Thread):
     """Owns the writing connection from `start` to the end of the thread.
 
-    `on_report` and `on_removed` are called on this thread.
+    `on_report` and `on_forgotten` are called on this thread.
     """
 
     def __init__(
@@ -84,13 +45,13 @@ class Writer(threading.Thread):
         limits: Limits,
         *,
         on_report: Callable[[Report], None],
-        on_removed: Callable[[list[str]], None],
+        on_forgotten: Callable[[list[Forgotten]], None],
     ) -> None:
         super().__init__(name="deadstop-journal", daemon=True)
         self._connection = connection
         self._retention = Retention(connection, limits)
         self._on_report = on_report
-        self._on_removed = on_removed
+        self._on_forgotten = on_forgotten
         self._condition = threading.Condition()
         self._waiting: list[Batch] = []
         self._urgent = False
@@ -99,7 +60,7 @@ class Writer(threading.Thread):
         self._pending: list[Batch] = []
         """Taken, and not written yet: more than one transaction's worth, or failed before."""
         self._refused: set[int] = set()
-        self._last_jobs: dict[int, Job] = {}
+        self._tables = Tables(connection)
         self._synchronous = ""
         self._committed_at = 0.0
         self._retention_due = 0.0
@@ -134,8 +95,9 @@ class Writer(threading.Thread):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as exc:
             log.warning("journal_not_tidied", error=str(exc))
-        except Exception:
+        except Exception as exc:
             log.exception("journal_writer_failed")
+            self._on_report(Report([], written=False, error=f"its writer has failed: {exc!r}"))
             raise
         finally:
             self._connection.close()
@@ -173,6 +135,9 @@ class Writer(threading.Thread):
             del self._pending[: len(batches)]
             self._forget_size(batches)
             self._committed_at = time.monotonic()
+            if not self._pending:
+                # What the event loop still says of these jobs finds no row, and so leaves no trace.
+                self._refused.clear()
             self._on_report(Report(batches, written=True))
 
     def _some(self) -> list[Batch]:
@@ -203,71 +168,10 @@ class Writer(threading.Thread):
 
     def _commit(self, batches: list[Batch]) -> None:
         self._set_synchronous("FULL" if any(batch.durable for batch in batches) else "NORMAL")
-        written: dict[int, Job] = {}
         with transaction(self._connection):
-            for change in self._merged(batches):
-                self._write_change(change, written)
-            for batch in batches:
-                self._write_rest(batch)
-        for seq, job in written.items():
-            if job.state.terminal:
-                self._last_jobs.pop(seq, None)
-            else:
-                self._last_jobs[seq] = job
-
-    def _merged(self, batches: list[Batch]) -> list[Change]:
-        """One change a job: its newest row and all its events."""
-        merged: dict[int, Change] = {}
-        for batch in batches:
-            for seq, change in batch.changes.items():
-                if seq in self._refused:
-                    continue
-                known = merged.get(seq)
-                if known is None:
-                    merged[seq] = Change(change.row, change.new, change.version, list(change.events))
-                else:
-                    known.row = change.row
-                    known.events += change.events
-        return list(merged.values())
-
-    def _write_change(self, change: Change, written: dict[int, Job]) -> None:
-        row, job = change.row, change.row.job
-        if change.new:
-            self._insert(row)
-        for first, last, lines in pack(change.events):
-            self._connection.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (row.seq, first, last, lines))
-        size = sum(len(event.data) for event in change.events)
-        finished_at = None if job.finished_at is None else job.finished_at.timestamp()
-        values = (job.state, row.held, finished_at, row.last_event_id, size)
-        # Most changes are output, and leave the job itself as it was.
-        outcome = None if self._last_jobs.get(row.seq) is job else encode_outcome(job)
-        self._connection.execute(
-            "UPDATE jobs SET state = ?, held = ?, finished_at = ?, last_event_id = ?, event_bytes = event_bytes + ?, "
-            "outcome = coalesce(?, outcome) WHERE seq = ?",
-            (*values, outcome, row.seq),
-        )
-        written[row.seq] = job
-
-    def _insert(self, row: JobRow) -> None:
-        request = row.job.request
-        self._connection.execute(
-            "INSERT INTO jobs (seq, id, token, key, digest, state, held, last_event_id, event_bytes, outcome) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, '')",
-            (row.seq, row.job.id, row.token, request.idempotency_key, row.digest, row.job.state, row.held),
-        )
-        self._connection.execute("INSERT INTO requests VALUES (?, ?)", (row.seq, encode_request(request)))
-        labels = [(key, value, row.seq) for key, value in request.labels.items()]
-        self._connection.executemany("INSERT INTO labels VALUES (?, ?, ?)", labels)
-
-    def _write_rest(self, batch: Batch) -> None:
-        doom(self._connection, batch.forgotten)
-        self._connection.executemany("DELETE FROM early WHERE token = ? AND id = ?", batch.early_taken)
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO early VALUES (?, ?, ?, ?)",
-            [(early.token, early.id, early.expires_at, early.cause) for early in batch.early],
-        )
-        if batch.early:
-            self._connection.execute("DELETE FROM early WHERE expires_at < ?", (time.time(),))
+            written = [self._tables.write(run, self._refused) for run in runs(batches)]
+        for jobs in written:
+            self._tables.remember(jobs)
 
     def _set_synchronous(self, level: str) -> None:
         if level != self._synchronous:
@@ -285,4 +189,4 @@ class Writer(threading.Thread):
             forgotten, more = [], False
         self._retention_due = time.monotonic() + (LINGER_S if more else RETENTION_EVERY_S)
         if forgotten:
-            self._on_removed(forgotten)
+            self._on_forgotten(forgotten)
