@@ -29,7 +29,12 @@ from supervisor.core.facts import Acknowledged, Fact, Gone, Signalled, Unproven
 from supervisor.core.model import Cause, JobError, Proof
 
 DRAIN_BOUND_S = 0.2
-"""How long the rest of a dead job's frames may take to read."""
+"""How long the rest of a dead job's frames may take to read while somebody waits for the verdict."""
+DRAIN_SILENT_TURNS = 5
+DRAIN_LONGEST_S = 30.0
+"""Nobody waits: then it is read to its end, which comes as soon as all is read, because nobody is left to write. Unless
+the job has handed its end of a pipe to a stranger: after so many times DRAIN_BOUND_S without a word, or so long with
+words, that is not waited for."""
 FRAMES_PER_TURN = 32
 """After so many frames of one job the event loop sees to the others."""
 ROUND_S = 0.005
@@ -64,6 +69,7 @@ class Attempt:
         self._on_frame = on_frame
         self._ladder: Ladder | None = None
         self._swept: set[int] = set()
+        self._heard = 0
         self._report_bound_s = report_bound_s
         self._report_due = math.inf
         self._guardian_gone = asyncio.Event()
@@ -123,14 +129,25 @@ class Attempt:
             words = [readers.create_task(self._read_frames())]
             words += [readers.create_task(self._read_output(output)) for output in self._bound.outputs]
             report = await self._end()
-            # Everything that could write is dead, so EOF is near, whatever is still to be read.
-            await asyncio.wait(words, timeout=DRAIN_BOUND_S)
+            await self._drain(words)
             for reader in (reports, *words):
                 reader.cancel()
         self._records.drop(self._bound.guardian)
         if report is not None:
             return self._gone_by_report(report)
         return self._gone_by_backstop()
+
+    async def _drain(self, readers: list[asyncio.Task[None]]) -> None:
+        """Read what a job had written that is dead. Much may wait: its result is behind everything that it said."""
+        left: set[asyncio.Task[None]] = set(readers)
+        bound = time.monotonic() + DRAIN_LONGEST_S
+        silent = 0
+        while left and silent < DRAIN_SILENT_TURNS and time.monotonic() < bound:
+            heard = self._heard
+            _, left = await asyncio.wait(left, timeout=DRAIN_BOUND_S)
+            if self._ladder is not None:
+                return
+            silent = silent + 1 if self._heard == heard else 0
 
     async def abandon(self) -> Gone:
         """Kill it by our own means, because `run` failed of a bug."""
@@ -200,6 +217,7 @@ class Attempt:
                 # The job wrote this, not our runner: say so in its own events, and go on with the next line.
                 frame = protocol.Log("warning", "a frame of this job was refused", {"reason": str(exc)})
             self._on_frame(frame)
+            self._heard += 1
             count += 1
             if count % FRAMES_PER_TURN == 0:
                 await asyncio.sleep(0)
@@ -207,6 +225,7 @@ class Attempt:
     async def _read_output(self, output: Output) -> None:
         decoder = Decoder()
         while data := await output.reader.read(READ_BYTES):
+            self._heard += 1
             for piece in split_text(decoder.feed(data)):
                 self._on_frame(protocol.Output(output.stream, piece))
             await asyncio.sleep(0)

@@ -11,9 +11,11 @@ import pytest
 from supervisor.core.event_log import MAX_BYTES, MAX_EVENTS, Event, Gap
 from supervisor.core.journal.journal import MAX_BACKLOG_BYTES
 from supervisor.core.model import State
-from tests.support.core import cancel, ended, output, running, says, scenario, submit, types, until
+from tests.support.core import cancel, ended, events, output, running, says, scenario, submit, types, until
 
 PYTHON = sys.executable
+MUCH = 40_000
+"""Progress events: some seconds of reading."""
 
 TASKS = '''
 import os, sys, ctypes, subprocess
@@ -25,6 +27,13 @@ def last_words(ctx: Context) -> None:
     print("by print"); print("to stderr", file=sys.stderr)
     os.write(1, b"by os.write\\n"); subprocess.run(["echo", "by a child"])
     os._exit(7)
+
+@task
+def talks_much(ctx: Context, times: int) -> str:
+    """More than is read while it runs, and then its result."""
+    for number in range(times):
+        ctx.progress(number + 1, times, "a word about it")
+    return "the result"
 
 @task
 def forged(ctx: Context, line: str, times: int = 1) -> dict:
@@ -79,6 +88,19 @@ def test_yes_is_bounded_and_cancelled_in_time(tmp_path: Path) -> None:
             assert len(record.log.read(0, 100_000)) <= MAX_EVENTS + 1
 
     scenario(body)
+
+
+def test_a_result_is_read_however_much_was_said_before(tmp_path: Path, tasks: tuple[str, ...]) -> None:
+    async def main() -> None:
+        async with running(tmp_path / "state", tasks=tasks) as supervisor:
+            record = await ended(submit(supervisor, "talks_much", times=MUCH), 60)
+            assert (record.job.state, record.job.result) == (State.SUCCEEDED, "the result"), record.job
+            (last,) = [
+                event for event in events(record)[-10:] if event["type"] == "job.progress" and event["done"] == MUCH
+            ]
+            assert last["message"] == "a word about it"
+
+    scenario(main)
 
 
 def test_the_last_words_of_a_process_that_just_dies_are_heard(tmp_path: Path, tasks: tuple[str, ...]) -> None:
