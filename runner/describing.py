@@ -36,7 +36,8 @@ def describe(order: Describe, watch: Watch, reporter: Reporter) -> NoReturn:
 
 def _imported(module: str) -> Described:
     try:
-        return Described(module, [task.describe() for task in load(module).values()])
+        tasks = [task.describe() for task in load(module).values()]
+        return Described(module, tasks, None if tasks else "it has no tasks: mark its functions with @task")
     except JobCancelled:
         raise
     except BaseException as exc:  # sys.exit() in a module is a mistake in it like any other

@@ -36,7 +36,8 @@ class Task:
     model: type[BaseModel]
 
     def describe(self) -> DescribedTask:
-        return DescribedTask(self.name, self.description, self.model.model_json_schema())
+        origin = f"{self.function.__module__}:{self.function.__qualname__}"
+        return DescribedTask(self.name, self.description, self.model.model_json_schema(), origin)
 
     def bind(self, values: dict[str, Any]) -> dict[str, Any]:
         """Check `values` and give the call's keyword arguments. Raises TaskFailed (kind load) naming the field."""

@@ -189,9 +189,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class DescribedTask:
+    """`origin` is where its function was written: a module may have imported it from another one."""
+
     name: str
     description: str
     input_schema: dict[str, Json]
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

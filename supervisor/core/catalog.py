@@ -33,6 +33,7 @@ class TaskDescription:
 @dataclass(frozen=True, slots=True)
 class _Entry:
     module: str
+    origin: str
     description: TaskDescription
     validator: Any
 
@@ -70,6 +71,8 @@ class Catalog:
                 continue
             known = self._entries.get(task.name)
             if known is not None and known.module != described.module:
+                if known.origin and known.origin == task.origin:
+                    continue  # one of them imports it from the other
                 self.errors[described.module] = f"task {task.name!r} is already defined in {known.module}"
                 continue
             try:
@@ -78,7 +81,9 @@ class Catalog:
                 self.errors[described.module] = f"task {task.name!r} has no valid schema: {exc.message}"
                 continue
             description = TaskDescription(task.name, task.description, task.input_schema)
-            self._entries[task.name] = _Entry(described.module, description, Draft202012Validator(task.input_schema))
+            self._entries[task.name] = _Entry(
+                described.module, task.origin, description, Draft202012Validator(task.input_schema)
+            )
         self._after_description()
 
     def give_up(self, module: str, why: str) -> None:

@@ -23,7 +23,16 @@ BROKEN = {
     "not_python": "def x(:\n",
     "leaves": "import sys\nsys.exit(3)\n",
     "vanishes": "import os\nos._exit(3)\n",
+    "has_none": "def forgot_to_mark(ctx): ...\n",
 }
+BORROWS = """
+from mytasks import word_count
+from runner import task
+
+@task
+def borrower(ctx):
+    return word_count(ctx, "a b")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +40,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("own")
     for name, text in BROKEN.items():
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    (folder / "borrows.py").write_text(BORROWS, encoding="utf-8")
     env = {"PYTHONPATH": f"{ROOT}:{folder}"}
-    tasks = ",".join(["mytasks", "not_there", *BROKEN])
+    tasks = ",".join(["mytasks", "not_there", "borrows", *BROKEN])
     with running_server(folder / "state", "--tasks", tasks, env=env, cwd=ROOT / "examples") as running:
         yield running
 
@@ -137,6 +147,8 @@ def test_modules_that_cannot_be_imported_are_told_with_their_tracebacks(server: 
         assert "SystemExit: 3" in told
         assert "No module named 'not_there'" in told
         assert "its import ended the process" in told
+        assert "it has no tasks: mark its functions with @task" in told
+        assert "borrows" not in told
     assert set(check["tracebacks"]) == {"no_licence", "not_python", "leaves", "not_there"}
     lines = check["tracebacks"]["no_licence"].splitlines()
     assert lines[0] == "Traceback (most recent call last):"
@@ -144,8 +156,17 @@ def test_modules_that_cannot_be_imported_are_told_with_their_tracebacks(server: 
     assert lines[-1] == "RuntimeError: no licence"
     assert "def x(:" in check["tracebacks"]["not_python"]
     logged = [json.loads(line) for line in server.stderr.splitlines() if "task_module_broken" in line]
-    assert {entry["module"]: entry["traceback"] for entry in logged} == {**check["tracebacks"], "vanishes": None}
+    assert {entry["module"]: entry["traceback"] for entry in logged} == {
+        **check["tracebacks"],
+        "vanishes": None,
+        "has_none": None,
+    }
     assert "tracebacks" not in server.http.get("/readyz", params={"verbose": ""}).text
+
+
+def test_a_module_may_import_the_tasks_of_another(server: RunningServer) -> None:
+    assert run(server, "borrower")["result"]["words"] == 2
+    assert run(server, "word_count", text="a")["result"]["words"] == 1
 
 
 def test_progress_on_the_command_line(server: RunningServer, folder: Path) -> None:

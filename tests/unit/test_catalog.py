@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,5 +111,8 @@ def test_a_task_that_may_still_come_is_not_unknown() -> None:
 
 
 def test_two_modules_cannot_own_one_name(catalog: Catalog) -> None:
-    catalog.add(Described("other", [found.describe() for found in find_tasks(demo).values()]))
+    same = [found.describe() for found in find_tasks(demo).values()]
+    catalog.add(Described("borrows", same))
+    assert "borrows" not in catalog.errors  # it imports the task from there
+    catalog.add(Described("other", [replace(found, origin="other:demo") for found in same]))
     assert "already defined in runner.tasks.demo" in catalog.errors["other"]
