@@ -12,7 +12,10 @@ from starlette.responses import Response
 from supervisor.api.problems import Kind, Problem
 
 _FILES = {
-    "dashboard.js": ("dashboard.js", "text/javascript"),
+    **{
+        f"{name}.js": (f"{name}.js", "text/javascript")
+        for name in ("dashboard", "detail", "dom", "jobs", "promise", "table", "terminal", "timeline")
+    },
     "dashboard.css": ("dashboard.css", "text/css"),
     "uPlot.esm.js": ("vendor/uPlot.esm.js", "text/javascript"),
     "uPlot.min.css": ("vendor/uPlot.min.css", "text/css"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,7 +81,7 @@ def test_with_the_keyboard_alone(server: RunningServer, page: Page) -> None:
     for job_id in (older, newer):
         expect(page.locator(f"#row-{job_id} .pill")).to_have_text("running")
     page.keyboard.press("j")
-    expect(page.locator(f"#row-{newer}")).to_be_focused()
+    expect(page.locator(f"#row-{newer} a")).to_be_focused()
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.locator("#job-title")).to_contain_text(older)
@@ -94,7 +97,7 @@ def test_with_the_keyboard_alone(server: RunningServer, page: Page) -> None:
     expect(page.locator("#job")).to_be_hidden()
     page.keyboard.press("/")
     page.keyboard.type(older)
-    expect(page.locator("#rows tr:visible")).to_have_count(1)
+    expect(page.locator("#rows [role=row]:visible")).to_have_count(1)
 
 
 def test_a_stuck_job_is_first_with_its_line_and_the_button_that_ends_it(server: RunningServer, page: Page) -> None:
@@ -111,9 +114,32 @@ def test_a_stuck_job_is_first_with_its_line_and_the_button_that_ends_it(server: 
     expect(page.locator("#stuck")).to_be_hidden()
 
 
+def test_the_line_that_is_copied_really_cancels(server: RunningServer, page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    job_id = submit(server, "shell", command="sleep 60")
+    page.locator(f"#row-{job_id}").click()
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    line = page.evaluate("navigator.clipboard.readText()")
+    env = {"PATH": os.environ["PATH"], "DEADSTOP_TOKEN": server.token}
+    done = subprocess.run(["sh", "-c", f"{line} -sS -f"], env=env, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["id"] == job_id
+    assert server.wait_finished(job_id)["state"] == "cancelled"
+    expect(page.get_by_role("button", name="Copy as curl")).to_be_disabled()
+
+
+def test_a_failure_is_told_before_all_else(server: RunningServer, page: Page) -> None:
+    job_id = submit(server, "shell", command="exit 3")
+    server.wait_finished(job_id)
+    page.evaluate("id => { location.hash = id }", job_id)
+    expect(page.locator("#outcome-text")).to_have_text("the command ended with exit code 3")
+    expect(page.locator("#job h3:visible").first).to_have_text("Error: exited")
+
+
 def test_a_terminal_s_output_and_a_reader_who_has_scrolled_up(server: RunningServer, page: Page) -> None:
     command = (
-        "printf 'loading 10%%\\rloading 99%%\\n'; printf '\\033[1;31mred\\033[0m <b>plain</b>\\n'; seq 300; "
+        "printf 'loading 10%%\\rloading 99%%\\n'; printf 'one\\ntwo\\n\\033[2Adone\\033[K\\n\\n'; "
+        "printf '\\033[1;31mred\\033[0m <b>plain</b>\\n'; seq 300; "
         "while ! test -e go; do sleep 0.05; done; echo LAST; sleep 60"
     )
     job_id = submit(server, "shell", command=command)
@@ -121,6 +147,8 @@ def test_a_terminal_s_output_and_a_reader_who_has_scrolled_up(server: RunningSer
     output = page.locator("#output")
     expect(output).to_contain_text("300")
     assert output.locator("div").first.inner_text() == "loading 99%"
+    assert output.locator("div").nth(1).inner_text() == "done"
+    assert output.locator("div").nth(2).inner_text() == "two"
     expect(output.locator("span.c1.bold")).to_have_text("red")
     expect(output).to_contain_text("<b>plain</b>")
     output.evaluate("box => box.scrollTo(0, 0)")
@@ -166,11 +194,17 @@ def test_a_server_that_comes_back_is_followed_without_a_reload(short_dir: Path) 
             tab.fill("#token", first.token)
             tab.get_by_role("button", name="Sign in").click()
             expect(tab.locator("#server-words")).to_contain_text("containment")
+            expect(tab.locator("#none")).to_be_visible()
             tab.evaluate("window.notReloaded = true")
         expect(tab.locator("#server-words")).to_contain_text("does not answer")
+        expect(tab.locator("#away")).to_contain_text("This is how it was at")
         with running_server(state_dir, "--port", port) as second:
             expect(tab.locator("#server-words")).to_contain_text("containment", timeout=10_000)
             job_id = submit(second, "shell", command="true")
             expect(tab.locator(f"#row-{job_id} .pill")).to_have_text("succeeded")
+            expect(tab.locator("#away")).to_be_hidden()
             assert tab.evaluate("window.notReloaded") is True
+        shutil.rmtree(state_dir)
+        with running_server(state_dir, "--port", port):  # another server, to which the page is a stranger
+            expect(tab.locator("#token")).to_be_visible(timeout=10_000)
         browser.close()
