@@ -1,6 +1,8 @@
-"""The events that streams carry, for the API's page."""
+"""The events that streams carry, for the API's description."""
 
 from __future__ import annotations
+
+from typing import Any
 
 EVENT_TYPES: tuple[tuple[str, str, str], ...] = (
     ("job.queued", "task, labels", "Always the first."),
@@ -31,3 +33,29 @@ EVENT_TYPES: tuple[tuple[str, str, str], ...] = (
     ("stream.closing", "", "Not numbered: the server ends the stream before the job is over."),
 )
 """Type, fields beside id, job_id, type and at, and what it says."""
+
+FRAME_SCHEMA: dict[str, Any] = {
+    "title": "Frame",
+    "description": "Of each frame of the stream. `id` is missing where nothing is numbered.",
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+        "event": {"enum": [name for name, _, _ in EVENT_TYPES]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "integer", "minimum": 1},
+                    "job_id": {"type": "string"},
+                    "type": {"type": "string"},
+                    "at": {"type": "string", "format": "date-time"},
+                },
+                "required": ["type"],
+            },
+        },
+    },
+    "required": ["event", "data"],
+}
+"""JSON Schema of a frame, its three fields taken as an object's."""

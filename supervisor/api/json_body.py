@@ -17,6 +17,9 @@ MAX_DEPTH = 64
 """Nesting allowed in a body. What parses at the interpreter's own limit would fail later, where it is compared,
 validated or written again."""
 
+MAX_WHOLE = 2**53
+"""Up to here floating point has every integer. Larger ones would grow to hundreds of digits."""
+
 _Path: TypeAlias = "tuple[_Path, str] | None"
 """Where a value is, as a chain of names from the inside out: cheap to make for values that turn out to be fine."""
 
@@ -45,7 +48,7 @@ def _parse(text: str) -> Any:
             text,
             object_pairs_hook=_object_without_repeats,
             parse_constant=_refuse_constant,
-            parse_float=_finite_float,
+            parse_float=_number,
             parse_int=_bounded_int,
         )
     except json.JSONDecodeError as exc:
@@ -71,11 +74,12 @@ def _refuse_constant(name: str) -> NoReturn:
     raise InvalidRequest.at("", f"the body is not JSON: {name} is no JSON number")
 
 
-def _finite_float(digits: str) -> float:
+def _number(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
         raise InvalidRequest.at("", f"the number {digits[:40]} is too large")
-    return number
+    # JSON has one kind of number: 3.0 is an integer to JSON Schema, and JavaScript writes it as 3.
+    return int(number) if number.is_integer() and abs(number) <= MAX_WHOLE else number
 
 
 def _bounded_int(digits: str) -> int:

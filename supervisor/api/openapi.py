@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 import supervisor
 from supervisor.api.access import SAFE_METHODS, is_never_limited, needed_scope
+from supervisor.api.event_types import FRAME_SCHEMA
 from supervisor.api.operation import ANY, JSON, SSE, Answer, Operation
 from supervisor.api.operations import OPERATIONS
 from supervisor.api.problems import MEDIA_TYPE, SHAPES, Kind
@@ -59,8 +60,7 @@ def _operation(operation: Operation, references: dict[Any, dict[str, Any]]) -> d
         "summary": operation.summary,
         "description": operation.about,
         "parameters": _parameters(operation),
-        "responses": {str(answer.status): _answer(answer, references) for answer in operation.answers}
-        | _refusals(operation, references),
+        "responses": _answers(operation, references) | _refusals(operation, references),
     }
     if operation.body is not None:
         content = {"application/json": {"schema": references[operation.body]}}
@@ -96,6 +96,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "schema": parameter.schema,
             "description": parameter.about,
         }
+        | ({"style": "form", "explode": False} if parameter.schema.get("type") == "array" else {})
         for parameter in operation.parameters
     )
     return parameters
@@ -117,10 +118,22 @@ def _problems(operation: Operation) -> list[Kind]:
     return sorted(kinds, key=lambda kind: SHAPES[kind].status)
 
 
+def _answers(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """Status → what comes. Where one status has several media types, each is described."""
+    found: dict[str, Any] = {}
+    for answer in operation.answers:
+        described = _answer(answer, references)
+        known = found.setdefault(str(answer.status), described)
+        if known is not described:
+            known["description"] += f" {described['description']}"
+            known["content"] |= described["content"]
+    return found
+
+
 def _answer(answer: Answer, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     described: dict[str, Any] = {"description": answer.about}
     if answer.media_type == SSE:
-        described["content"] = {SSE: {"schema": {"type": "string"}}}
+        described["content"] = {SSE: {"schema": FRAME_SCHEMA}}
     elif answer.media_type == ANY:
         described["content"] = {ANY: {"schema": {"type": "string", "format": "binary"}}}
     elif answer.media_type != JSON:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from supervisor.api.operation import ANY, FLAG, SSE, Answer, Operation, Parameter
 from supervisor.api.problems import Kind
-from supervisor.api.queries import DEFAULT_LIMIT, MAX_LIMIT, MAX_WAIT_S
+from supervisor.api.queries import DEFAULT_LIMIT, MAX_EVENT_ID, MAX_KEY_LENGTH, MAX_LIMIT, MAX_WAIT_S, STATE_SPELLINGS
 from supervisor.api.schemas import answers, bodies, contents, diagnosis
 from supervisor.api.server_operations import SERVER_OPERATIONS
 
-_INTEGER = {"type": "integer", "minimum": 0}
+_EVENT_NUMBER = {"type": "integer", "minimum": 0, "maximum": MAX_EVENT_ID}
 _TEXT = {"type": "string"}
+_STATES = {"type": "array", "items": {"enum": sorted(STATE_SPELLINGS)}}
 _LABEL = {"type": "string", "pattern": "^[A-Za-z0-9_./-]{1,64}:"}
+_CURSOR = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
 _ON_DISCONNECT = {"enum": ["cancel", "continue"], "default": "continue"}
 _CREATE_PROBLEMS = (Kind.INVALID, Kind.CONFLICT, Kind.QUEUE_FULL, Kind.NOT_READY, Kind.STORAGE_FULL)
 _KEY = Parameter(
-    "Idempotency-Key", _TEXT, "The same key with the same body attaches to the job that it made.", where="header"
+    "Idempotency-Key",
+    {"type": "string", "pattern": f"^[!-~]{{1,{MAX_KEY_LENGTH}}}$"},
+    "The same key with the same body attaches to the job that it made.",
+    where="header",
 )
 
 OPERATIONS = (
@@ -56,14 +61,15 @@ OPERATIONS = (
         "Pages stay in place while jobs come and go. A page may be shorter than `limit` when its jobs are large.",
         (Answer(200, "A page of jobs; `next_cursor` is null on the last one.", answers.JobsJson),),
         parameters=(
-            Parameter("state", _TEXT, "One state, or several with commas between them."),
+            Parameter("state", _STATES, "One state, or several with commas between them."),
             Parameter("label", _LABEL, "`key:value`; give it again to ask for jobs that have both."),
             Parameter(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
                 "Jobs on a page, at most.",
             ),
-            Parameter("cursor", _TEXT, "`next_cursor` of the page before."),
+            Parameter("stuck", FLAG, "Only jobs that hang, or with `false` only others."),
+            Parameter("cursor", _CURSOR, "`next_cursor` of the page before."),
         ),
         problems=(Kind.INVALID,),
         example='curl "$URL/jobs?state=running,cancelling&label=team:a" -H "$AUTH"',
@@ -87,12 +93,13 @@ OPERATIONS = (
         "the job, unless the stream was opened with `on_disconnect=cancel`. What is no longer kept is told by a "
         "`stream.gap`.",
         (
-            Answer(200, "The events; as one JSON document with `follow=false`.", answers.EventsJson),
+            Answer(200, "The events, as they come.", media_type=SSE),
+            Answer(200, "Those that there are now, with `follow=false`.", answers.EventsJson),
             Answer(204, "The job is finished and nothing is left to send."),
         ),
         parameters=(
-            Parameter("Last-Event-ID", _INTEGER, "The last event that you have.", where="header"),
-            Parameter("after", _INTEGER, "The same, in the query."),
+            Parameter("Last-Event-ID", _EVENT_NUMBER, "The last event that you have.", where="header"),
+            Parameter("after", _EVENT_NUMBER, "The same, in the query."),
             Parameter("follow", FLAG, "`false`: what there is now, as JSON. So does `Accept: application/json`."),
             Parameter("on_disconnect", _ON_DISCONNECT, "`cancel`: this stream, too, holds the job's life."),
         ),

@@ -10,7 +10,7 @@ import re
 
 from starlette.requests import Request
 
-from supervisor.api.schemas.bodies import JOB_ID_PATTERN
+from supervisor.api.schemas.bodies import JOB_ID_PATTERN, LABEL_KEY_PATTERN
 from supervisor.core.journal.reader import Wanted
 from supervisor.core.model import State
 from supervisor.errors import InvalidRequest
@@ -23,6 +23,7 @@ MAX_KEY_LENGTH = 255
 STATE_SPELLINGS = {state.value: state for state in State} | {"canceled": State.CANCELLED}
 
 _JOB_ID = re.compile(JOB_ID_PATTERN)
+_LABEL_KEY = re.compile(LABEL_KEY_PATTERN)
 _KEY = re.compile(r"[\x21-\x7e]+")
 _TRUE = frozenset({"true", "1", "yes", ""})
 _FALSE = frozenset({"false", "0", "no"})
@@ -50,20 +51,19 @@ def idempotency_key(request: Request) -> str | None:
 
 def resume_after(request: Request) -> int:
     """The number of the last event that the client has: `Last-Event-ID`, else `after`, else 0."""
-    # An EventSource repeats its URL with the header when it reconnects, so the header is the newer of the two.
-    for name, given in (
+    asked = (
         ("Last-Event-ID", request.headers.get("last-event-id")),
         ("after", request.query_params.get("after")),
-    ):
-        if given is not None:
-            return _event_number(name, given)
-    return 0
+    )
+    numbers = [_event_number(name, given) for name, given in asked if given is not None]
+    # An EventSource repeats its URL with the header when it reconnects, so the header is the newer of the two.
+    return numbers[0] if numbers else 0
 
 
 def _event_number(name: str, given: str) -> int:
-    if not (given.isascii() and given.isdigit()) or len(given) > 19:
+    if not (given.isascii() and given.isdigit()) or len(given) > 19 or int(given) > MAX_EVENT_ID:
         raise InvalidRequest.at(name, "must be an integer, 0 or more: the number of the last event that you have")
-    return min(int(given), MAX_EVENT_ID)
+    return int(given)
 
 
 def flag(request: Request, name: str, *, default: bool) -> bool:
@@ -130,8 +130,8 @@ def _labels(request: Request) -> tuple[tuple[str, str], ...]:
     labels = []
     for given in request.query_params.getlist("label"):
         key, colon, value = given.partition(":")
-        if not key or not colon:
-            raise InvalidRequest.at("label", "must be key:value")
+        if not colon or not _LABEL_KEY.fullmatch(key):
+            raise InvalidRequest.at("label", "must be key:value, the key of 1 to 64 letters, digits, _ . / or -")
         labels.append((key, value))
     return tuple(labels)
 

@@ -134,6 +134,18 @@ def test_null_is_the_same_as_nothing(server: RealServer) -> None:
     server.ended(reply.json["id"])
 
 
+def test_a_number_is_what_it_is_however_it_is_written(server: RealServer) -> None:
+    """JSON has one kind of number: 3.0 and 3e0 are integers."""
+    demo = b'{"task": "demo", "input": {"seconds": 1e-1, "steps": %b}, "timeout_s": 6e1, "id": "%b"}'
+    for name, steps in ((b"dotted", b"3.0"), (b"scientific", b"3e0")):
+        reply = server.ask("POST", "/jobs", headers=JSON, data=demo % (steps, name))
+        assert (reply.status, reply.json["input"]) == (202, {"seconds": 0.1, "steps": 3})
+        assert server.ended(name.decode())["result"]["steps"] == 3
+    assert server.ask("POST", "/jobs", headers=JSON, data=demo % (b"3", b"dotted")).status == 200
+    for steps in (b"3.5", b"1e300"):
+        assert server.ask("POST", "/jobs", headers=JSON, data=demo % (steps, b"other")).fields == ["input.steps"]
+
+
 @pytest.mark.parametrize("more", [{"keep_files": True}, {"containment": "auto"}, {"containment": "subreaper"}])
 def test_harmless_values_pass(server: RealServer, more: dict[str, Any]) -> None:
     reply = server.ask("POST", "/jobs", body(**more))

@@ -91,6 +91,8 @@ def test_wrong_positions(server: RealServer, number: str) -> None:
     if number.isascii() and "%" not in number:
         reply = server.ask("GET", f"/jobs/{job_id}/events", headers={"Last-Event-ID": number})
         assert reply.fields == ["Last-Event-ID"]
+    both = server.ask("GET", f"/jobs/{job_id}/events?after={number}", headers={"Last-Event-ID": "1"})
+    assert both.fields == ["after"]
 
 
 def test_nothing_left_is_204(server: RealServer) -> None:

@@ -41,8 +41,16 @@ def _known_level(level: str) -> str:
     )
 
 
+ContainmentLevel = Annotated[
+    str, AfterValidator(_known_level), Field(json_schema_extra={"enum": list(CONTAINMENT_LEVELS)})
+]
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN)]
 LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE)]
+Labels = Annotated[
+    dict[LabelKey, LabelValue],
+    # pydantic describes what the keys look like, but not that there are no others.
+    Field(max_length=MAX_LABELS, json_schema_extra={"additionalProperties": False}),
+]
 
 
 class Body(BaseModel):
@@ -70,9 +78,9 @@ class CreateBody(Body):
     id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] | None = None
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     on_disconnect: Literal["cancel", "continue"] | None = None
-    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=MAX_LABELS)] | None = None
+    labels: Labels | None = None
     limits: LimitsBody | None = None
-    containment: Annotated[str, AfterValidator(_known_level)] | None = None
+    containment: ContainmentLevel | None = None
     keep_files: bool | None = None
     reconnect_grace_s: Annotated[float, Field(ge=0, le=MAX_RECONNECT_GRACE_S)] | None = None
     lease_s: Annotated[float, Field(ge=MIN_LEASE_S, le=MAX_LEASE_S)] | None = None
@@ -132,7 +140,19 @@ class InputBody(Body):
     In a terminal `eof` is Ctrl-D, on pipes the end of stdin; nothing can be typed after it.
     """
 
-    text: Annotated[str, AfterValidator(_fits_an_input)] | None = None
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["text"], "properties": {"text": {"type": "string"}}},
+                {"required": ["eof"], "properties": {"eof": {"const": True}}},
+                {"required": ["size"], "properties": {"size": {"type": "object"}}},
+            ]
+        }
+    )
+
+    text: (
+        Annotated[str, AfterValidator(_fits_an_input), Field(json_schema_extra={"maxLength": MAX_INPUT_BYTES})] | None
+    ) = None
     eof: bool | None = None
     size: SizeBody | None = None
 
