@@ -27,7 +27,7 @@ from supervisor.containment.handle import Handle, Identity, Survivor
 from supervisor.containment.sightings import Sightings
 from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.pidfd import ignore_missing
-from supervisor.posix.proc import Stat, children, descendants, read_stat
+from supervisor.posix.proc import Stat, children, descendants, process_table, read_stat
 
 log = structlog.get_logger()
 
@@ -49,9 +49,15 @@ class Held:
     sightings: Sightings | None = None
     init_pid: int | None = None
 
-    def search(self) -> list[Identity]:
+    def search(self, table: dict[int, Stat] | None = None) -> list[Identity]:
         """What the process table shows of it, where only that can tell."""
-        return [] if self.sightings is None else self.sightings.search()
+        return [] if self.sightings is None else self.sightings.search(table)
+
+
+def _search(attempts: Sequence[Held]) -> list[list[Identity]]:
+    """The same for many, from one reading of the table."""
+    table = process_table() if any(held.sightings is not None for held in attempts) else None
+    return [held.search(table) for held in attempts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ class Backstop:
         guardians = [held.guardian for held in attempts]
         trees = [self._below_guardian(guardian) for guardian in guardians]
         inside = [_kill_inside(held.leaf) for held in attempts]
-        sighted = [held.search() for held in attempts]
+        sighted = _search(attempts)
         orphans = self._orphans_of(attempts)
         below = {orphan.pid: [orphan.pid, *self._below(orphan.pid)] for orphan in orphans}
         for pid in {pid for tree in (*trees, *below.values()) for pid in tree}:
@@ -144,7 +150,7 @@ class Backstop:
         # In this order: what a guardian leaves is adopted before its end can be seen.
         ended = [guardian.ended for guardian in guardians]
         empty = [held.leaf is None or not held.leaf.populated for held in attempts]
-        alive = [held.search() for held in attempts]
+        alive = _search(attempts)
         left = self._orphans_of(attempts)
         return [
             Round(

@@ -15,6 +15,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -39,12 +40,17 @@ class NamespaceFailed(Exception):
 
 @dataclass(slots=True)
 class Namespace:
-    """The guardian's end. Pids are the host's; `lifeline_fd` is held only so that its end means the guardian's."""
+    """The guardian's end. Pids are the host's; `lifeline_fd` is held only so that its end means the guardian's.
+
+    `mounts_fd` holds the mount namespace. The kernel takes some ten milliseconds to take one apart, one after the
+    other, and init would not be reaped before: so it happens when the guardian ends, which has reported by then.
+    """
 
     init_pid: int
     runner_pid: int
     report_fd: int
     lifeline_fd: int
+    mounts_fd: int
 
     def runner_status(self, reaped: dict[int, int]) -> int | None:
         """The runner's wait status, None while it runs. `reaped` is what the guardian has just reaped: pid → status.
@@ -70,16 +76,20 @@ def launch(run: Callable[[], NoReturn]) -> Namespace:
         raise NamespaceFailed(exc.strerror) from exc
     report_read, report_write = os.pipe2(os.O_CLOEXEC)
     lifeline_read, lifeline_write = os.pipe2(os.O_CLOEXEC)
+    mounts_read, mounts_write = socket.socketpair()
     init_pid = os.fork()
     if init_pid == 0:
         os.close(report_read)
         os.close(lifeline_write)
-        _init(run, report_write, lifeline_read)
+        _init(run, report_write, lifeline_read, mounts_write)
     os.close(report_write)
     os.close(lifeline_read)
+    mounts_write.close()
     try:
         _wait_for_fork(report_read)
         (runner_pid,) = children(init_pid)
+        with mounts_read:
+            _, (mounts_fd,), _, _ = socket.recv_fds(mounts_read, 1, 1)
     except (NamespaceFailed, ValueError) as exc:
         os.kill(init_pid, signal.SIGKILL)
         os.waitpid(init_pid, 0)
@@ -87,7 +97,7 @@ def launch(run: Callable[[], NoReturn]) -> Namespace:
         os.close(lifeline_write)
         raise NamespaceFailed(str(exc) if isinstance(exc, NamespaceFailed) else "its runner ended at once") from exc
     os.set_blocking(report_read, False)
-    return Namespace(init_pid, runner_pid, report_read, lifeline_write)
+    return Namespace(init_pid, runner_pid, report_read, lifeline_write, mounts_fd)
 
 
 def _wait_for_fork(report_fd: int) -> None:
@@ -109,7 +119,7 @@ def _read_line(fd: int) -> str:
 # --- in the namespace: init
 
 
-def _init(run: Callable[[], NoReturn], report_fd: int, lifeline_fd: int) -> NoReturn:
+def _init(run: Callable[[], NoReturn], report_fd: int, lifeline_fd: int, mounts: socket.socket) -> NoReturn:
     """The life of pid 1. It has no handler for any signal: so none from inside reaches it."""
     status = _EX_SOFTWARE
     try:
@@ -118,6 +128,8 @@ def _init(run: Callable[[], NoReturn], report_fd: int, lifeline_fd: int) -> NoRe
         os.setsid()
         prctl.set_name("deadstop-init")
         _own_proc()
+        with mounts:
+            socket.send_fds(mounts, [b"!"], [os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)])
         runner_pid = os.fork()
         if runner_pid == 0:
             if os.geteuid() != 0:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from runner.protocol import Describe, Work
 from supervisor.containment.environment import COOKIE, JOB_ID
 from supervisor.containment.handle import Identity
-from supervisor.posix.proc import Stat, descendants, environment_of, process_ids, read_stat
+from supervisor.posix.proc import Stat, descendants, environment_of, process_table, read_stat
 
 MANY_SESSIONS = 256
 
@@ -55,15 +55,24 @@ class Sightings:
                 if stat is not None:
                     self._remember(stat)
 
-    def search(self) -> list[Identity]:
-        """Everything of the job that has not ended, from one reading of the whole table."""
-        table = {stat.pid: stat for pid in process_ids() if (stat := read_stat(pid)) is not None}
+    def known(self) -> list[Identity]:
+        """What was seen and has not ended, without a search."""
+        return [one for one in self._alive() if one.pid not in self._not_ours]
+
+    def search(self, table: dict[int, Stat] | None = None) -> list[Identity]:
+        """Everything of the job that has not ended, from one reading of the whole table: this one, or a fresh one."""
+        if table is None:
+            table = process_table()
         self._forget_what_is_over(table)
         found: dict[int, Stat] = {}
-        pending = [stat for stat in table.values() if stat.pid not in self._not_ours]
+        # Whatever began before the runner is a stranger.
+        younger = [stat for stat in table.values() if stat.start_ticks >= self._runner.start_ticks]
+        pending = [stat for stat in younger if stat.pid not in self._not_ours]
         pending = self._collect(pending, found)
         for stat in pending:
-            if self._is_marked(stat):
+            # An orphan's new parent is older than any of the job's; the others are below one that is looked at.
+            parent = table.get(stat.ppid)
+            if (parent is None or parent.start_ticks <= self._runner.start_ticks) and self._is_marked(stat):
                 found[stat.pid] = stat
                 self._remember(stat)
         self._collect(pending, found)  # what is below those, marked or not
@@ -78,7 +87,8 @@ class Sightings:
         return [stat for stat in pending if stat.pid not in found]
 
     def _alive(self) -> Iterable[Identity]:
-        return [one for one in self._known if (stat := read_stat(one.pid)) is not None and _identity(stat) == one]
+        stats = ((one, read_stat(one.pid)) for one in self._known)
+        return [one for one, stat in stats if stat is not None and _identity(stat) == one and not stat.ended]
 
     def _remember(self, stat: Stat) -> None:
         self._known.add(_identity(stat))

@@ -21,6 +21,7 @@ class TableSweep(Sweep):
     use_pidfd: bool = True
     next_look: float | None = 0.0
     _now: dict[int, Identity] = field(default_factory=dict)
+    _thorough: bool = True
 
     def look(self, now: float) -> None:
         self.next_look = now + LOOK_EVERY_S
@@ -30,8 +31,26 @@ class TableSweep(Sweep):
         self.sightings.mark = variables
 
     def _walk(self) -> list[int]:
-        self._now = {one.pid: one for one in self.sightings.search()}
+        if self._thorough:
+            found = self.sightings.search()
+        else:
+            self.sightings.look()
+            found = self.sightings.known()
+        self._now = {one.pid: one for one in found}
         return list(self._now)
+
+    def terminate(self) -> list[int]:
+        # For what is only asked to go one search is enough, and then newcomers in sight.
+        self._thorough = not self._terminated
+        fresh = Sweep.terminate(self)
+        self._thorough = True
+        return fresh
+
+    def rss_bytes(self) -> int:
+        self._thorough = False
+        found = Sweep.rss_bytes(self)
+        self._thorough = True
+        return found
 
     def orphans(self) -> list[int]:
         return self._walk()

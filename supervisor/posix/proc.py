@@ -80,6 +80,11 @@ def process_ids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def process_table() -> dict[int, Stat]:
+    """All of them, by pid. Some ten microseconds for each process of the machine."""
+    return {stat.pid: stat for pid in process_ids() if (stat := read_stat(pid)) is not None}
+
+
 def environment_of(pid: int) -> dict[bytes, bytes]:
     """The variables that a process was exec'd with; empty when it is gone, or somebody else's."""
     try:
