@@ -19,7 +19,10 @@ _EITHER = {
 _STDIN = "open: POST /jobs/{id}/input types into it. closed: nothing is typed; with pipes it is empty."
 
 NoNul = Annotated[str, Field(pattern="^[^\\x00]*$")]
-VariableName = Annotated[str, Field(pattern="^[^=\\x00]+$")]
+_VARIABLE = "^[^=\\x00]+$"
+VariableName = Annotated[str, Field(pattern=_VARIABLE)]
+_NAMES: dict[str, Any] = {"propertyNames": {"pattern": _VARIABLE}}
+"""The schema that pydantic makes of it alone lets other names pass."""
 
 
 @task(json_schema_extra=_EITHER)
@@ -28,7 +31,10 @@ def shell(
     command: Annotated[NoNul, Field(min_length=1, description="Run by bash, or sh where there is none.")] | None = None,
     argv: Annotated[list[NoNul], Field(min_length=1, description="Run as it is, without a shell.")] | None = None,
     terminal: Annotated[bool, Field(description="A pseudo-terminal; false gives pipes.")] = True,
-    env: Annotated[dict[VariableName, NoNul], Field(description="More variables for the command.")] | None = None,
+    env: Annotated[
+        dict[VariableName, NoNul], Field(description="More variables for the command.", json_schema_extra=_NAMES)
+    ]
+    | None = None,
     cwd: Annotated[str, Field(pattern="^/[^\\x00]*$", description="Absolute; default is the workspace.")] | None = None,
     stdin: Annotated[Literal["closed", "open"], Field(description=_STDIN)] = "closed",
 ) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 
 from runner.protocol import Described
+from supervisor.core.formats import format_checker
 from supervisor.core.model import Json
 from supervisor.errors import FieldError, InvalidRequest, NotReady
 
 BUILT_IN = ("runner.tasks.shell", "runner.tasks.agent", "runner.tasks.browse", "runner.tasks.demo")
 RETRY_AFTER_S = 1
 MAX_ERRORS = 20
+FORMATS = format_checker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,10 @@ class Catalog:
                 continue
             description = TaskDescription(task.name, task.description, task.input_schema)
             self._entries[task.name] = _Entry(
-                described.module, task.origin, description, Draft202012Validator(task.input_schema)
+                described.module,
+                task.origin,
+                description,
+                Draft202012Validator(task.input_schema, format_checker=FORMATS),
             )
         self._after_description()
 
@@ -142,6 +147,8 @@ def _explain(error: ValidationError) -> list[FieldError]:
             return [FieldError(where, f"must be {_types(expected)}, not {_short(instance)}")]
         case "anyOf" | "oneOf":
             return _explain_choice(error, where)
+        case "format":
+            return [FieldError(where, f"is no {expected}: {error.cause}")]
         case "enum":
             return [FieldError(where, f"must be one of {', '.join(map(_short, expected))}")]
         case "const":

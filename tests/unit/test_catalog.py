@@ -85,6 +85,8 @@ def test_bad_input_names_the_field(catalog: Catalog, values: dict[str, Any], fie
         ({"argv": []}, "input.argv", ""),
         ({"command": "a\0b"}, "input.command", ""),
         ({"command": "a", "cwd": "relative"}, "input.cwd", ""),
+        ({"command": "a", "env": {"": "x"}}, "input.env", "'' does not match"),
+        ({"command": "a", "env": {"A=B": "x"}}, "input.env", "'A=B' does not match"),
         ({"command": 3}, "input.command", "must be string"),
     ],
 )
