@@ -45,6 +45,33 @@ def test_an_early_cancel_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     assert early.take("x", "t") is None
 
 
+def test_a_cancel_that_comes_again_is_kept_for_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[EarlyRow] = []
+    early = EarlyCancels(on_kept=rows.append)
+    now = [100.0]
+    monkeypatch.setattr("supervisor.core.early_cancels.time.monotonic", lambda: now[0])
+    first = a_cause()
+    early.keep("x", first, "t")
+    early.keep("y", a_cause(), "t")
+    now[0] += 29
+    early.keep("x", a_cause(), "t")
+    assert [row.id for row in rows] == ["x", "y", "x"]
+    now[0] += 29
+    early.keep("z", a_cause(), "t")
+    assert early.take("y", "t") is None
+    assert early.take("x", "t") is first
+
+
+def test_one_token_pushes_out_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("supervisor.core.early_cancels.MAX_EARLY_CANCELS", 3)
+    early = EarlyCancels()
+    early.keep("mine", a_cause(), "t")
+    for number in range(5):
+        early.keep(f"x{number}", a_cause(), "flood")
+    assert early.take("mine", "t") is not None
+    assert [early.take(f"x{number}", "flood") is not None for number in range(5)] == [False, False, True, True, True]
+
+
 def test_what_was_kept_survives_a_restart_for_the_rest_of_its_time() -> None:
     rows: list[EarlyRow] = []
     before = EarlyCancels(on_kept=rows.append)

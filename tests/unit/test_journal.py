@@ -276,6 +276,30 @@ async def test_one_job_cannot_push_out_all_others(tmp_path: Path) -> None:
         kept.finish(loud)
 
 
+async def test_many_that_talk_are_bounded_together(tmp_path: Path) -> None:
+    bound = 4 * 1024 * 1024
+    async with book(tmp_path, Limits(1000, 3600.0, bound)) as kept:
+        talkers = [kept.new(f"talker-{number}") for number in range(12)]
+        for _ in range(30):
+            for talker in talkers:
+                put(talker, "z" * 30_000)  # in the end 900 KiB each, less than a quarter
+            await kept.journal.written()
+
+        def used_bytes() -> int:
+            with sqlite3.connect(tmp_path / "journal.sqlite3") as other:
+                (pages,) = other.execute("PRAGMA page_count").fetchone()
+                (free,) = other.execute("PRAGMA freelist_count").fetchone()
+            other.close()
+            return int(pages - free) * 4096
+
+        await until(lambda: used_bytes() <= bound)
+        for talker in talkers:
+            items = await kept.journal.events(talker.seq, talker.job.id, 0, talker.log.last_id)
+            assert isinstance(items[0], Gap), "each gave of its oldest"
+            assert isinstance(items[-1], Event)
+        assert kept.removed == []
+
+
 def test_lines_come_apart_as_they_were_put_together() -> None:
     events = [
         Event(number, "j", "job.output", json.dumps({"id": number, "text": "a b\n" * number}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.core.event_log import Event
 from supervisor.core.journal.opening import FILE, Opened, open_journal
-from supervisor.core.journal.schema import MIGRATIONS
+from supervisor.core.journal.reader import Wanted
+from supervisor.core.journal.rows import digest_of
+from supervisor.core.journal.schema import MIGRATIONS, prepare
+from supervisor.core.model import State
 from supervisor.errors import StartupError
 from tests.support.journals import book
 
 pytestmark = pytest.mark.anyio
 
+FIRST_VERSION = Path(__file__).parents[1] / "fixtures" / "journal-1.sqlite3"
+"""As the first version left it when it was stopped: kept as it is, whatever later versions write."""
 ADDED = ("ALTER TABLE jobs ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",)
 
 
@@ -48,7 +55,7 @@ async def test_a_newer_one_is_refused_and_left_alone(tmp_path: Path) -> None:
     await a_journal(tmp_path)
     with by_hand(tmp_path) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StartupError, match=r"newer version of deadstop wrote it \(schema 99, this version knows 1\)"):
+    with pytest.raises(StartupError, match=r"newer version of deadstop wrote it \(schema 99, this version knows 2\)"):
         open_journal(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
     with by_hand(tmp_path) as connection:
@@ -62,6 +69,38 @@ async def test_an_older_one_is_brought_up(tmp_path: Path) -> None:
         assert len(found.contents.entries) == 30
         assert found.connection.execute("SELECT DISTINCT colour FROM jobs").fetchall() == [("grey",)]
         assert found.connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
+
+
+async def test_a_file_that_the_first_version_wrote_is_brought_up_with_all_that_is_in_it(tmp_path: Path) -> None:
+    shutil.copy(FIRST_VERSION, tmp_path / FILE)
+    async with book(tmp_path) as kept:
+        states = {entry.id: (entry.state, entry.last_event_id) for entry in kept.contents.entries}
+        assert states == {
+            "done": (State.SUCCEEDED, 52),
+            "running": (State.RUNNING, 3),
+            "held": (State.QUEUED, 1),
+            "queued": (State.QUEUED, 1),
+        }
+        done = kept.contents.entries[0]
+        assert (done.token, done.key) == ("t", "once")
+        assert await kept.journal.jobs(Wanted(labels=(("team", "a"),))) == ([await kept.journal.job("done")], False)
+        events = await kept.journal.events(done.seq, "done", 0, 52)
+        assert [event.id for event in events if isinstance(event, Event)] == list(range(1, 53))
+        waiting = {row.job.id: row for row in kept.contents.unfinished}
+        assert (waiting["held"].held, waiting["held"].job.request.reconnect_grace_s) == (True, 1.0)
+        assert waiting["queued"].digest == digest_of(waiting["queued"].job.request), "its client can still attach"
+        assert [(early.token, early.id) for early in kept.contents.early] == [("t", "early")]
+        new = kept.new("new")
+        await kept.journal.accepted(new)
+        assert new.seq == 6, "no number is used twice, not even of what was forgotten"
+    with by_hand(tmp_path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        fresh = sqlite3.connect(":memory:", isolation_level=None)
+        prepare(fresh)
+        schema = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+        assert connection.execute(schema).fetchall() == fresh.execute(schema).fetchall()
+        fresh.close()
 
 
 async def test_a_migration_that_fails_half_way_leaves_the_old_version(tmp_path: Path) -> None:

@@ -7,18 +7,21 @@ as rows; their events follow some rows at a time; then the file gives back some 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 
 from supervisor.core.journal.sql import transaction
 
 JOBS_A_STEP = 50
-EVENT_ROWS_A_STEP = 16
+EVENT_ROWS_A_STEP = 256
+EVENT_BYTES_A_STEP = 1024 * 1024
 PAGES_A_STEP = 128
 """A step takes a few milliseconds, and commits wait for it."""
 SPARE_PAGES = 1024
 """So many free pages stay in the file: the next events need them."""
 JOB_SHARE = 4
-"""One job's events may take a quarter of the bytes; past that its oldest go, also while it runs."""
+"""One job's events may take a quarter of the bytes; past that its oldest go, also while it runs. When the living have
+all of the bytes, the oldest go of the one that has the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Retention:
         return self._oldest("AND ?", 1, min(excess, JOBS_A_STEP)) if excess > 0 else []
 
     def _too_large(self) -> list[Forgotten]:
-        if self._used_bytes() <= self._limits.size_bytes or self._doomed() is not None:
+        if not self._is_too_large() or self._doomed() is not None:
             # What was forgotten already is still to be removed: only then it shows what is left.
             return []
         return self._oldest("AND ?", 1, 1)
@@ -95,27 +98,33 @@ class Retention:
         return True
 
     def _shorten(self) -> bool:
-        """Take the oldest events from a job that has more than its share."""
-        share = self._limits.size_bytes // JOB_SHARE
-        row = self._connection.execute(
-            "SELECT seq, event_bytes FROM jobs WHERE event_bytes > ? LIMIT 1", (share,)
-        ).fetchone()
-        if row is None:
+        """Take the oldest events from the job with the most: it has more than its share, or nobody else can give."""
+        row = self._connection.execute("SELECT seq, event_bytes FROM jobs ORDER BY event_bytes DESC LIMIT 1").fetchone()
+        if row is None or row[1] == 0:
             return False
         seq, before = row
+        if before <= self._limits.size_bytes // JOB_SHARE and not self._is_too_large():
+            return False
         with transaction(self._connection):
-            removed = self._delete_oldest_events(seq)
+            # Not all at once: its newest are wanted more than the oldest of the job that has the most by then.
+            removed = self._delete_oldest_events(seq, min(EVENT_BYTES_A_STEP, before // 2))
             left = max(0, before - removed) if removed else 0
             self._connection.execute("UPDATE jobs SET event_bytes = ? WHERE seq = ?", (left, seq))
         return True
 
-    def _delete_oldest_events(self, seq: int) -> int:
-        """How many bytes went."""
-        rows = self._connection.execute(
-            "SELECT rowid, length(lines) FROM events WHERE seq = ? ORDER BY last LIMIT ?", (seq, EVENT_ROWS_A_STEP)
-        ).fetchall()
-        self._connection.executemany("DELETE FROM events WHERE rowid = ?", [(rowid,) for rowid, _ in rows])
-        return sum(size for _, size in rows)
+    def _delete_oldest_events(self, seq: int, wanted_bytes: int = EVENT_BYTES_A_STEP) -> int:
+        """How many bytes went: so many as are wanted, to the next row, or fewer."""
+        oldest = "SELECT rowid, length(lines) FROM events WHERE seq = ? ORDER BY last LIMIT ?"
+        rowids: list[tuple[int]] = []
+        removed = 0
+        with closing(self._connection.execute(oldest, (seq, EVENT_ROWS_A_STEP))) as rows:
+            for rowid, size in rows:
+                rowids.append((rowid,))
+                removed += size
+                if removed >= wanted_bytes:
+                    break
+        self._connection.executemany("DELETE FROM events WHERE rowid = ?", rowids)
+        return removed
 
     def _give_back(self) -> bool:
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
@@ -135,10 +144,10 @@ class Retention:
         row = self._connection.execute("SELECT seq FROM doomed LIMIT 1").fetchone()
         return None if row is None else int(row[0])
 
-    def _used_bytes(self) -> int:
+    def _is_too_large(self) -> bool:
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
-        return int((pages - free) * self._page_bytes)
+        return int((pages - free) * self._page_bytes) > self._limits.size_bytes
 
 
 def doom(connection: sqlite3.Connection, seqs: list[int]) -> None:

@@ -58,6 +58,8 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    # The job with the most events is found without looking at all of them.
+    ("CREATE INDEX jobs_by_event_bytes ON jobs (event_bytes)",),
 )
 
 

@@ -183,6 +183,7 @@ class Writer(threading.Thread):
         if self._pending or time.monotonic() < self._retention_due:
             return
         try:
+            self._set_synchronous("NORMAL")  # what comes back after a power failure goes again
             forgotten, more = self._retention.step(time.time())
         except sqlite3.Error as exc:
             log.warning("journal_retention_failed", error=str(exc))
