@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Schemathesis over /openapi.json of a real server: thousands of requests, well-formed and not, alone and in sequences.
 #
-#   ./run_fuzz.sh                     at least 5,000 of them, some two minutes
-#   ./run_fuzz.sh --examples 20       fewer; --seed N chooses others
+#   ./run_fuzz.sh                     at least 8,000 of them, some four minutes
+#   ./run_fuzz.sh --cases 500         fewer; --seed N chooses others
 #
 # The first start installs what requirements-fuzz.txt locks into .venv-fuzz. PYTHON=... chooses the interpreter.
 set -euo pipefail

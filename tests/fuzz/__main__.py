@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ SETTINGS = {
     "DEADSTOP_CANCEL_BUDGET_S": str(BUDGET_S),
 }
 DESCRIBED_BOUND_S = 20.0
+SEQUENCES_S = 30
+"""Schemathesis goes on with sequences for so long; without a time it stops at the first answer that depends on time."""
 BUG_WORDS = ("Traceback", "owner_failed", "never retrieved")
 
 
@@ -45,37 +48,58 @@ def description(server: RunningServer) -> dict[str, Any]:
     return document
 
 
-def run_schemathesis(server: RunningServer, examples: int, seed: int) -> int:
-    folder = server.state_dir.parent
-    (folder / "openapi.json").write_text(json.dumps(description(server)))
-    command = [
-        str(Path(sys.executable).with_name("schemathesis")),
-        f"--config-file={HERE / 'schemathesis.toml'}",
-        "run",
-        str(folder / "openapi.json"),
-        f"--url={server.url}",
-        f"--header=Authorization: Bearer {server.token}",
-        f"--max-examples={examples}",
-        f"--seed={seed}",
-    ]
-    return subprocess.run(command, cwd=folder, check=False).returncode
+class Fuzz:
+    """Runs of Schemathesis against one server."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
+        self._folder = server.state_dir.parent
+        self.cases = 0
+        self.passed = True
+        (self._folder / "openapi.json").write_text(json.dumps(description(server)))
+
+    def run(self, *arguments: str) -> None:
+        report = self._folder / "report.json"
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")),
+            f"--config-file={HERE / 'schemathesis.toml'}",
+            "run",
+            str(self._folder / "openapi.json"),
+            f"--url={self._server.url}",
+            f"--header=Authorization: Bearer {self._server.token}",
+            f"--report-json-path={report}",
+            *arguments,
+        ]
+        self.passed &= subprocess.run(command, cwd=self._folder, check=False).returncode == 0
+        self.cases += json.loads(report.read_text())["test_cases"]["generated"]
+
+
+def finished_jobs(server: RunningServer) -> int:
+    counts = re.findall(r"^deadstop_jobs_finished_total\{.*\} (\S+)$", server.http.get("/metrics").text, re.MULTILINE)
+    return int(sum(map(float, counts)))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=250, help="For each route and phase, at most.")
-    parser.add_argument("--seed", type=int, default=1)
+    parser = argparse.ArgumentParser(prog="run_fuzz.sh", description=__doc__)
+    parser.add_argument("--cases", type=int, default=8000, help="At least so many requests (default: 8000).")
+    parser.add_argument("--seed", type=int, default=1, help="Another seed chooses other requests.")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="deadstop-fuzz-") as folder:
         with running_server(Path(folder) / "state", env=SETTINGS) as server:
-            status = run_schemathesis(server, asked.examples, asked.seed)
-            health = server.http.get("/health").json()
+            fuzz = Fuzz(server)
+            examples = min(250, max(1, asked.cases // 30))
+            fuzz.run("--phases=coverage,fuzzing", f"--max-examples={examples}", f"--seed={asked.seed}")
+            alone, seed = fuzz.cases, asked.seed
+            while fuzz.passed and (seed == asked.seed or fuzz.cases < asked.cases):
+                fuzz.run("--phases=stateful", f"--max-time={SEQUENCES_S}", f"--seed={seed}")
+                seed += 1
+            jobs, health = finished_jobs(server), server.http.get("/health").json()
         bugs = [word for word in BUG_WORDS if word in server.stderr]
         if bugs:
             print(server.stderr, file=sys.stderr)
-    print(f"afterwards the server is {health['status']} and had {sum(health['counts'].values())} jobs; ", end="")
-    print(f"its log has {', '.join(bugs) or 'no bug'}")
-    return status or int(bool(bugs) or health["status"] == "down")
+    print(f"{fuzz.cases} requests, {fuzz.cases - alone} of them in sequences; {jobs} jobs ran; ", end="")
+    print(f"the server is {health['status']}, its log has {', '.join(bugs) or 'no bug'}")
+    return int(not fuzz.passed or bool(bugs) or health["status"] == "down")
 
 
 if __name__ == "__main__":
