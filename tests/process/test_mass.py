@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.levels import DEFAULT_PROOF
+from supervisor.containment.level import Level
+from tests.support.level_cases import LEVELS
+from tests.support.levels import DEFAULT_LEVEL, PROOFS
 from tests.support.mass import MassCancel, hang_up_on_many
 from tests.support.server import running_server
 
@@ -15,12 +17,12 @@ FEW = 12
 MANY = (50, 100)
 
 
-def check(ended: MassCancel, count: int) -> None:
+def check(ended: MassCancel, count: int, level: Level = DEFAULT_LEVEL) -> None:
     assert not ended.left
     assert ended.gone_s < BUDGET_S
     assert ended.within_budget == count
     cancellations = [job["cancellation"] for job in ended.jobs]
-    assert {(one["proof"], one["method"]) for one in cancellations} == {(DEFAULT_PROOF, "sigkill")}
+    assert {(one["proof"], one["method"]) for one in cancellations} == {(PROOFS[level], "sigkill")}
     assert max(ended.gone_ms) < BUDGET_S * 1000
 
 
@@ -32,8 +34,10 @@ def test_some_jobs_at_once_are_all_gone_in_time(short_dir: Path) -> None:
 @pytest.mark.suite
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("count", MANY)
-def test_fifty_and_a_hundred_at_once(short_dir: Path, count: int) -> None:
-    with running_server(short_dir / f"m{count}", "--max-running", str(count)) as server:
+@pytest.mark.parametrize("level", LEVELS)
+def test_fifty_and_a_hundred_at_once(short_dir: Path, level: Level, count: int) -> None:
+    flags = ("--max-running", str(count), "--containment", level)
+    with running_server(short_dir / f"{level[:2]}{count}", *flags) as server:
         ended = hang_up_on_many(server, count, short_dir)
-        print(f"{count} jobs: the last one gone after {ended.gone_s * 1000:.0f} ms, seen from outside")
-        check(ended, count)
+        print(f"{level}, {count} jobs: the last one gone after {ended.gone_s * 1000:.0f} ms, seen from outside")
+        check(ended, count, level)
