@@ -118,5 +118,6 @@ async def processes(request: Request) -> Response:
 
 
 async def stack(request: Request) -> Response:
-    taken = await service_of(request).supervisor.stack(queries.job_id(request), caller_of(request))
+    native = queries.flag(request, "native", default=False)
+    taken = await service_of(request).supervisor.stack(queries.job_id(request), caller_of(request), native=native)
     return JsonResponse(stack_json(taken))

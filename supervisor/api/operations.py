@@ -122,8 +122,11 @@ OPERATIONS = (
         "Look",
         "See where a job's Python code is",
         "The stacks of all threads of the job's runner, also while C code holds the interpreter lock. The job is not "
-        "disturbed: not a system call of it is interrupted. A runner that is stopped gives `stack: null` and a `note`.",
+        "disturbed: not a system call of it is interrupted. A runner that is stopped gives `stack: null` and a `note`. "
+        "With `native` the frames of C code are there too; that takes py-spy (the extra `native`), and stops the job "
+        "for some milliseconds.",
         (Answer(200, "The stacks, main thread first, innermost call first.", diagnosis.StackJson),),
+        parameters=(Parameter("native", FLAG, "Also the frames of C code."),),
         problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT),
         example='curl $URL/jobs/$ID/stack -H "$AUTH" | jq -r .stack',
     ),

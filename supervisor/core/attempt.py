@@ -17,6 +17,7 @@ import structlog
 
 from runner import protocol
 from runner.reporting import READ_BYTES, Decoder, split_text
+from supervisor.containment import native_stacks
 from supervisor.containment import protocol as guardian_protocol
 from supervisor.containment.attempt_records import AttemptRecords
 from supervisor.containment.attempt_set import AttemptSet, Output
@@ -111,9 +112,11 @@ class Attempt:
         self._bound.channel.send(frame)
         return self._bound.channel.writer.transport.get_write_buffer_size()
 
-    async def stack(self) -> str:
-        """The Python stacks of the runner's threads. Raises NoStack."""
+    async def stack(self, *, native: bool) -> str:
+        """The stacks of the runner's threads, Python's or `native` ones as well. Raises NoStack."""
         async with self._stack_asked:
+            if native:
+                return await asyncio.to_thread(native_stacks.take, self.runner_pid)
             try:
                 fd = os.dup(self._bound.started.stack.fileno())
             except OSError:

@@ -234,11 +234,11 @@ class Owner:
     def runner_pid(self) -> int | None:
         return None if self._attempt is None else self._attempt.runner_pid
 
-    async def stack(self) -> str:
-        """The Python stacks of the job's runner. Raises NoStack."""
+    async def stack(self, *, native: bool = False) -> str:
+        """The stacks of the job's runner. Raises NoStack."""
         if self._attempt is None:
             raise NoStack("the job has no process yet")
-        return await self._attempt.stack()
+        return await self._attempt.stack(native=native)
 
     def _frame(self, frame: object) -> None:
         assert self._attempt is not None

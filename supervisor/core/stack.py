@@ -18,10 +18,10 @@ class Stack:
     note: str | None = None
 
 
-async def take_stack(owner: Owner) -> Stack:
-    """Bounded. Does not disturb the job."""
+async def take_stack(owner: Owner, *, native: bool = False) -> Stack:
+    """Bounded. Does not disturb the job, unless it is to be with `native` frames: that stops it for a moment."""
     taken_at = datetime.now(UTC)
     try:
-        return Stack(await owner.stack(), taken_at)
+        return Stack(await owner.stack(native=native), taken_at)
     except NoStack as exc:
         return Stack(None, taken_at, str(exc))

@@ -207,14 +207,14 @@ class Supervisor:
         root_pid = known.root_pid if isinstance(known, Record) else None
         return [] if root_pid is None else await asyncio.to_thread(processes.table, root_pid)
 
-    async def stack(self, job_id: str, caller: Caller) -> Stack:
-        """The Python stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
+    async def stack(self, job_id: str, caller: Caller, *, native: bool = False) -> Stack:
+        """The stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
         known = self._registry.get(job_id, caller)
         owner = self._owners.get(job_id)
         if owner is None or owner.record.guardian_pid is None:
             state = known.job.state if isinstance(known, Record) else known.state
             raise Conflict(f"cannot take a stack of job {job_id}: it is {state}, no process of it runs")
-        return await take_stack(owner)
+        return await take_stack(owner, native=native)
 
     def attach(self, record: Record) -> None:
         """Such a stream joins."""

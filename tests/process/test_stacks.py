@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import json
 import os
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
 from runner.protocol_stacks import STACK_SIGNAL_ANYHOW
-from supervisor.containment import stacks
+from supervisor.containment import native_stacks, stacks
+from supervisor.containment.stacks import NoStack
 from supervisor.core.event_log import Event
 from supervisor.core.model import State
 from supervisor.core.registry import Record
@@ -156,3 +158,38 @@ def test_a_job_that_goes_on_writing_into_its_stack_pipe_holds_up_nobody() -> Non
         os.close(read_end)
         writer.join()
         os.close(write_end)
+
+
+def test_native_frames_say_which_function_of_c_it_is_in(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path, tasks=TASKS) as supervisor:
+            record = submit(supervisor, "gil_hog", seconds=3)
+            await says(record, "HUNG")
+            await hangs_at(supervisor, record, "gil_hog hangs here")
+            stack = await supervisor.stack(record.job.id, CALLER, native=True)
+            assert stack.text is not None, stack.note
+            first, _, others = stack.text.partition("\n\n")
+            assert "nanosleep (libc" in first
+            assert first.index("nanosleep (libc") < first.index(line_of("gil_hog hangs here"))
+            assert "heartbeat" not in others
+            await ended(record)
+            assert (record.job.state, record.job.result["unslept_s"]) == (State.SUCCEEDED, 0)
+
+    scenario(body)
+
+
+def test_without_py_spy_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoStack, match=r"pip install 'deadstop\[native\]'"):
+        native_stacks.take(os.getpid())
+
+
+def test_py_spy_s_own_words_are_passed_on() -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        with pytest.raises(NoStack, match=f"could not read process {process.pid}: .+"):
+            native_stacks.take(process.pid)
+    finally:
+        process.kill()
+        process.wait()

@@ -281,6 +281,7 @@ function start() {
   $("cancel").addEventListener("click", () => cancel(detail.id, false));
   $("force").addEventListener("click", () => cancel(detail.id, true));
   $("stack-take").addEventListener("click", () => detail.takeStack());
+  $("stack-native").addEventListener("click", () => detail.takeStack(true));
   $("curl").addEventListener("click", (event) => copy(curlLine(detail.id), event.currentTarget));
   $("follow").addEventListener("click", () => { detail.follow = true; draw(); });
   $("output").addEventListener("scroll", onOutputScroll);

@@ -73,9 +73,9 @@ export class Detail {
     this.ledgerChanged = true;
   }
 
-  takeStack() {
+  takeStack(native = false) {
     return attempt(async () => {
-      const told = await ask("GET", `/jobs/${this.id}/stack`);
+      const told = await ask("GET", `/jobs/${this.id}/stack?native=${native}`);
       this.stack(told.stack ?? `No stack: ${told.note}`, told.taken_at);
       $("stack").scrollIntoView({ block: "nearest" });
     });
@@ -105,6 +105,7 @@ export class Detail {
     put($("job-stuck"), job.stuck ? [why(job.stuck), place(job.stuck.stack)].filter(Boolean).join(" — ") : "");
     $("cancel").disabled = over || job.state === "cancelling";
     $("force").disabled = $("curl").disabled = over;
+    $("stack-native").hidden = over;
     $("stack-take").disabled = over || job.state === "queued";
     this.drawOutcome(job);
     const goesOn = drawKill(job, this.steps);
