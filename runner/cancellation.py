@@ -156,6 +156,18 @@ class Cancellation:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def threads_end_quietly(
+    report: Callable[[threading.ExceptHookArgs], object],
+) -> Callable[[threading.ExceptHookArgs], object]:
+    """A `threading.excepthook`: that a thread of the task ended because the job was cancelled is no news."""
+
+    def hook(told: threading.ExceptHookArgs) -> None:
+        if not issubclass(told.exc_type, JobCancelled):
+            report(told)
+
+    return hook
+
+
 class Watch(threading.Thread):
     """Polls the Event and reads the runner's channel until either asks, then asks the task. Input is passed on.
 

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from pydantic_core import to_jsonable_python
 
-from runner.cancellation import Cancellation, JobCancelled, Watch
+from runner.cancellation import Cancellation, JobCancelled, Watch, threads_end_quietly
 from runner.context import Context
 from runner.describing import describe
 from runner.errors import TaskFailed
@@ -106,6 +106,7 @@ def _run_work(
     if not work.secrets:  # else no process that the job starts may look into this one's memory
         _become_ordinary()
     open_standard_streams()
+    threading.excepthook = threads_end_quietly(threading.excepthook)
     cancellation.install()
     runner_pid = os.getpid()
     os.register_at_fork(after_in_child=cancellation.forked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -28,6 +29,7 @@ def open_atomic(
     if mode not in ("w", "wb"):
         raise ValueError(f"cannot open {path} atomically with mode {mode!r}: use 'w' or 'wb'")
     target = Path(os.path.realpath(path))  # a link stays a link, as for any program that writes to it
+    _check_that_it_may_be_replaced(target)
     draft = _Draft(target)
     try:
         # A descriptor of its own, so that the block may close the file.
@@ -38,6 +40,17 @@ def open_atomic(
             draft.put_in_place()
     finally:
         draft.close()
+
+
+def _check_that_it_may_be_replaced(target: Path) -> None:
+    """Raises OSError for what is there and no file: a rename would put one in the place of /dev/null, and for root it
+    would succeed."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "Not a regular file, and not to be replaced by one", str(target))
 
 
 class _Draft:

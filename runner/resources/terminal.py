@@ -108,6 +108,7 @@ class Terminal:
         deadline = _deadline(timeout_s)
         while not self._unread and self.status is None:
             self._step(deadline)
+        self._release_the_rest()
         return self._unread.take()
 
     def __iter__(self) -> Iterator[str]:
@@ -123,7 +124,7 @@ class Terminal:
         """
         expression = re.compile(pattern)
         deadline = _deadline(timeout_s)
-        while (match := expression.search(unread := self._unread.peek())) is None:
+        while (match := expression.search(unread := self._peek())) is None:
             wanted = f"{expression.pattern!r}; the last it wrote: {unread[-LAST_SHOWN:]!r}"
             if self.status is not None:
                 raise CommandEnded(f"the command {self.status} before it wrote {wanted}")
@@ -210,6 +211,15 @@ class Terminal:
     def _stop_if_asked(self) -> None:
         if self._pump.listening:
             self._cancellation.raise_if_requested()
+
+    def _peek(self) -> str:
+        self._release_the_rest()
+        return self._unread.peek()
+
+    def _release_the_rest(self) -> None:
+        """What looked like the beginning of an escape sequence was none, when nothing follows any more."""
+        if self._plain is not None and self.status is not None and (rest := self._plain.feed("", final=True)):
+            self._unread.add(rest)
 
     def _take(self, stream: Stream, text: str) -> None:
         if self._show is not None:

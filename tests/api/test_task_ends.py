@@ -69,6 +69,7 @@ RESULTS: list[tuple[str, object]] = [
     ("logs_anything", "ok"),
     ("logs_much", "ok"),
     ("prints_from_c", "ok"),
+    ("has_a_thread_that_raises", "ok"),
     ("closes_its_stdout", "ok"),
     ("writes_no_text", "ok"),
 ]
@@ -140,6 +141,7 @@ def test_what_is_printed_is_heard(ends: dict[str, End]) -> None:
     assert ends["closes_its_stdout"].output == "before\n"
     assert ends["becomes_another_program"].output == "another program\n"
     assert ends["writes_no_text"].output == "\x00\ufffd\r\nwithout an end"
+    assert ends["has_a_thread_that_raises"].output.endswith("ValueError: in a thread\n")
     assert ends["forks_one_that_raises"].output.rstrip().endswith("ValueError: in the child")
     assert ends["forks_a_pool"].output == ends["names"].output == ends["wrapped"].output == ""
 

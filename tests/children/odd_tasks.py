@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -251,6 +252,17 @@ def logs_much(ctx: Context) -> str:
 @task
 def prints_from_c(ctx: Context) -> str:
     ctypes.CDLL(None).puts(b"by puts")
+    return "ok"
+
+
+@task
+def has_a_thread_that_raises(ctx: Context) -> str:
+    def fail() -> None:
+        raise ValueError("in a thread")
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
     return "ok"
 
 

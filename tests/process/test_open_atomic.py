@@ -69,6 +69,21 @@ def test_on_any_exception_nothing_changes(tmp_path: Path, unnamed: bool) -> None
     assert (target.read_text(), names(tmp_path)) == ("old", ["report.txt"])
 
 
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, unnamed: bool) -> None:
+    # As a device would be, by a task of root's that writes to /dev/null.
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    before = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    for name, words in (("folder", "Is a directory"), ("fifo", "Not a regular file"), ("link", "Not a regular file")):
+        with pytest.raises(OSError, match=words), open_atomic(tmp_path / name) as file:
+            file.write("new")
+    after = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    assert {name: (s.st_ino, s.st_mode) for name, s in after.items()} == {
+        name: (s.st_ino, s.st_mode) for name, s in before.items()
+    }
+
+
 def test_new_files_have_the_permissions_of_any_other(tmp_path: Path, unnamed: bool) -> None:
     with open_atomic(tmp_path / "new") as file:
         file.close()  # as people do

@@ -18,7 +18,7 @@ MUCH = 40_000
 """Progress events: some seconds of reading."""
 
 TASKS = '''
-import os, sys, ctypes, subprocess
+import os, sys, ctypes, subprocess, threading
 from runner import Context, task
 
 @task
@@ -34,6 +34,15 @@ def talks_much(ctx: Context, times: int) -> str:
     for number in range(times):
         ctx.progress(number + 1, times, "a word about it")
     return "the result"
+
+@task
+def sleeps_in_threads(ctx: Context) -> None:
+    threads = [threading.Thread(target=ctx.sleep, args=(60,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    print("asleep", flush=True)
+    for thread in threads:
+        thread.join()
 
 @task
 def forged(ctx: Context, line: str, times: int = 1) -> dict:
@@ -99,6 +108,18 @@ def test_a_result_is_read_however_much_was_said_before(tmp_path: Path, tasks: tu
                 event for event in events(record)[-10:] if event["type"] == "job.progress" and event["done"] == MUCH
             ]
             assert last["message"] == "a word about it"
+
+    scenario(main)
+
+
+def test_threads_that_end_by_a_cancel_say_nothing(tmp_path: Path, tasks: tuple[str, ...]) -> None:
+    async def main() -> None:
+        async with running(tmp_path / "state", tasks=tasks) as supervisor:
+            record = submit(supervisor, "sleeps_in_threads")
+            await says(record, "asleep")
+            cancel(supervisor, record)
+            await ended(record)
+            assert (record.job.state, output(record)) == (State.CANCELLED, "asleep\n")
 
     scenario(main)
 

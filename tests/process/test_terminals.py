@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import termios
 import threading
@@ -165,6 +166,16 @@ def test_escape_sequences_are_shown_and_stripped_on_request(cancellation: Cancel
     with start(cancellation, r"printf '\033[31mred\033[0m\n'", show=shown, plain=True) as terminal:
         assert "".join(terminal) == "red\n"
     assert shown.text == "\x1b[31mred\x1b[0m\r\n"
+
+
+@pytest.mark.parametrize(("written", "read"), [(r"50%%\r", "50%\r"), (r"a\033]0;not a title", "a]0;not a title")])
+def test_what_was_no_escape_sequence_after_all_is_read_at_the_end(
+    cancellation: Cancellation, written: str, read: str
+) -> None:
+    with start(cancellation, f"printf '{written}'", plain=True) as terminal:
+        assert "".join(terminal) == read
+    with start(cancellation, f"printf '{written}'", plain=True) as terminal:
+        terminal.wait_for(f"{re.escape(read)}$", BOUND_S)
 
 
 def test_size(cancellation: Cancellation) -> None:
