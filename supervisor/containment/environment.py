@@ -28,6 +28,11 @@ def passed_environment(pass_env: Iterable[str] = ()) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in wanted or name.startswith(_ALLOWED_PREFIX)}
 
 
+def with_python(environment: dict[str, str]) -> dict[str, str]:
+    """`environment` and what Python itself needs, for an interpreter of ours that is exec'd."""
+    return {name: value for name, value in os.environ.items() if name in _FOR_PYTHON} | environment
+
+
 @contextmanager
 def only(environment: dict[str, str]) -> Iterator[None]:
     """For the length of the block, os.environ is `environment` and what Python itself needs.

@@ -1,27 +1,33 @@
 """The server's own resource tracker, which a job of the same user can stop or kill.
 
 Every Event registers its semaphores there, through a pipe. A stopped tracker does not read: after some hundred jobs the
-pipe is full, and whoever makes the next Event waits for ever. A dead one is replaced by multiprocessing itself, with a
-warning that would be an error for some. Both are put right before a start, where it costs one look at /proc.
+pipe is full, and whoever makes the next Event waits for ever. A dead one is replaced by multiprocessing itself, at
+whatever moment that is noticed: with a warning that would be an error for some, and with the server's own environment,
+which every process of the user could then read. Both are put right here, where it costs one look at /proc.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from multiprocessing import resource_tracker
 from typing import Any
 
 import structlog
 
+from supervisor.containment.environment import with_python
 from supervisor.posix.pidfd import ignore_missing
 from supervisor.posix.proc import read_stat
+
+_PIPE_FD = 3
+_MAIN = f"from multiprocessing.resource_tracker import main;main({_PIPE_FD})"
 
 log = structlog.get_logger()
 
 
-def mend() -> None:
-    """Continue the tracker if it is stopped; forget it if it is dead, so that the next use starts one."""
+def mend(child_environment: dict[str, str]) -> None:
+    """Continue the tracker if it is stopped, and replace it if it is dead. Call before every use of it."""
     tracker: Any = resource_tracker._resource_tracker
     pid: int | None = tracker._pid
     if pid is None:
@@ -31,10 +37,29 @@ def mend() -> None:
         with tracker._lock:
             os.close(tracker._fd)
             tracker._fd = tracker._pid = None
-        if stat is not None:
-            os.waitpid(pid, 0)
+            if stat is not None:
+                os.waitpid(pid, 0)
+            tracker._pid, tracker._fd = _start(with_python(child_environment))
         log.warning("resource_tracker_replaced", pid=pid)
     elif stat.state == "T":
         # Nobody else can have the number: it is our child, and not reaped.
         ignore_missing(os.kill, pid, signal.SIGCONT)
         log.warning("resource_tracker_continued", pid=pid)
+
+
+def _start(environment: dict[str, str]) -> tuple[int, int]:
+    """As multiprocessing does it, but without its words: of what its predecessor knew it would complain each time."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-P", "-c", _MAIN],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, read_end, _PIPE_FD),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ],
+        # Until it has handlers of its own it must not end by what ends the server.
+        setsigmask=[signal.SIGINT, signal.SIGTERM],
+    )
+    os.close(read_end)
+    return pid, write_end

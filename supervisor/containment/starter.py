@@ -152,7 +152,6 @@ class Starter:
         self._requests.put(work)
 
     def _collect(self, bound_s: float) -> None:
-        server_tracker.mend()  # giving back an Event tells it so
         deadline = time.monotonic() + bound_s
         for started in list(self._retired):
             # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again. All share
@@ -160,10 +159,16 @@ class Starter:
             started.process.join(timeout=max(0.0, deadline - time.monotonic()))
             if started.process.exitcode is not None and not _waits_for_us(started.process):
                 started.process.close()
-                started.event = None
+                self._give_back_event(started)
                 self._retired.remove(started)
                 if started.plan.leaf is not None and not started.plan.leaf.remove():
                     log.warning("cgroup_not_removed", path=started.plan.leaf.path)
+
+    def _give_back_event(self, started: StartedSet) -> None:
+        # That is told to the tracker. If it is dead it is replaced, and the new one must not have our environment.
+        server_tracker.mend(self._environment)
+        with environment.only(self._environment):
+            started.event = None
 
     def close(self) -> None:
         """End the thread and the forkserver. Call when every guardian has ended. Bounded."""
@@ -201,7 +206,7 @@ class Starter:
             descriptors.limit_process(pid, self._open_files)
 
     def _start_planned(self, plan: Plan) -> StartedSet:
-        server_tracker.mend()
+        server_tracker.mend(self._environment)
         with environment.only(self._environment), _masked_main():
             event = self._context.Event()
             control, guardian_control = socket.socketpair()

@@ -30,9 +30,14 @@ def _continued() -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)  # a failing test must not hold up the end of the run
 
 
+def tracker_or_none() -> int | None:
+    pid: int | None = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    return pid
+
+
 def server_tracker() -> int:
-    pid = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
-    assert isinstance(pid, int)
+    pid = tracker_or_none()
+    assert pid is not None
     return pid
 
 
@@ -68,6 +73,32 @@ def test_the_server_s_tracker(tmp_path: Path, sent: signal.Signals) -> None:
             assert now.state not in "TZ"
             assert (now.pid == hurt) is (sent is signal.SIGSTOP)
             await a_proven_cancel(supervisor, after)
+
+    scenario(body)
+
+
+def test_a_tracker_that_replaces_a_killed_one_knows_none_of_the_servers_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job of the same user could kill it to have one started whose environment it can read."""
+
+    async def body() -> None:
+        async with running(tmp_path, warm=0) as supervisor:
+            record = submit(supervisor, "shell", command=TREE)
+            await says(record, "READY")
+            monkeypatch.setenv("SECRET_OF_THE_SERVER", "s3cret")
+            killed = server_tracker()
+            os.kill(killed, signal.SIGKILL)
+            # Its set is put away, and with that a semaphore is given back: nothing is started for another job.
+            await a_proven_cancel(supervisor, record)
+            await until(lambda: tracker_or_none() not in {None, killed})
+            found = Path(f"/proc/{server_tracker()}")
+            await until(lambda: b"resource_tracker" in (found / "cmdline").read_bytes())
+            variables = (found / "environ").read_bytes()
+            assert b"PATH=" in variables
+            assert b"SECRET_OF_THE_SERVER" not in variables
+            # Of what its predecessor knew and it does not it would complain, with a traceback for each.
+            assert (found / "fd" / "2").readlink() == Path("/dev/null")
 
     scenario(body)
 
