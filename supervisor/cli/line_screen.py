@@ -29,8 +29,9 @@ _SEQUENCE = re.compile(
     r"|\x1b(?=[\x00-\x1f\x7f-\U0010ffff])"  # an escape that leads nowhere
 )
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_TOKEN = re.compile(r"\x1b|[\x00-\x1a\x1c-\x1f\x7f-\x9f]|[^\x00-\x1f\x7f-\x9f]+")
+_OTHER = r"\x7f-\x9f\u202a-\u202e\u2066-\u2069"  # C1 controls, and what turns the direction of what follows
+_CONTROL = re.compile(rf"[\x00-\x08\x0b-\x1f{_OTHER}]")
+_TOKEN = re.compile(rf"\x1b|[\x00-\x1a\x1c-\x1f{_OTHER}]|[^\x00-\x1f{_OTHER}]+")
 
 
 @dataclass(slots=True)

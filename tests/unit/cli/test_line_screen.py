@@ -91,6 +91,10 @@ def test_a_move_far_to_the_right_is_bounded() -> None:
     assert len(line) <= MAX_COLUMNS
 
 
+def test_nothing_turns_the_direction_of_a_line() -> None:
+    assert lines("a\u202eb\u2066c\n", "\x1b[1md\u202ee\n") == ["abc", "de"]
+
+
 @given(st.text(alphabet=st.sampled_from("ab\r\n\t\b\x07\x1b[]0;1mKCDGHJ?\\é宽")), st.integers(0, 40))
 def test_any_text_cut_anywhere_gives_the_same_lines(text: str, cut: int) -> None:
     whole = lines(text)

@@ -261,7 +261,7 @@ def test_a_dumb_terminal_gets_plain_lines(server: FakeServer, env: dict[str, str
     assert "\x1b" not in terminal.screen
 
 
-NASTY = "a\x1b]0;owned\x07b\x1b[2Jc\x9b31md\x00e\x7ff\x08g\rh\u0085i\tj\r\n"
+NASTY = "a\x1b]0;owned\x07b\x1b[2Jc\x9b31md\x00e\x7ff\x08g\rh\u0085i\tj\u202ek\u2066l\r\n"
 
 
 async def nasty(stage: Stage) -> None:
@@ -282,6 +282,7 @@ def test_plain_lines_on_a_terminal_have_nothing_that_it_obeys(server: FakeServer
         shown = terminal.screen.replace("\r\n", "")  # the terminal's own line ends
         assert "a␛]0;owned␇b␛[2Jc" in shown
         assert [char for char in shown if (ord(char) < 0x20 and char != "\t") or 0x7F <= ord(char) < 0xA0] == []
+        assert not {"\u202e", "\u2066"} & set(shown)
 
 
 def test_plain_lines_in_a_pipe_are_what_the_job_wrote(server: FakeServer, env: dict[str, str]) -> None:
