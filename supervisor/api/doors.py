@@ -1,8 +1,8 @@
 """What every request passes before a handler sees it, in a fixed order.
 
-Host (421), token (401), its scope (403), Origin on unsafe methods (403), the token's rate (429), content type (415),
-size (413). Pure ASGI: middleware that wraps requests in tasks of its own would hide a client's leaving from the
-streams behind it.
+Size of the head (431), Host (421), token (401), its scope (403), Origin on unsafe methods (403), the token's rate
+(429), content type (415), size (413). Pure ASGI: middleware that wraps requests in tasks of its own would hide a
+client's leaving from the streams behind it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from supervisor.api.auth import Auth, Principal
 from supervisor.api.hosts import AllowedHosts, same_origin
 from supervisor.api.limits import RequestRate
 from supervisor.api.pages import Pages
-from supervisor.api.problems import Kind, Problem
+from supervisor.api.problems import HEAD_TOO_LARGE, Kind, Problem
 from supervisor.core.trace import Trace
 
+MAX_HEAD_BYTES = 16 * 1024
+"""Of the request line and headers together. The parser has the same bound, but only for heads that come in pieces."""
 MAX_BODY_BYTES = 1024 * 1024
 BODY_BOUND_S = 10.0
 """How long a body may take to arrive."""
@@ -72,6 +74,7 @@ class Doors:
         scope["deadstop.trace"] = trace
         send = _with_own_headers(send, trace)
         try:
+            _check_head_size(scope)
             self._check_host(scope, headers)
             principal = self._check_token(headers) if needs_token(scope["path"]) else None
             if principal is not None:
@@ -126,6 +129,13 @@ class Doors:
             # The rest of the body never comes, or may never come: what follows could not be told from it.
             response.headers["Connection"] = "close"
         await response(scope, receive, send)
+
+
+def _check_head_size(scope: Scope) -> None:
+    names_and_values = sum(len(name) + len(value) + len(": \r\n") for name, value in scope["headers"])
+    target = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    if names_and_values + target > MAX_HEAD_BYTES:
+        raise Problem(Kind.HEADERS_TOO_LARGE, HEAD_TOO_LARGE)
 
 
 def _check_scope(scope: Scope, principal: Principal) -> None:

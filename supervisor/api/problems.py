@@ -113,6 +113,8 @@ SHAPES: dict[Kind, _Shape] = {
     ),
 }
 
+HEAD_TOO_LARGE = "the request line and headers are more than 16 KiB together"
+
 
 class Problem(Exception):
     """Raised to answer with a problem. `detail` is one sentence for a person; `headers` go out with it."""

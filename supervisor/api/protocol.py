@@ -12,7 +12,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from supervisor.api.peer import Peer
-from supervisor.api.problems import MEDIA_TYPE, SHAPES, Kind, Problem
+from supervisor.api.problems import HEAD_TOO_LARGE, MEDIA_TYPE, SHAPES, Kind, Problem
 
 LINGER_S = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -154,7 +154,7 @@ class Connection(H11Protocol):
             isinstance(cause, h11.RemoteProtocolError)
             and cause.error_status_hint == SHAPES[Kind.HEADERS_TOO_LARGE].status
         ):
-            self._refuse(Problem(Kind.HEADERS_TOO_LARGE, "the request line and headers are more than 16 KiB together"))
+            self._refuse(Problem(Kind.HEADERS_TOO_LARGE, HEAD_TOO_LARGE))
         else:
             self._refuse(Problem(Kind.BAD_REQUEST, f"cannot read the request: {msg.rstrip('.')}"))
 

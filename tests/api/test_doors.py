@@ -73,6 +73,21 @@ def test_a_refused_upload_is_not_read_for_ever(server: RealServer) -> None:
             send_without_end(sock, b" " * 100_000)
 
 
+@pytest.mark.parametrize("path", ["/jobs", "/livez"])
+@pytest.mark.parametrize("size", [15_000, 17_000, 60_000, 300_000])
+def test_a_large_head_is_refused_also_when_it_comes_at_once(server: RealServer, path: str, size: int) -> None:
+    """The parser's own bound is for heads that are not complete."""
+    heads = (
+        server.head("GET", path, "X-A: " + "a" * size),
+        server.head("GET", path, *["X-A: b"] * (size // 8)),
+        server.head("GET", f"{path}?{'a' * size}"),
+    )
+    for head in heads:
+        with server.connect() as sock:
+            sock.sendall(head + b"\r\n")
+            assert RawStream(sock).status == (200 if size < 16_000 else 431)
+
+
 @pytest.mark.parametrize(
     "host",
     ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.2:99", "[::1]", "[::1]:8700", "localhost.", "a.localhost"],
