@@ -68,7 +68,7 @@ async def _refresh(client: Client, screen: Screen) -> None:
         client.ask(Request("GET", "/jobs", params=(("state", ACTIVE), ("limit", str(LIMIT))))),
         client.ask(Request("GET", "/jobs", params=(("state", "cancelled,timed_out"), ("limit", str(LIMIT))))),
     )
-    screen.take(health, active["jobs"], ended["jobs"])
+    screen.take(health, active["jobs"], ended["jobs"], more=ended["next_cursor"] is not None)
     if screen.showing == "tree":
         await _look(client, screen)
 

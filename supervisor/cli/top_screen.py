@@ -30,13 +30,17 @@ class Screen:
     """The unfinished ones: stuck ones first, then newest first."""
     ended: list[dict[str, Json]] = field(default_factory=list)
     """Those that were stopped, newest first."""
+    more: bool = False
+    """There are older ones of them."""
     selected: str | None = None
     showing: str | None = None
     detail: dict[str, Json] = field(default_factory=dict)
     trouble: str | None = None
 
-    def take(self, health: dict[str, Json], jobs: list[dict[str, Json]], ended: list[dict[str, Json]]) -> None:
-        self.health, self.ended = health, ended
+    def take(
+        self, health: dict[str, Json], jobs: list[dict[str, Json]], ended: list[dict[str, Json]], *, more: bool = False
+    ) -> None:
+        self.health, self.ended, self.more = health, ended, more
         self.jobs = sorted(jobs, key=lambda job: job.get("stuck") is None)
         if self.selected not in {job["id"] for job in self.jobs}:
             self.selected = str(self.jobs[0]["id"]) if self.jobs else None
@@ -81,9 +85,10 @@ def _promise(screen: Screen, now: datetime) -> Text:
     records = [job["cancellation"] for job in screen.ended if _ended_within_an_hour(job, now) and job["cancellation"]]
     times = sorted(record["gone_ms"] for record in records if record["gone_ms"] is not None)
     late = sum(record["within_budget"] is False for record in records)
+    at_least = "+" if screen.more and len(records) == len(screen.ended) else ""
     survivors = sum(len((job.get("cancellation") or {}).get("survivors") or []) for job in screen.jobs)
     return Text.assemble(
-        f"cancels in the last hour {len(records)}  p50 {_share(times, 0.5)}  p99 {_share(times, 0.99)}  ",
+        f"cancels in the last hour {len(records)}{at_least}  p50 {_share(times, 0.5)}  p99 {_share(times, 0.99)}  ",
         (f"late {late}", "red" if late else "green"),
         "  ",
         (f"survivors {survivors}", "red" if survivors else "green"),

@@ -172,7 +172,10 @@ export function verdict(job) {
 }
 
 export function took(job) {
-  if (FINAL.has(job.state)) return job.started_at ? ms(Date.parse(job.finished_at) - Date.parse(job.started_at)) : "–";
+  if (FINAL.has(job.state)) {
+    const lasted = Date.parse(job.finished_at) - Date.parse(job.started_at);
+    return !job.started_at ? "–" : lasted < 60_000 ? ms(lasted) : age(lasted);
+  }
   return age(since(job.started_at ?? job.created_at));
 }
 
