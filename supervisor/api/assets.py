@@ -14,7 +14,7 @@ from supervisor.api.problems import Kind, Problem
 _FILES = {
     **{
         f"{name}.js": (f"{name}.js", "text/javascript")
-        for name in ("dashboard", "detail", "dom", "jobs", "promise", "table", "terminal", "timeline")
+        for name in ("dashboard", "detail", "dom", "jobs", "promise", "stuck", "table", "terminal", "timeline")
     },
     "dashboard.css": ("dashboard.css", "text/css"),
     "uPlot.esm.js": ("vendor/uPlot.esm.js", "text/javascript"),

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,6 +176,32 @@ def test_on_a_telephone_nothing_is_wider_than_the_screen(server: RunningServer, 
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("button", name="Close").click()
     expect(row).to_be_visible()
+
+
+LOOKED_AT = """seen => {
+    Object.defineProperty(document, "hidden", {get: () => !seen, configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_tab_that_nobody_looks_at_leaves_the_connections_to_the_others(server: RunningServer, page: Page) -> None:
+    job_id = submit(server, "shell", command="echo UP; sleep 60")
+    page.locator(f"#row-{job_id}").click()
+    expect(page.locator("#output")).to_contain_text("UP")
+    wait_for_streams(server, 2)
+    page.evaluate(LOOKED_AT, False)
+    wait_for_streams(server, 0)
+    server.http.post(f"/jobs/{job_id}/cancel?wait=5")
+    page.evaluate(LOOKED_AT, True)
+    expect(page.locator("#verdict")).to_contain_text("gone after")
+    expect(page.locator(f"#row-{job_id} .pill")).to_have_text("cancelled")
+    wait_for_streams(server, 1)
+
+
+def wait_for_streams(server: RunningServer, count: int) -> None:
+    deadline = time.monotonic() + 5
+    while f"\ndeadstop_streams {count}.0\n" not in server.http.get("/metrics").text:
+        assert time.monotonic() < deadline, f"there are not {count} streams"
 
 
 def test_only_our_own_files_may_run(server: RunningServer, page: Page) -> None:

@@ -1,8 +1,9 @@
 // The dashboard. What it shows comes from the HTTP API that everybody has; it keeps no state that a reload would lose.
-import { $, announce, ask, attempt, clock, copy, h, put, say, since } from "./dom.js";
+import { $, announce, ask, attempt, clock, copy, put, say } from "./dom.js";
 import { Detail } from "./detail.js";
-import { apply, FINAL, followed, jobs, load, place, TYPES, why } from "./jobs.js";
+import { apply, FINAL, followed, jobs, load, TYPES } from "./jobs.js";
 import { drawPromise, forget } from "./promise.js";
+import { drawStuck } from "./stuck.js";
 import { drawRows, focusRow, forgetOthers, mark, selection, step, tick, touch, touchAll } from "./table.js";
 
 const RETRY_MS = 1000;
@@ -66,6 +67,7 @@ function connect() {
       again(error instanceof TypeError ? "the server does not answer" : error.message);
       return;
     }
+    if (feed !== mine) return;
     back();
     detail?.listen();
   };
@@ -78,6 +80,16 @@ function connect() {
     if (waiting) waiting.push(event);
     else take(event);
   });
+}
+
+/** A page that nobody looks at holds no stream: a browser has six connections to a server for all its tabs, and the tab that
+    is to cancel something needs one of them. */
+function onVisibility() {
+  if (!document.hidden) { connect(); return; }
+  feed?.close();
+  feed = null;
+  clearTimeout(retry);
+  detail?.source.close();
 }
 
 function link(status, words) {
@@ -116,44 +128,9 @@ function draw() {
     drawing = false;
     drawRows(detail?.id);
     if (promiseStale) { promiseStale = false; drawPromise(); }
-    drawStuck();
+    drawStuck(open, cancel);
     detail?.draw();
   });
-}
-
-// --- stuck jobs first, in words
-
-let stuckShown = "";
-
-function drawStuck() {
-  const stuck = [...jobs.values()].filter((job) => job.stuck);
-  const key = JSON.stringify(stuck.map((job) => [job.id, job.stuck.rule, Boolean(job.stuck.stack), job.state, Math.floor(since(job.stuck.since) / 1000)]));
-  if (key === stuckShown) return;
-  stuckShown = key;
-  $("stuck").hidden = stuck.length === 0;
-  put($("stuck-title"), stuck.length === 1 ? "One job is stuck" : `${stuck.length} jobs are stuck`);
-  const list = $("stuck-list");
-  const kept = new Map([...list.children].map((item) => [item.dataset.id, item]));
-  for (const [id, item] of kept) if (!stuck.some((job) => job.id === id)) item.remove();
-  for (const job of stuck) {
-    const item = kept.get(job.id) ?? list.appendChild(newStuck(job));
-    put(item.querySelector(".why"), `${why(job.stuck)} (${job.stuck.rule.replace("_", " ")}, since ${clock(job.stuck.since)})`);
-    const where = place(job.stuck.stack);
-    item.querySelector(".where").hidden = !where;
-    put(item.querySelector(".where"), where ?? "");
-  }
-}
-
-function newStuck(job) {
-  const button = (name, action, className = "") => {
-    const made = h("button", { type: "button", textContent: name, className, "aria-label": `${name} ${job.task} ${job.id}` });
-    made.addEventListener("click", action);
-    return made;
-  };
-  const item = h("li", {}, h("div", {}, h("b", { textContent: job.task }), " ", h("span", { className: "id", textContent: job.id })), h("div", { className: "why" }), h("code", { className: "where" }),
-    h("div", { className: "actions" }, button("Look", () => open(job.id)), button("Cancel", () => cancel(job.id, false)), button("Force", () => cancel(job.id, true), "danger")));
-  item.dataset.id = job.id;
-  return item;
 }
 
 // --- acting
@@ -290,9 +267,10 @@ function start() {
   $("said-close").addEventListener("click", () => say(""));
   $("leave").addEventListener("click", () => attempt(async () => { await ask("DELETE", "/session"); location.reload(); }));
   setInterval(() => { if (heard) return; tick(); draw(); }, 1000);
-  setInterval(() => { promiseStale = true; if (!heard) health().catch(() => link("down", "the server does not answer")); }, 10_000);
+  setInterval(() => { promiseStale = true; if (!heard && !document.hidden) health().catch(() => link("down", "the server does not answer")); }, 10_000);
   addEventListener("resize", () => { promiseStale = true; draw(); });
   addEventListener("hashchange", openNamed);
+  document.addEventListener("visibilitychange", onVisibility);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forget(); promiseStale = true; draw(); });
   connect();
   openNamed();

@@ -53,7 +53,7 @@ export class Detail {
 
   async poll() {
     const job = jobs.get(this.id);
-    if (!job || this.polling || (this.full && FINAL.has(this.full.state))) return;
+    if (!job || document.hidden || this.polling || (this.full && FINAL.has(this.full.state))) return;
     this.polling = true;
     try {
       this.full = await ask("GET", `/jobs/${this.id}`);
