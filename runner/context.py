@@ -83,7 +83,12 @@ class Context:
 
     @contextlib.contextmanager
     def holding(self, kind: ResourceKind, name: str) -> Iterator[None]:
-        """Show a resource in the job while the block runs. What is never released is removed with the job."""
+        """Show a resource in the job while the block runs. What is never released is removed with the job.
+
+        Raises ValueError for a kind that is not terminal, browser, file, directory or process.
+        """
+        if kind not in get_args(ResourceKind):
+            raise ValueError(f"cannot hold {name!r} as {kind!r}: use one of {', '.join(get_args(ResourceKind))}")
         name = shown(name, _MAX_NAME)
         self._reporter.send(ResourceChange("acquired", kind, name))
         try:

@@ -77,7 +77,7 @@ def _make_task(function: Callable[..., Any], json_schema_extra: dict[str, Any] |
     if inspect.isasyncgenfunction(function):
         raise TypeError(f"cannot make {name} a task: an async generator has no result; return a list")
     parameters = list(inspect.signature(function).parameters.values())
-    if not parameters:
+    if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
         raise TypeError(f"cannot make {name} a task: its first parameter must take the Context")
     hints = _hints(function, {parameter.name for parameter in parameters[1:]})
     fields: dict[str, Any] = {}

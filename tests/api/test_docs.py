@@ -22,6 +22,7 @@ RUNS: dict[str, tuple[dict[str, Any], object]] = {
     "lines": ({"folder": "FOLDER/a"}, 2),
     "calculator": ({"sums": ["6*7", "'ä' * 3", "2**64"]}, ["42", "'äää'", "18446744073709551616"]),
     "sizes": ({}, ["24 80", "50 132"]),
+    "ask": ({"question": "Who?", "stdin": "open"}, "me"),
     "everywhere": (
         {"command": r"printf '\033[31mred\033[0m '; cat 1", "folders": ["FOLDER/a", "FOLDER/b"]},
         {
@@ -31,6 +32,7 @@ RUNS: dict[str, tuple[dict[str, Any], object]] = {
     ),
 }
 """Each task: its input and its result."""
+TYPED = {"ask": "me\n"}
 
 
 def blocks() -> dict[str, str]:
@@ -60,6 +62,8 @@ def test_it_does_what_the_page_says(server: RunningServer, tmp_path: Path, name:
     values, result = in_folder(RUNS[name], tmp_path)
     answer = server.http.post("/jobs", json={"task": name, "input": values})
     assert answer.status_code == 202, answer.text
+    if name in TYPED:
+        assert server.http.post(f"/jobs/{answer.json()['id']}/input", json={"text": TYPED[name]}).status_code == 202
     job = server.wait_finished(answer.json()["id"], 30)
     assert (job["state"], job["result"]) == ("succeeded", result), job
 

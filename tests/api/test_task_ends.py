@@ -91,6 +91,7 @@ FAILURES: list[tuple[str, str, str, int | None]] = [
     ("fails_with_no_text", "raised", r"name\udcff", None),
     ("no_such_kind", "raised", "ValueError: cannot fail with kind 'broken' (cannot go on: the disk is full)", None),
     ("says_nothing", "raised", "ValueError", None),
+    ("holds_what_nobody_knows", "raised", "ValueError: cannot hold '8080' as 'socket': use one of terminal, ", None),
     ("much_to_say", "raised", "ValueError: \N{GRINNING FACE}", None),
     ("exits", "exited", "the task called sys.exit('cannot go on')", 1),
     ("interrupts_itself", "raised", "KeyboardInterrupt", None),

@@ -118,6 +118,12 @@ def no_such_kind(ctx: Context) -> None:
 
 
 @task
+def holds_what_nobody_knows(ctx: Context) -> None:
+    with ctx.holding("socket", "8080"):  # type: ignore[arg-type]
+        pass
+
+
+@task
 def says_nothing(ctx: Context) -> None:
     raise ValueError
 
