@@ -16,6 +16,7 @@ from pathlib import Path
 
 from supervisor.containment.cgroup import LOOK_S, Leaf
 from supervisor.containment.cgroup_tree import CgroupTree, NoCgroup
+from supervisor.containment.environment import passed_environment, with_python
 from supervisor.containment.level import Level
 from supervisor.posix import prctl
 from supervisor.posix.means import AVAILABLE, Means
@@ -153,7 +154,8 @@ def _shell(script: str) -> subprocess.Popen[bytes]:
 def probe_pidns() -> str | None:
     """Make a namespace as a guardian does, in a process of its own. None: it works."""
     command = [sys.executable, "-P", "-S", "-c", _PIDNS_PROBE]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    # Not the server's own, which may hold keys: what an earlier server left may still run, and could read it.
+    environment = with_python(passed_environment()) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=PIDNS_BOUND_S, check=False
