@@ -34,7 +34,7 @@ def test_the_state_folder_is_private_and_says_where_the_server_is(tmp_path: Path
         assert len(server.token) >= 32
         first_token = server.token
         said = server.log.read_text()
-        (banner,) = [line for line in said.splitlines() if line.startswith("deadstop: ")]
+        (banner,) = [line for line in said.splitlines() if line.startswith("deadstop: serving")]
         assert server.url in banner
         assert str(state / "token") in banner
         assert first_token not in said
