@@ -30,6 +30,7 @@ class StateFolder:
         try:
             self._make()
             self._lock_fd = self._lock()
+            self.remove_note()  # of a server that was killed: nobody is there
         except OSError as exc:
             raise StartupError(f"cannot use STATE_DIR {self.path}: {exc.strerror}") from None
         return self
@@ -92,14 +93,20 @@ class StateFolder:
                     f"cannot use STATE_DIR {self.path}: another server{self._where()} already uses this STATE_DIR"
                 ) from None
             raise
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode("ascii"))
         return fd
 
     def _where(self) -> str:
         try:
-            note = json.loads((self.path / NOTE_FILE).read_text("utf-8"))
-            return f" (pid {note['pid']}, {note['url']})"
-        except (OSError, ValueError, KeyError, TypeError):
+            pid = int((self.path / LOCK_FILE).read_text("ascii"))
+        except (OSError, ValueError):
             return ""
+        try:
+            url = json.loads((self.path / NOTE_FILE).read_text("utf-8"))["url"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return f" (pid {pid})"  # it says where it is only while it can be reached
+        return f" (pid {pid}, {url})"
 
     def _write(self, path: Path, text: str) -> None:
         """All or nothing, and private from its first moment. Raises StartupError."""

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import structlog
 
+CLOSE_BOUND_S = 0.5
+"""What an orderly end can spare for it: jobs may have taken their whole budget, and it all is to be over within 3 s."""
+
 log = structlog.get_logger()
 
 
@@ -47,7 +50,7 @@ class Trash:
         self._requests.put(target)
         return True
 
-    def close(self, bound_s: float = 2.0) -> None:
+    def close(self, bound_s: float = CLOSE_BOUND_S) -> None:
         """Wait for the trash to be empty, but not for ever: the next server goes on where this one stopped."""
         if self._thread.is_alive():
             self._requests.put(None)

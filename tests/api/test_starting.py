@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import stat
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.api.state_folder import StateFolder
+from supervisor.errors import StartupError
 from tests.api.wire import PATIENCE_S, real_server, serving
 from tests.support.server import serve_command, server_environment
 
@@ -69,6 +72,19 @@ def test_two_servers_in_one_state_folder(tmp_path: Path) -> None:
         assert server.ask("GET", "/livez").status == 200
         # The refused one has not taken the note away.
         assert (tmp_path / "state" / "server.json").exists()
+
+
+def test_the_first_of_two_is_named_also_before_it_is_ready(tmp_path: Path) -> None:
+    (tmp_path / "server.json").write_text('{"pid": 1, "url": "http://127.0.0.1:1"}')  # of one that was killed
+    with StateFolder(tmp_path) as first:
+        assert not (tmp_path / "server.json").exists()
+        with pytest.raises(StartupError, match=rf"another server \(pid {os.getpid()}\) already"), StateFolder(tmp_path):
+            pass
+        first.note("http://127.0.0.1:2")
+        with pytest.raises(StartupError, match=rf"\(pid {os.getpid()}, http://127.0.0.1:2\)"), StateFolder(tmp_path):
+            pass
+    with StateFolder(tmp_path):
+        pass
 
 
 def test_two_servers_on_one_port(tmp_path: Path) -> None:

@@ -90,3 +90,8 @@ async def book(folder: Path, limits: Limits = PLENTY) -> AsyncIterator[Book]:
         yield Book(journal, contents, removed, refused, told)
     finally:
         await journal.close()
+
+
+def put(record: Record, text: str, times: int = 1) -> None:
+    for _ in range(times):
+        record.log.append("job.output", {"stream": "stdout", "text": text})

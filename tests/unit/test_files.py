@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from supervisor.core import ledger
 from supervisor.core.files import Files
-from supervisor.core.trash import Trash, remove_tree
+from supervisor.core.trash import CLOSE_BOUND_S, Trash, remove_tree
 from supervisor.errors import NotFound
 from supervisor.posix import beneath
 
@@ -210,3 +212,23 @@ def test_the_ledger_is_bounded_and_forgets_what_is_not_held_first() -> None:
 def test_long_names_are_found_again() -> None:
     book = ledger.acquired((), "file", "x" * 5000, NOW)
     assert ledger.held(ledger.released(book, "file", "x" * 5000, LATER)) == []
+
+
+def test_the_end_does_not_wait_for_all_of_the_trash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def slow(_path: Path, _hoist_to: Path) -> Iterator[str]:
+        go_on.wait(10)
+        yield from ()
+
+    monkeypatch.setattr("supervisor.core.trash.remove_tree", slow)
+    trash = Trash(tmp_path / "trash")
+    trash.open()
+    (tmp_path / "large").mkdir()
+    assert trash.take(tmp_path / "large")
+    began = time.monotonic()
+    trash.close()
+    took_s = time.monotonic() - began
+    go_on.set()
+    trash.close(10)
+    assert took_s < 2 * CLOSE_BOUND_S

@@ -30,6 +30,8 @@ from supervisor.errors import StorageFull
 
 STALL_BOUND_S = 0.5
 """Past this a write counts as stuck: events are released unwritten."""
+HANGS_AFTER_S = 2.0
+"""Past this the disk counts as one that does not answer, until it does."""
 ACCEPT_BOUND_S = 5.0
 """How long a new job may wait for its row."""
 CLOSE_BOUND_S = 0.7
@@ -259,9 +261,12 @@ class Journal:
                 else:
                     future.set_exception(StorageFull(f"cannot write the journal: {report.error}"))
         self._waiters = [waiter for waiter in self._waiters if id(waiter[0]) not in done]
-        if self.error != report.error:
-            self.error = report.error
-            log.error("journal_cannot_write", error=report.error) if report.error else log.info("journal_writes_again")
+        self._tell(report.error)
+
+    def _tell(self, error: str) -> None:
+        if self.error != error:
+            self.error = error
+            log.error("journal_cannot_write", error=error) if error else log.info("journal_writes_again")
 
     def _forgotten(self, jobs: list[Forgotten]) -> None:
         for job in jobs:
@@ -276,5 +281,7 @@ class Journal:
             if now - since < STALL_BOUND_S:
                 break
             self._standings.release_late(batch)
+            if now - since >= HANGS_AFTER_S:
+                self._tell(f"the disk does not answer for {HANGS_AFTER_S:g} s")
         if self._unanswered:
             self._look = self._loop.call_later(STALL_BOUND_S, self._look_for_stall)
