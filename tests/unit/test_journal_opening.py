@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.event_log import Event
-from supervisor.core.journal.opening import FILE, Opened, open_journal
+from supervisor.core.journal.opening import FILE, Opened, open_journal, suspect
 from supervisor.core.journal.reader import Wanted
 from supervisor.core.journal.rows import digest_of
 from supervisor.core.journal.schema import MIGRATIONS, prepare
+from supervisor.core.journal.sql import is_damage
 from supervisor.core.model import State
-from supervisor.errors import StartupError
+from supervisor.errors import StartupError, StorageFull
 from tests.support.journals import book
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +139,44 @@ async def test_a_damaged_one_is_set_aside_whole(tmp_path: Path, how: str) -> Non
         assert found.contents.entries == []
     with opened(tmp_path) as again:
         assert again.set_aside is None
+
+
+async def test_a_large_one_is_looked_at_whole_after_damage_was_met_in_it(tmp_path: Path) -> None:
+    await a_journal(tmp_path)
+    path = tmp_path / FILE
+    data = bytearray(path.read_bytes())
+    with by_hand(tmp_path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()
+    data[(page - 1) * 4096 : page * 4096] = bytes(4096)
+    path.write_bytes(data)
+    with opened(tmp_path, checked_bytes=0) as found:
+        assert found.set_aside is None, "too large to look at all of it each time"
+        with pytest.raises(sqlite3.DatabaseError) as caught:
+            found.connection.execute("SELECT count(*) FROM events WHERE lines > ''").fetchone()
+        assert is_damage(caught.value)
+    suspect(tmp_path)
+    with opened(tmp_path, checked_bytes=0) as found:
+        assert found.set_aside is not None
+    with opened(tmp_path, checked_bytes=0) as again:
+        assert again.set_aside is None
+    assert [name for name in os.listdir(tmp_path) if "suspect" in name] == []
+
+
+async def test_damage_while_the_server_runs_is_told_and_remembered(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    async with book(tmp_path) as kept:
+        for number in range(30):
+            await kept.finished(f"job-{number}", text="x" * 2000)
+        writer = kept.journal._writer._connection
+        writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        writer.execute("PRAGMA cache_size = 0")
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(bytes(path.stat().st_size - 4096))
+        with pytest.raises(StorageFull, match="start the server again, and the file is set aside"):
+            await kept.journal.accepted(kept.new("after"))
+    with opened(tmp_path, checked_bytes=0) as found:
+        assert found.set_aside is not None
 
 
 async def test_a_database_of_another_program_is_not_written_into(tmp_path: Path) -> None:

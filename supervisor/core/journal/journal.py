@@ -19,7 +19,7 @@ import structlog
 from supervisor.core.event_log import Event, Gap
 from supervisor.core.journal import reader
 from supervisor.core.journal.batch import Batch, Report
-from supervisor.core.journal.opening import FILE, Contents, open_journal
+from supervisor.core.journal.opening import FILE, Contents, open_journal, suspect
 from supervisor.core.journal.reader import Reader, Wanted
 from supervisor.core.journal.retention import Forgotten, Limits
 from supervisor.core.journal.rows import EarlyRow, JobRow
@@ -85,6 +85,7 @@ class Journal:
             self._limits,
             on_report=lambda report: self._call(self._reported, report),
             on_forgotten=lambda jobs: self._call(self._forgotten, jobs),
+            on_damage=self._suspect,
         )
         self._reader = Reader(self._folder / FILE)
         self._writer.start()
@@ -104,6 +105,13 @@ class Journal:
             self._look.cancel()
         if self._writer.is_alive():
             log.error("journal_not_closed", error="the disk does not answer")
+
+    def _suspect(self) -> None:
+        """On the writer's thread."""
+        try:
+            suspect(self._folder)
+        except OSError as exc:
+            log.warning("journal_not_marked", error=str(exc))
 
     # --- writing
 
@@ -145,7 +153,7 @@ class Journal:
             standing.settled.set()
             raise StorageFull("cannot keep the job: the disk of STATE_DIR does not answer") from None
         if standing.refusal is not None:
-            raise StorageFull(f"cannot keep the job: {standing.refusal}; make room in STATE_DIR")
+            raise StorageFull(f"cannot keep the job: {standing.refusal}")
 
     async def begins(self, record: Record) -> None:
         """Wait until the file says that the job has begun: whatever becomes of this server, no other begins it again.

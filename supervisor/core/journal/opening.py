@@ -5,10 +5,11 @@ Blocks, so it runs on the writer's thread before that begins to write.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from supervisor.core.journal.rows import EarlyRow, Entry, JobRow, decode_job
@@ -21,6 +22,8 @@ FILE = "journal.sqlite3"
 CHECKED_BYTES = 256 * 1024 * 1024
 """Up to this size every page is looked at, which takes some 0.3 ms a MiB; past it only what the start reads."""
 _BESIDE = ("", "-wal", "-shm")
+_SUSPECT = f"{FILE}.suspect"
+"""While this file is there, every page is looked at, whatever the size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,18 @@ class Opened:
     damage: str = ""
 
 
-def open_journal(folder: Path, *, migrations: Sequence[Migration] = MIGRATIONS) -> Opened:
+def suspect(folder: Path) -> None:
+    """Damage was met while the server ran: at the next start the whole file is looked at. Raises OSError."""
+    (folder / _SUSPECT).touch(0o600)
+
+
+def open_journal(
+    folder: Path, *, migrations: Sequence[Migration] = MIGRATIONS, checked_bytes: int = CHECKED_BYTES
+) -> Opened:
     """Raises StartupError when the file cannot be used and must not be replaced: newer, unreadable, locked."""
-    path = folder / FILE
+    path, suspected = folder / FILE, folder / _SUSPECT
     try:
-        return _open(path, migrations)
+        opened = _open(path, migrations, math.inf if suspected.exists() else checked_bytes)
     except NewerSchema as exc:
         raise StartupError(
             f"cannot use {path}: a newer version of deadstop wrote it ({exc}); start that version, "
@@ -59,18 +69,20 @@ def open_journal(folder: Path, *, migrations: Sequence[Migration] = MIGRATIONS) 
     except (sqlite3.DatabaseError, ValueError) as exc:
         set_aside = _set_aside(path)
         try:
-            opened = _open(path, migrations)
+            opened = _open(path, migrations, checked_bytes)
         except sqlite3.Error as again:
             raise StartupError(f"cannot make {path}: {again}") from None
-        return Opened(opened.connection, opened.contents, set_aside, str(exc))
+        opened = replace(opened, set_aside=set_aside, damage=str(exc))
+    suspected.unlink(missing_ok=True)
+    return opened
 
 
-def _open(path: Path, migrations: Sequence[Migration]) -> Opened:
+def _open(path: Path, migrations: Sequence[Migration], checked_bytes: float) -> Opened:
     connection = connect(path)
     try:
         path.chmod(0o600)
         prepare(connection, migrations)
-        if path.stat().st_size <= CHECKED_BYTES:
+        if path.stat().st_size <= checked_bytes:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)

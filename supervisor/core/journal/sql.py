@@ -34,3 +34,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the file is not what it should be."""
+    return isinstance(error, sqlite3.Error) and _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def explain(error: Exception) -> str:
+    """What went wrong, and what somebody can do about it."""
+    if is_damage(error):
+        return f"{error}; start the server again, and the file is set aside"
+    if isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_FULL:
+        return f"{error}; make room in STATE_DIR"
+    return str(error)
+
+
+def _code(error: sqlite3.Error) -> int:
+    # The lower byte: the rest says more exactly where. Errors of the module's own have none.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

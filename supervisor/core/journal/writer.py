@@ -19,7 +19,7 @@ import structlog
 
 from supervisor.core.journal.batch import Batch, Report, runs
 from supervisor.core.journal.retention import Forgotten, Limits, Retention
-from supervisor.core.journal.sql import transaction
+from supervisor.core.journal.sql import explain, is_damage, transaction
 from supervisor.core.journal.tables import Tables
 
 LINGER_S = 0.008
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 class Writer(threading.Thread):
     """Owns the writing connection from `start` to the end of the thread.
 
-    `on_report` and `on_forgotten` are called on this thread.
+    `on_report`, `on_forgotten` and `on_damage` are called on this thread.
     """
 
     def __init__(
@@ -46,12 +46,14 @@ class Writer(threading.Thread):
         *,
         on_report: Callable[[Report], None],
         on_forgotten: Callable[[list[Forgotten]], None],
+        on_damage: Callable[[], None],
     ) -> None:
         super().__init__(name="deadstop-journal", daemon=True)
         self._connection = connection
         self._retention = Retention(connection, limits)
         self._on_report = on_report
         self._on_forgotten = on_forgotten
+        self._on_damage = on_damage
         self._condition = threading.Condition()
         self._waiting: list[Batch] = []
         self._urgent = False
@@ -130,7 +132,9 @@ class Writer(threading.Thread):
             try:
                 self._commit(batches)
             except (sqlite3.Error, ValueError) as exc:
-                self._fail(str(exc))
+                if is_damage(exc):
+                    self._on_damage()
+                self._fail(explain(exc))
                 return
             del self._pending[: len(batches)]
             self._forget_size(batches)
