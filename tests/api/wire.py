@@ -148,7 +148,11 @@ def connect(address: tuple[str, int], *, receive_buffer: int | None = None) -> s
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.settimeout(PATIENCE_S)
-    sock.connect(address)
+    try:
+        sock.connect(address)
+    except OSError:
+        sock.close()  # the server was killed
+        raise
     return sock
 
 
