@@ -11,13 +11,20 @@ from supervisor.api.responses import JsonResponse
 from supervisor.api.schemas.answers import health_json, readiness_json
 from supervisor.api.schemas.diagnosis import stuck_jobs_json
 from supervisor.api.service import caller_of, service_of
+from supervisor.core.checks import Check
+from supervisor.core.loop_lag import WINDOW_S
 
 RETRY_AFTER_S = 1
 
 
-async def livez(_request: Request) -> Response:
+async def livez(request: Request) -> Response:
     """The event loop answers. That the answer comes at all is the information."""
-    return JsonResponse(readiness_json(ready=True, checks=None))
+    checks = None
+    if queries.flag(request, "verbose", default=False):
+        late_ms = service_of(request).supervisor.loop_lag.longest_s * 1000
+        told = f"answers; at most {late_ms:.0f} ms late in the last {WINDOW_S:.0f} s"
+        checks = {"event_loop": Check(True, told, numbers={"lag_ms": round(late_ms, 1)})}
+    return JsonResponse(readiness_json(ready=True, checks=checks))
 
 
 async def readyz(request: Request) -> Response:

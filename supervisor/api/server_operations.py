@@ -14,6 +14,8 @@ SERVER_OPERATIONS = (
         "Is the process alive?",
         "Answers as long as the event loop does.",
         (Answer(200, "It is.", answers.ReadinessJson),),
+        parameters=(Parameter("verbose", FLAG, "List the checks."),),
+        problems=(Kind.INVALID,),
         open=True,
         example="curl $URL/livez",
     ),

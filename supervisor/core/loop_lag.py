@@ -20,6 +20,10 @@ class LoopLag:
         self._peaks: deque[tuple[float, float]] = deque()
         """(when, how long), each smaller than the one before it: the first is the longest."""
 
+    @property
+    def longest_s(self) -> float:
+        return self._peaks[0][1] if self._peaks else 0.0
+
     async def run(self) -> None:
         """Never returns."""
         while True:

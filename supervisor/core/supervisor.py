@@ -58,6 +58,7 @@ class Supervisor:
         self._means = means
         self.accepting = False
         self.metrics = Metrics()
+        self.loop_lag = LoopLag(self.metrics.lag_s.set)
         self.feed = Feed(self.metrics.dropped)
         self._registry = Registry()
         self._admission = Admission(
@@ -153,8 +154,7 @@ class Supervisor:
             self.files.keep_only(self._registry.knows)
         else:
             self.files.set_aside(self.journal.damaged.suffix)
-        lag = LoopLag(self.metrics.lag_s.set)
-        self._watches = [self._tasks.create_task(run) for run in (self.stuck_watch.run(), lag.run())]
+        self._watches = [self._tasks.create_task(run) for run in (self.stuck_watch.run(), self.loop_lag.run())]
         self._pool.fill()
         self.accepting = True
         return self

@@ -108,6 +108,14 @@ def test_probes_need_neither_host_nor_token(server: RealServer, path: str) -> No
     assert server.ask("GET", path, headers={"Host": "10.1.2.3"}, token=False).status == 200
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_probes_list_their_checks_when_asked(server: RealServer, path: str) -> None:
+    assert "checks" not in server.ask("GET", path, token=False).json
+    checks = server.ask("GET", f"{path}?verbose", token=False).json["checks"]
+    assert checks
+    assert all(check["ok"] is True and check["detail"] for check in checks.values())
+
+
 @pytest.mark.parametrize(
     "authorization", ["Bearer", "Bearer ", "Bearer wrong", "Basic {token}", "{token}", "Bearer {token}x", "Bearer \xff"]
 )
