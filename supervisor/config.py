@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import tomllib
@@ -211,4 +212,8 @@ def _explain(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if not where:
         return f"cannot start: {message}"
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(where, Settings.model_fields, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(Settings.model_fields)}"
+        return f"cannot use {where} in deadstop.toml: there is no such setting; {hint}"
     return f"cannot use {ENV_PREFIX}{where.upper()}: {message}"

@@ -15,6 +15,7 @@ from supervisor.cli import words
 from supervisor.cli.address import find_server
 from supervisor.cli.errors import CommandError
 from supervisor.cli.exit_codes import ExitCode
+from supervisor.cli.job_ids import read_job_id, read_job_ids
 from supervisor.cli.serve import serve
 from supervisor.errors import StartupError
 
@@ -36,7 +37,8 @@ Url = Annotated[
     typer.Option("--url", metavar="URL", help="Server; else DEADSTOP_URL, else the one running on this machine."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
-JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", callback=read_job_id)]
+JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="One or more jobs.", callback=read_job_ids)]
 
 
 @app.callback()
@@ -145,7 +147,7 @@ def events(
 @app.command()
 def cancel(
     context: typer.Context,
-    job_ids: Annotated[list[str], typer.Argument(metavar="ID", help="One or more jobs.")],
+    job_ids: JobIds,
     force: Annotated[bool, typer.Option("--force", "-f", help="Kill at once, no grace.")] = False,
     wait: Annotated[
         float,

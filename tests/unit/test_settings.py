@@ -1,0 +1,119 @@
+"""Settings from their four sources, each stronger than the next: flags, variables, deadstop.toml, defaults."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.cli.serve import serve
+from supervisor.config import Settings, load_settings
+from supervisor.errors import StartupError
+
+ELSEWHERE = {
+    "host": "localhost",
+    "port": 0,
+    "max_running": 3,
+    "max_queued": 0,
+    "cancel_budget_s": 0.5,
+    "warm": 0,
+    "stuck_after_s": 5.0,
+    "stuck_no_event_s": 7.0,
+    "stuck_action": "cancel",
+    "containment": "subreaper",
+    "engine": "local",
+    "run_as": "somebody",
+    "keep_jobs": 1,
+    "agent_model": "openai:some",
+    "vanished_after_s": 2.5,
+}
+"""A setting and a value that is not its default, except where there is one only."""
+
+
+@pytest.fixture(autouse=True)
+def _no_file_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "deadstop.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(("name", "value"), ELSEWHERE.items())
+def test_a_setting_is_a_flag_a_variable_and_a_line_of_the_file(
+    name: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f'"{value}"' if isinstance(value, str) else value
+    flag: dict[str, Any] = {name: value}
+    assert getattr(load_settings(written(tmp_path, f"{name} = {line}")), name) == value
+    assert getattr(load_settings(written(tmp_path, f"{name.upper()} = {line}")), name) == value
+    assert getattr(load_settings(**flag), name) == value
+    assert name in inspect.signature(serve).parameters
+    monkeypatch.setenv(f"DEADSTOP_{name.upper()}", str(value))
+    assert getattr(load_settings(), name) == value
+
+
+def test_every_setting_that_is_no_secret_is_a_flag() -> None:
+    # Everybody on the machine, every job included, can read the command line of a server.
+    assert set(Settings.model_fields) - set(inspect.signature(serve).parameters) == {"token", "tokens"}
+
+
+def test_flags_win_over_variables_and_those_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, "cancel_budget_s = 0.1\nwarm = 5")  # what is overruled is not even looked at
+    monkeypatch.setenv("DEADSTOP_CANCEL_BUDGET_S", "1.5")
+    found = load_settings(file)
+    assert (found.cancel_budget_s, found.warm) == (1.5, 5)
+    assert load_settings(file, cancel_budget_s=3.0).cancel_budget_s == 3.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cancel_budget_s", "0.49"),
+        ("cancel_budget_s", "60.1"),
+        ("cancel_budget_s", "nan"),
+        ("port", "65536"),
+        ("port", "-1"),
+        ("max_running", "0"),
+        ("max_queued", "-1"),
+        ("warm", "-1"),
+        ("warm", "two"),
+        ("stuck_after_s", "never"),
+        ("stuck_no_event_s", "-1"),
+        ("containment", "docker"),
+        ("engine", "k8s"),
+        ("token", ""),
+        ("token", "two words"),
+    ],
+)
+def test_a_wrong_value_is_told_with_the_variables_name(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"DEADSTOP_{name.upper()}", value)
+    with pytest.raises(StartupError, match=f"^cannot use DEADSTOP_{name.upper()}: "):
+        load_settings()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "box.example"])
+def test_an_open_host_wants_a_token(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StartupError, match="set DEADSTOP_TOKEN as well"):
+        load_settings(host=host)
+    monkeypatch.setenv("DEADSTOP_TOKEN", "secret")
+    assert load_settings(host=host).host == host
+
+
+def test_a_line_that_is_no_setting_is_told_with_the_closest_one(tmp_path: Path) -> None:
+    with pytest.raises(StartupError) as caught:
+        load_settings(written(tmp_path, "cancel_budget = 1"))
+    assert str(caught.value) == (
+        "cannot use cancel_budget in deadstop.toml: there is no such setting; did you mean cancel_budget_s?"
+    )
+    with pytest.raises(StartupError, match=r"cannot use frob in deadstop.toml: .*; there are host, port, "):
+        load_settings(written(tmp_path, "[frob]\nport = 1"))
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="no such file"):
+        load_settings(tmp_path / "deadstop.toml")
