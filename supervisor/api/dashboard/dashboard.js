@@ -4,7 +4,7 @@ import { Detail } from "./detail.js";
 import { apply, FINAL, followed, jobs, load, TYPES } from "./jobs.js";
 import { drawPromise, forget } from "./promise.js";
 import { drawStuck } from "./stuck.js";
-import { drawRows, focusRow, forgetOthers, mark, selection, step, tick, touch, touchAll } from "./table.js";
+import { drawRows, focusRow, forgetOthers, mark, selection, siftAll, step, tick, touch, touchAll } from "./table.js";
 
 const RETRY_MS = 1000;
 let detail = null; // the open job
@@ -253,7 +253,7 @@ function onRow(event) {
 function start() {
   document.addEventListener("keydown", onKey);
   $("rows").addEventListener("click", onRow);
-  $("filter").addEventListener("input", () => { touchAll(); draw(); });
+  $("filter").addEventListener("input", siftAll);
   $("back").addEventListener("click", close);
   $("cancel").addEventListener("click", () => cancel(detail.id, false));
   $("force").addEventListener("click", () => cancel(detail.id, true));

@@ -36,14 +36,25 @@ export function drawRows(keep) {
     if (!job) continue;
     const row = rows.get(id) ?? newRow(job);
     drawRow(job, row);
-    const hidden = !matches(job);
-    stale ||= row.dataset.counted !== String(!hidden);
-    row.dataset.counted = String(!hidden);
-    row.hidden = hidden;
+    stale = sift(row, job) || stale;
   }
   dirty.clear();
   if (rows.size > MAX_ROWS) trim(keep);
   if (stale) count();
+}
+
+/** The filter has changed. */
+export function siftAll() {
+  for (const [id, row] of rows) sift(row, jobs.get(id));
+  count();
+}
+
+/** Show the row or hide it. Whether that is another number of rows than before. */
+function sift(row, job) {
+  const before = row.dataset.shown;
+  row.hidden = !matches(job);
+  row.dataset.shown = String(!row.hidden);
+  return row.dataset.shown !== before;
 }
 
 function drawRow(job, row) {
