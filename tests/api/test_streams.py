@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.wire import PATIENCE_S, RealServer, real_server
+from tests.api.wire import PATIENCE_S, RawStream, RealServer, real_server
 
 
 def execute(server: RealServer, command: str, **more: Any) -> Any:
@@ -249,6 +249,24 @@ def test_the_feed_has_all_jobs_from_now_on(server: RealServer) -> None:
         server.ended(second)
     assert {event["job_id"] for event in feed.events()} == {first, second}
     assert all("id" not in frame for frame in feed.frames())
+
+
+def test_a_slow_reader_of_the_feed_is_told_what_it_missed(server: RealServer) -> None:
+    """Nobody keeps all jobs' events for it: the oldest go, it is told how many, and is then up to date again."""
+    with server.connect(receive_buffer=65536) as sock:
+        sock.sendall(server.head("GET", "/events") + b"\r\n")
+        assert RawStream(sock).status == 200
+        job_id = server.run("yes 0123456789012345678901234567890123456789 | head -c 12000000")
+        last = server.ended(job_id)["last_event_id"]
+        stream = RawStream(sock, head="seen")
+        stream.until(f'"job_id": "{job_id}", "type": "job.succeeded"')
+    frames = [json.loads(frame["data"]) for frame in stream.frames()[1:]]
+    missed = sum(frame["dropped"] for frame in frames if frame["type"] == "stream.gap")
+    seen = [frame["id"] for frame in frames if frame.get("job_id") == job_id]
+    assert missed > 0
+    assert seen == sorted(set(seen))
+    # The first frame may have been cut by the reading of the head.
+    assert len(seen) + missed in {last, last - 1}
 
 
 def test_many_streams_of_one_job(server: RealServer) -> None:
