@@ -19,6 +19,7 @@ from supervisor.api.hosts import AllowedHosts, same_origin
 from supervisor.api.limits import RequestRate
 from supervisor.api.pages import Pages
 from supervisor.api.problems import HEAD_TOO_LARGE, Kind, Problem
+from supervisor.api.target import in_origin_form
 from supervisor.core.trace import Trace
 
 MAX_HEAD_BYTES = 16 * 1024
@@ -68,6 +69,7 @@ class Doors:
             # There are no websockets here, and the lifespan is not the server's: it owns its own.
             await self._app(scope, receive, send)
             return
+        scope = in_origin_form(scope)
         headers = Headers(raw=scope["headers"])
         marks = (headers.get(name) for name in ("x-request-id", "traceparent", "tracestate"))
         trace = Trace.begin(*marks, sampled=self._traced)

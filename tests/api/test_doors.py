@@ -103,6 +103,25 @@ def test_other_names_do_not(server: RealServer, host: str) -> None:
     assert server.ask("GET", "/tasks", headers={"Host": host}).status == 421
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://localhost/tasks", 200),
+        ("HTTP://127.0.0.1:1/jobs?limit=1", 200),
+        ("http://localhost/jobs?limit=0", 422),
+        ("http://localhost/jobs/%61%20b", 422),
+        ("http://localhost/nowhere", 404),
+        ("http://evil.example/tasks", 421),  # whatever the Host header says
+        ("http://localhost@evil.example/tasks", 421),
+        ("http://evil.example/livez", 200),
+        ("http://[/tasks", 404),
+    ],
+)
+def test_a_whole_url_is_asked_for_by_its_own_host(server: RealServer, target: str, status: int) -> None:
+    with server.stream("GET", target) as stream:
+        assert stream.status == status
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/readyz?verbose"])
 def test_probes_need_neither_host_nor_token(server: RealServer, path: str) -> None:
     assert server.ask("GET", path, headers={"Host": "10.1.2.3"}, token=False).status == 200
