@@ -141,6 +141,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _tokens_stay_here(self) -> Settings:
+        for name in self.pass_env:
+            if name.upper() in {"DEADSTOP_TOKEN", "DEADSTOP_TOKENS"}:
+                raise ValueError(f"{name} opens this server: it cannot be in DEADSTOP_PASS_ENV")
+        return self
+
+    @model_validator(mode="after")
     def _agent_key_is_there_and_stays_here(self) -> Settings:
         name = self.agent_key_env
         if name is not None and not os.environ.get(name):

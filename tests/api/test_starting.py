@@ -105,6 +105,8 @@ def test_two_servers_on_one_port(tmp_path: Path) -> None:
         ({"HOST": "192.0.2.1", "TOKEN": "t"}, "not one of this machine's"),
         ({"HOST": "no-such-host.invalid", "TOKEN": "t"}, "no-such-host.invalid:0"),
         ({"HOST": "0.0.0.0"}, "DEADSTOP_TOKEN"),
+        ({"HOST": ""}, "DEADSTOP_TOKEN"),
+        ({"PASS_ENV": "PATH,DEADSTOP_TOKENS"}, "DEADSTOP_PASS_ENV"),
         ({"CANCEL_BUDGET_S": "0.1"}, "CANCEL_BUDGET_S"),
         ({"CONTAINMENT": "handcuffs"}, "CONTAINMENT"),
     ],

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -113,16 +114,17 @@ def test_a_vanished_client_is_noticed_by_what_it_does_not_acknowledge(cable: Cab
     client = connect_far(cable, far_server, "trap '' TERM; echo up; sleep 61", buffer=0, read="read")
     try:
         cable.pull()
-        pulled = time.monotonic()
+        pulled, pulled_at = time.monotonic(), time.time()
         job = far_server.ended("far")
         took_s = time.monotonic() - pulled
     finally:
         finish(client)
     cancellation = job["cancellation"]
+    noticed_s = datetime.fromisoformat(cancellation["requested_at"]).timestamp() - pulled_at
+    assert noticed_s + cancellation["gone_ms"] / 1000 < 2.0
     assert (job["state"], cancellation["reason"]) == ("cancelled", "client_disconnected")
     assert (cancellation["proof"], cancellation["within_budget"]) == (DEFAULT_PROOF, True)
-    # Noticed after one to one and a half seconds, and ended within the budget from then.
-    assert took_s < 4.0
+    assert took_s < 4.0  # with what the test itself takes to hear of it
     # It was noticed late, so the ladder began at "terminate": with 0.2 s of grace instead of 0.7.
     assert cancellation["terminated_ms"] < 450
 
