@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.test_incident import FLAGS
 from tests.process.test_stacks import HUNG
@@ -30,23 +30,25 @@ def server(short_dir: Path) -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as running:
+        yield running
+
+
 @pytest.fixture
-def page(server: RunningServer) -> Iterator[Page]:
+def page(server: RunningServer, browser: Browser) -> Iterator[Page]:
     """The dashboard, signed in. Whatever the browser complains of fails the test: a refused script, a bug in ours."""
     complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            tab = browser.new_page(viewport={"width": 1280, "height": 900})
-            tab.goto(f"{server.url}/")
-            tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-            tab.on("pageerror", lambda error: complaints.append(str(error)))
-            tab.fill("#token", server.token)
-            tab.get_by_role("button", name="Sign in").click()
-            expect(tab.locator("#server-words")).to_contain_text("containment")
-            yield tab
-        finally:
-            browser.close()
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        tab = context.new_page()
+        tab.goto(f"{server.url}/")
+        tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.fill("#token", server.token)
+        tab.get_by_role("button", name="Sign in").click()
+        expect(tab.locator("#server-words")).to_contain_text("containment")
+        yield tab
     assert not complaints
 
 
@@ -210,11 +212,10 @@ def test_only_our_own_files_may_run(server: RunningServer, page: Page) -> None:
     assert page.evaluate("document.querySelectorAll('script:not([src]), style, [style]:not(#chart *)').length") == 0
 
 
-def test_a_server_that_comes_back_is_followed_without_a_reload(short_dir: Path) -> None:
+def test_a_server_that_comes_back_is_followed_without_a_reload(short_dir: Path, browser: Browser) -> None:
     state_dir = short_dir / "back"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        tab = browser.new_page()
+    with browser.new_context() as context:
+        tab = context.new_page()
         with running_server(state_dir) as first:
             port = first.url.rpartition(":")[2]
             tab.goto(f"{first.url}/")
@@ -235,4 +236,3 @@ def test_a_server_that_comes_back_is_followed_without_a_reload(short_dir: Path) 
             for seen in (False, True):
                 tab.evaluate(LOOKED_AT, seen)
             expect(tab.locator("#token")).to_be_visible()  # the server no longer knows who asks
-        browser.close()

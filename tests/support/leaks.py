@@ -37,6 +37,7 @@ class Baseline:
         self._processes = set(_children(os.getpid()))
         self._fds = _descriptors()
         self._threads = set(threading.enumerate())
+        self._tasks = _tasks()
         self._semaphores = semaphores_of(os.getpid())
 
     def leaks(self) -> list[str]:
@@ -47,7 +48,7 @@ class Baseline:
             self._process_leaks,
             self._thread_leaks,
             self._descriptor_leaks,
-            _task_leaks,
+            self._task_leaks,
             self._semaphore_leaks,
             _workspace_leaks,
             _job_leaks,
@@ -73,6 +74,9 @@ class Baseline:
 
     def _thread_leaks(self) -> list[str]:
         return [f"thread {thread.name}" for thread in threading.enumerate() if thread not in self._threads]
+
+    def _task_leaks(self) -> list[str]:
+        return [f"asyncio task {task.get_name()}" for task in _tasks() - self._tasks]
 
     def _descriptor_leaks(self) -> list[str]:
         ours = _multiprocessing_descriptors() | {server.pidfd for server in servers.live}
@@ -172,13 +176,13 @@ def _descriptors() -> dict[int, str]:
     return found
 
 
-def _task_leaks() -> list[str]:
+def _tasks() -> set[asyncio.Task[Any]]:
     registry: Any = asyncio.tasks
     tasks: Iterable[asyncio.Task[Any]] = [
         *getattr(registry, "_all_tasks", ()),  # up to Python 3.11
         *getattr(registry, "_scheduled_tasks", ()),
     ]
-    return [f"asyncio task {task.get_name()}" for task in tasks if not task.done()]
+    return {task for task in tasks if not task.done()}
 
 
 def semaphores_of(pid: int) -> set[str]:
