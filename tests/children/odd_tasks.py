@@ -217,7 +217,8 @@ def forks_a_pool(ctx: Context) -> list[int]:
 @task
 def has_pythons_own_start_method(ctx: Context) -> bool:
     fresh = "import multiprocessing; print(multiprocessing.get_start_method())"
-    return multiprocessing.get_start_method() == os.popen(f"{sys.executable} -c '{fresh}'").read().strip()
+    with os.popen(f"{sys.executable} -c '{fresh}'") as pipe:
+        return multiprocessing.get_start_method() == pipe.read().strip()
 
 
 @task

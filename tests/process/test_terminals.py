@@ -6,64 +6,15 @@ import os
 import re
 import signal
 import termios
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.cancellation import Cancellation, JobCancelled
+from runner.cancellation import Cancellation
 from runner.errors import CommandEnded, TaskFailed
-from runner.reporting import Stream
 from runner.resources.command_end import ExitStatus
-from runner.resources.spawning import DEFAULT_SIZE, shell_words, spawn
-from runner.resources.terminal import Terminal
-
-BOUND_S = 10.0
-
-
-@pytest.fixture
-def cancellation() -> Iterator[Cancellation]:
-    made = Cancellation(lambda: None)
-    yield made
-    os.close(made._wake_read)
-    os.close(made._wake_write)
-
-
-class Shown:
-    """What goes to the job's events."""
-
-    def __init__(self) -> None:
-        self.pieces: list[tuple[Stream, str]] = []
-
-    def __call__(self, stream: Stream, text: str) -> None:
-        self.pieces.append((stream, text))
-
-    @property
-    def text(self) -> str:
-        return "".join(text for _, text in self.pieces)
-
-
-def start(
-    cancellation: Cancellation, command: str | list[str], *, show: Shown | None = None, plain: bool = False, **how: Any
-) -> Terminal:
-    argv = shell_words(command) if isinstance(command, str) else command
-    settings: dict[str, Any] = {"pty": True, "cwd": "/", "env": None, "size": DEFAULT_SIZE, "open_stdin": False} | how
-    return Terminal(spawn(argv, **settings), cancellation, show, plain=plain)
-
-
-@pytest.fixture(params=[True, False], ids=["terminal", "pipes"])
-def pty(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-def ended(terminal: Terminal) -> ExitStatus:
-    try:
-        return terminal.wait(BOUND_S)
-    finally:
-        terminal.close()
+from tests.support.terminals import BOUND_S, Shown, ended, start
 
 
 @pytest.mark.parametrize(
@@ -243,78 +194,3 @@ def test_a_background_child_does_not_keep_the_end_waiting(cancellation: Cancella
         assert terminal.wait(BOUND_S).ok
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)  # the test run is a subreaper
-
-
-# --- cancel
-
-
-def ask_soon(cancellation: Cancellation) -> threading.Thread:
-    """Ask from another thread, as the watch does, once this one surely waits."""
-    thread = threading.Timer(0.1, cancellation.ask)
-    thread.start()
-    return thread
-
-
-def test_on_cancel_a_trap_runs_and_is_heard(cancellation: Cancellation, pty: bool) -> None:
-    shown = Shown()
-    command = "trap 'sleep 0.6; echo UNLOCKED; exit 0' TERM; echo READY; while :; do sleep 0.02; done"
-    with start(cancellation, command, pty=pty, show=shown) as terminal:
-        terminal.wait_for("READY", BOUND_S)
-        asking = ask_soon(cancellation)
-        with pytest.raises(JobCancelled):
-            terminal.run()
-    asking.join()
-    assert "UNLOCKED" in shown.text
-    assert terminal.status == ExitStatus(0)
-
-
-@pytest.mark.parametrize("act", ["read", "wait_for", "write", "wait"])
-def test_whatever_waits_is_woken_by_the_ask(cancellation: Cancellation, act: str) -> None:
-    acts = {
-        "read": lambda terminal: terminal.read(),
-        "wait_for": lambda terminal: terminal.wait_for("never"),
-        "write": lambda terminal: terminal.write(b"x" * 1_000_000),
-        "wait": lambda terminal: terminal.wait(),
-    }
-    with start(cancellation, "stty raw -echo; printf R; exec sleep 60", pty=True) as terminal:
-        terminal.wait_for("R")
-        asking = ask_soon(cancellation)
-        began = time.monotonic()
-        with pytest.raises(JobCancelled):
-            acts[act](terminal)
-    asking.join()
-    assert terminal.status == ExitStatus(None, "SIGTERM")
-    assert time.monotonic() - began < 1.0
-
-
-def test_an_interactive_shell_goes_by_hangup_when_its_block_ends(cancellation: Cancellation) -> None:
-    with start(cancellation, ["bash", "--norc", "--noprofile", "-i"]) as terminal:
-        terminal.write("echo RE''ADY\n")
-        terminal.wait_for("READY", BOUND_S)
-    assert terminal.status == ExitStatus(None, "SIGHUP")
-
-
-def test_all_are_asked_at_once_whatever_the_task_does(cancellation: Cancellation) -> None:
-    terminals = [start(cancellation, ["sleep", "60"]) for _ in range(5)]
-    cancellation.ask()  # nobody reads any of them
-    try:
-        for terminal in terminals:
-            assert terminal._pump._exit_fd is not None
-            assert os.waitid(os.P_PIDFD, terminal._pump._exit_fd, os.WEXITED | os.WNOWAIT) is not None
-    finally:
-        for terminal in terminals:
-            terminal.close()
-
-
-def test_what_is_started_while_cleaning_up_is_not_asked(cancellation: Cancellation) -> None:
-    cancellation.ask()
-    cancellation.notice()
-    with start(cancellation, "sleep 0.1; echo cleaned") as terminal:
-        terminal.wait_for("cleaned", BOUND_S)
-        assert terminal.wait(BOUND_S).ok
-
-
-def test_a_block_that_ends_early_ends_its_command(cancellation: Cancellation, pty: bool) -> None:
-    with start(cancellation, "trap '' TERM HUP; echo READY; while :; do sleep 0.02; done", pty=pty) as terminal:
-        terminal.wait_for("READY", BOUND_S)
-    assert terminal.status == ExitStatus(None, "SIGKILL")
