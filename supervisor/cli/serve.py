@@ -43,7 +43,9 @@ def serve(
     vanished_after_s: Annotated[
         float | None, typer.Option(metavar="S", help="When a silent peer counts as vanished. [1.0]")
     ] = None,
-    frozen_after_s: Annotated[float | None, typer.Option(metavar="S", help="When a stuck reader is cut. [30]")] = None,
+    frozen_after_s: Annotated[
+        float | None, typer.Option(metavar="S", help="When a stuck reader is cut, at the earliest. [30]")
+    ] = None,
     stuck_after_s: Annotated[
         str | None, typer.Option(metavar="S", help="When a silent runner counts as stuck, or off. [30]")
     ] = None,
