@@ -96,11 +96,19 @@ def test_survivors_are_named_and_the_proof_comes_with_their_end(
     scenario(body)
 
 
+def ticks_since(pid: int) -> float:
+    """How long ago the process started, in the unit that start times are told in."""
+    stat = read_stat(pid)
+    assert stat is not None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK") - stat.start_ticks
+
+
 def test_an_orphan_counts_against_every_dead_guardian_that_is_not_younger(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path, warm=0) as supervisor:
             older = submit(supervisor, "shell", command=DAEMON)
             early = await daemon(older)
+            await until(lambda: ticks_since(early) > 1)  # what starts now is younger, as far as the kernel tells
             younger = submit(supervisor, "shell", command=DAEMON)
             late = await daemon(younger)
             trees = a_tree(older) | a_tree(younger)
