@@ -11,11 +11,13 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from supervisor.core.model import Cancellation, State
 from supervisor.core.registry import Record
 from supervisor.posix.proc import descendants, read_stat
 
 TREE = "setsid sleep 60 & setsid sh -c 'sleep 60 & sleep 60' & (setsid sleep 60 &) ; echo READY; wait"
 """A command with daemons of three kinds."""
+BUDGET_MS = 2000
 DAEMONS = 4
 """How many processes named sleep it has once all are in place."""
 
@@ -55,6 +57,16 @@ def named(record: Record, name: str) -> list[int]:
     assert record.guardian_pid is not None
     stats = [read_stat(pid) for pid in descendants(record.guardian_pid)]
     return [stat.pid for stat in stats if stat is not None and stat.name == name]
+
+
+def cancelled_in_time(record: Record) -> Cancellation:
+    """The proof of a job that must have been cancelled, and be gone within the default budget."""
+    assert record.job.state is State.CANCELLED
+    proof = record.job.cancellation
+    assert proof is not None
+    assert proof.gone_ms is not None
+    assert proof.gone_ms < BUDGET_MS
+    return proof
 
 
 @contextlib.contextmanager
