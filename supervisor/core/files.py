@@ -5,6 +5,7 @@ So a reader sees all of them or none, and never a half-written one. They stay un
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -55,7 +56,12 @@ class Files:
         except (FileNotFoundError, NotADirectoryError):
             return False
         self.discard(job_id)
-        out.rename(self._folder / job_id)
+        published = self._folder / job_id
+        out.rename(published)
+        # Looked at where no job can change it any more: a job can put another user's folder in its place.
+        if published.lstat().st_uid != workspace.lstat().st_uid:
+            self.discard(job_id)
+            raise PermissionError(errno.EPERM, f"`{OUT}/` belongs to another user")
         return True
 
     def discard(self, job_id: str) -> bool:

@@ -1,13 +1,15 @@
 """Looking into a folder that a job has filled, without being led out of it.
 
 No symbolic link is followed, at any step of a path, and nothing but ordinary files is opened: a FIFO would block and a
-device would do whatever devices do. See openat(2), O_NOFOLLOW. Nor is a file read that has other names and belongs to
-another user than the folder: where the kernel does not forbid it (proc_sys_fs(5), protected_hardlinks), a job may give
-a name to a file that it may not read.
+device would do whatever devices do. See openat(2), O_NOFOLLOW. Nor is a file read that belongs to another user than the
+folder does: a job may rename a file that it may not read, where it can write to the folder around it, or link to it
+where the kernel does not forbid that (proc_sys_fs(5), protected_hardlinks). A folder of root's was filled by root, who
+may read everything.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 
 _READABLE_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
+_ROOT = 0
 MAX_DEPTH = 64
 
 
@@ -32,12 +35,19 @@ class Found:
 def open_file(root: Path, parts: Sequence[bytes]) -> int:
     """A descriptor for reading the ordinary file at root/part/part. Raises OSError when there is none."""
     if not parts or any(part in (b"", b".", b"..") or b"/" in part or b"\0" in part for part in parts):
-        raise FileNotFoundError(2, os.strerror(2))
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     folder = _open_folder(root, parts[:-1], _FOLDER)
     try:
-        if not _is_the_jobs(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False), root.lstat().st_uid):
-            raise FileNotFoundError(2, os.strerror(2))
-        return os.open(parts[-1], _FILE, dir_fd=folder)
+        owner = root.lstat().st_uid
+        # Before it is opened, because opening a device does something; and after, because names can be changed.
+        _check(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False), owner)
+        opened = os.open(parts[-1], _FILE, dir_fd=folder)
+        try:
+            _check(os.fstat(opened), owner)
+        except BaseException:
+            os.close(opened)
+            raise
+        return opened
     finally:
         os.close(folder)
 
@@ -77,7 +87,12 @@ def list_files(root: Path, limit: int) -> tuple[list[Found], bool]:
 
 
 def _is_the_jobs(status: os.stat_result, owner: int) -> bool:
-    return stat.S_ISREG(status.st_mode) and (status.st_nlink == 1 or status.st_uid == owner)
+    return stat.S_ISREG(status.st_mode) and owner in (status.st_uid, _ROOT)
+
+
+def _check(status: os.stat_result, owner: int) -> None:
+    if not _is_the_jobs(status, owner):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _sorted(found: list[Found]) -> list[Found]:

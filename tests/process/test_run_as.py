@@ -84,6 +84,23 @@ def test_its_workspace_is_its_own_and_out_is_published(server: RunningServer) ->
     assert server.http.get(f"/jobs/{job['id']}/files/hello.txt").text == "hello\n"
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["a file", "all of out"])
+def test_what_it_moves_into_out_but_cannot_read_is_not_served(server: RunningServer, whole: bool) -> None:
+    # A folder that everybody may write to, with a file in it that root alone may read.
+    shared = server.state_dir.parent / f"box-{whole}" / "shared"
+    shared.mkdir(parents=True)
+    for folder in (shared, shared.parent):
+        folder.chmod(0o777)
+    (shared / "secret").write_text("secret")
+    (shared / "secret").chmod(0o600)
+    move = f"rmdir out && mv {shared} out" if whole else f"mv {shared}/secret out/"
+    job = run(server, f"echo mine > own; {move} && echo MOVED; ls -l out; cp own out/")
+    assert "MOVED" in job["text"], job
+    files = [file["path"] for file in server.http.get(f"/jobs/{job['id']}/files").json()["files"]]
+    assert files == ([] if whole else ["own"])
+    assert server.http.get(f"/jobs/{job['id']}/files/secret").status_code == 404
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_standard_output_can_be_opened_by_name(server: RunningServer, terminal: bool) -> None:
     assert "by name" in run(server, "echo by name > /dev/stdout", terminal=terminal)["text"]

@@ -91,6 +91,37 @@ def test_a_file_of_somebody_else_is_not_read_by_a_second_name(tmp_path: Path) ->
         beneath.open_file(root, [b"linked"])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("below", ["", "sub"])
+def test_a_file_of_somebody_else_that_was_moved_in_is_not_read(tmp_path: Path, below: str) -> None:
+    root = tmp_path / "root"
+    (root / below).mkdir(parents=True)
+    for name, owner in (("own", 65534), ("roots", 0), ("anothers", 65533)):
+        (root / below / name).write_text(name)
+        os.chown(root / below / name, owner, owner)
+    os.chown(root, 65534, 65534)
+    prefix = [os.fsencode(below)] if below else []
+    assert paths(root) == [b"/".join([*prefix, b"own"])]
+    os.close(beneath.open_file(root, [*prefix, b"own"]))
+    for name in (b"roots", b"anothers"):
+        with pytest.raises(FileNotFoundError):
+            beneath.open_file(root, [*prefix, name])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_an_out_of_somebody_else_is_not_published(tmp_path: Path, files: Files) -> None:
+    out = an_out(tmp_path)
+    (out / "secret").write_text("secret")
+    os.chown(out.parent, 65534, 65534)  # and `out`, with what is in it, is still root's
+    with pytest.raises(PermissionError, match="another user"):
+        files.publish("j", out.parent)
+    assert files.list("j") == ([], False)
+    out.mkdir()
+    (out / "x").touch()
+    os.chown(out, 65534, 65534)
+    assert files.publish("j", out.parent)
+
+
 def test_a_root_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "x").write_text("x")
