@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from supervisor.core.model import Cause, Job, Reason
+from supervisor.core.model import Cause, Job, Reason, State
 from supervisor.errors import Conflict
 
 
@@ -46,8 +46,8 @@ class Leases:
         lease_s = job.request.lease_s
         if lease_s is None:
             raise Conflict(f"cannot renew the lease of job {job.id}: it was created without `lease_s`")
-        running = self._running.pop(job.id, None)
-        if running is None:
+        running = self._running.get(job.id)
+        if running is None or job.state is State.CANCELLING:
             raise Conflict(f"cannot renew the lease of job {job.id}: it is {job.state}")
         running.timer.cancel()
         self._set(job.id, lease_s, running.expire)

@@ -63,6 +63,21 @@ def test_an_ended_job_is_not_kept_alive(server: RealServer) -> None:
     assert "succeeded" in reply.json["detail"]
 
 
+def test_a_job_that_is_being_stopped_is_not_kept_alive(server: RealServer) -> None:
+    deaf = {"task": "shell", "input": {"command": "trap '' TERM HUP; echo DEAF; while :; do sleep 0.1; done"}}
+    reply = server.ask("POST", "/jobs", deaf | {"lease_s": 60, "id": "deaf"})
+    assert reply.status == 202, reply
+    with server.stream("GET", "/jobs/deaf/events") as stream:
+        stream.until("DEAF")
+        assert server.ask("POST", "/jobs/deaf/lease").status == 200
+        assert server.ask("POST", "/jobs/deaf/cancel").json["state"] == "cancelling"
+        reply = server.ask("POST", "/jobs/deaf/lease")
+        assert (reply.status, reply.problem) == (409, "conflict")
+        assert "it is cancelling" in reply.json["detail"]
+        stream.read_to_end()
+    assert server.ask("POST", "/jobs/deaf/lease").status == 409
+
+
 @pytest.mark.parametrize(
     ("job_id", "body", "status"), [("nobody", None, 404), ("a%20b", None, 422), ("x", {"s": 1}, 422)]
 )
