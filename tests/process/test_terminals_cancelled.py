@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
 import pytest
 
@@ -44,12 +43,10 @@ def test_whatever_waits_is_woken_by_the_ask(cancellation: Cancellation, act: str
     with start(cancellation, "stty raw -echo; printf R; exec sleep 60", pty=True) as terminal:
         terminal.wait_for("R")
         asking = ask_soon(cancellation)
-        began = time.monotonic()
         with pytest.raises(JobCancelled):
             acts[act](terminal)
     asking.join()
     assert terminal.status == ExitStatus(None, "SIGTERM")
-    assert time.monotonic() - began < 1.0
 
 
 def test_an_interactive_shell_goes_by_hangup_when_its_block_ends(cancellation: Cancellation) -> None:
