@@ -9,7 +9,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,18 @@ def serve_command(state_dir: Path, *flags: str) -> list[str]:
 
 
 class RunningServer:
-    """One server that is ready. `process` is its Popen; `stderr` grows while it runs."""
+    """One server that is ready. `process` is its Popen; `stderr` grows while it runs.
+
+    `prefix` is a command that becomes the server, as `env` or `strace -D` do.
+    """
 
     def __init__(
-        self, state_dir: Path, *flags: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        state_dir: Path,
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.state_dir = state_dir
         used.add(state_dir)
@@ -52,7 +60,7 @@ class RunningServer:
         state_dir.parent.mkdir(parents=True, exist_ok=True)
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
-                serve_command(state_dir, *flags),
+                [*prefix, *serve_command(state_dir, *flags)],
                 env=server_environment(home, **(env or {})),
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
@@ -150,13 +158,17 @@ class RunningServer:
 
 @contextlib.contextmanager
 def running_server(
-    state_dir: Path, *flags: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    state_dir: Path,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    prefix: Sequence[str] = (),
 ) -> Iterator[RunningServer]:
     """A server for the length of a block, stopped at its end unless the test did that itself.
 
     Raises AssertionError when a server that ended in order left a workspace in its place or a cgroup.
     """
-    server = RunningServer(state_dir, *flags, env=env, cwd=cwd)
+    server = RunningServer(state_dir, *flags, env=env, cwd=cwd, prefix=prefix)
     try:
         yield server
     finally:
