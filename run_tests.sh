@@ -13,7 +13,7 @@ root=${root%/*}
 source "$root/scripts/environment.sh"
 
 # command:package
-needed=(chromium:chromium curl:curl ip:iproute2 ps:procps setsid:util-linux shellcheck:shellcheck)
+needed=(chromium:chromium curl:curl ip:iproute2 ps:procps setsid:util-linux shellcheck:shellcheck strace:strace)
 
 ensure_packages() {
   local pair missing=()
