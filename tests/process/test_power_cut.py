@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from supervisor.core.journal.opening import open_journal
 from supervisor.core.model import State
 from tests.support import lost_writes

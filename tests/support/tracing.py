@@ -1,4 +1,4 @@
-"""strace(1), which looks at system calls from outside and makes them fail or take long, without a seam in the product."""
+"""strace(1): look at system calls from outside, make them fail or take long, without a seam in the product."""
 
 from __future__ import annotations
 
