@@ -13,6 +13,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterable
+from multiprocessing import process
 from pathlib import Path
 
 OOM_SCORE_ADJ = 500
@@ -59,20 +60,39 @@ def enter(workspace: Path, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     time.tzset()
     tempfile.tempdir = None
-    multiprocessing.set_start_method(None, force=True)  # Python's own default, and not what the server has
+    _begin_multiprocessing_anew()
     os.umask(0o022)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):  # not on macOS, and not where /proc is read-only
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ), encoding="ascii")
 
 
-def job_environment(passed: dict[str, str], workspace: Path, job_id: str) -> dict[str, str]:
-    """The whole environment of a job: the allow-listed variables and the workspace's own."""
+def _begin_multiprocessing_anew() -> None:
+    """Make multiprocessing what it is in a program that has just begun: this process is a child of the server's.
+
+    With the server's key any job could speak to the managers and listeners of all others, and its temporary folder is
+    the server's: in it the job's sockets would outlive the job.
+    """
+    multiprocessing.set_start_method(None, force=True)  # Python's own default, and not what the server has
+    current = multiprocessing.current_process()
+    current.authkey = os.urandom(32)
+    current.name = "MainProcess"
+    # For these there is no public way. The temporary folder is made anew, in TMPDIR, when the job first needs one.
+    current._config.pop("tempdir", None)  # type: ignore[attr-defined]
+    current._identity = ()
+    process._parent_process = None  # type: ignore[attr-defined]
+
+
+def job_environment(passed: dict[str, str], workspace: Path, short_path: Path, job_id: str) -> dict[str, str]:
+    """The whole environment of a job: the allow-listed variables and the workspace's own.
+
+    `short_path` leads to the workspace as well, and leaves room for the name of a socket.
+    """
     return {
         **passed,
-        "HOME": str(workspace / ".home"),
-        "TMPDIR": str(workspace / ".tmp"),
-        "XDG_RUNTIME_DIR": str(workspace / ".run"),
+        "HOME": str(short_path / ".home"),
+        "TMPDIR": str(short_path / ".tmp"),
+        "XDG_RUNTIME_DIR": str(short_path / ".run"),
         "PWD": str(workspace),
         "DEADSTOP_JOB_ID": job_id,
     }

@@ -99,7 +99,7 @@ def _run_work(
     work: Work, threads: list[threading.Thread], cancellation: Cancellation, reporter: Reporter, typed: JobInput
 ) -> None:
     workspace = Path(work.workspace)
-    enter(workspace, job_environment(work.environment, workspace, work.job_id))
+    enter(workspace, job_environment(work.environment, workspace, Path(work.short_path or workspace), work.job_id))
     if work.user is not None:
         give_workspace(workspace, work.user)
         become(work.user)

@@ -54,6 +54,9 @@ class User:
 class Work:
     """One job: which function, with what, where. `environment` is what the job gets of the server's own.
 
+    `short_path` is another path of the workspace, if it needs one: HOME, TMPDIR and XDG_RUNTIME_DIR are below it,
+    because programs make sockets in them.
+
     `options` are the server's settings for this task. `secrets` are for the task alone: this is the only way they go,
     and nothing that the job starts, says or reports has them.
     """
@@ -67,6 +70,7 @@ class Work:
     options: dict[str, Json] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     user: User | None = None
+    short_path: str | None = None
     type: Literal["work"] = "work"
 
 

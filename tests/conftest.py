@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.core.short_paths import ShortPaths
 from supervisor.posix import prctl
 from tests.support import server as servers
 from tests.support.leaks import Baseline
@@ -22,8 +23,9 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    # A server that a test killed leaves empty cgroups for the next server of its STATE_DIR, which never comes.
+    # A server that a test killed leaves empty cgroups and links for the next of its STATE_DIR, which never comes.
     for state_dir in servers.used:
+        ShortPaths(state_dir).open()
         remove_tree(state_dir)
 
 

@@ -44,7 +44,7 @@ class Orders:
         environment = passed_environment(settings.pass_env) | run_as.environment | mark
         return cls(environment, options, secrets, run_as)
 
-    def work(self, job: Job, module: str, workspace: Path) -> Work:
+    def work(self, job: Job, module: str, workspace: Path, short_path: Path | None = None) -> Work:
         agent = module == AGENT_MODULE
         trace = job.request.trace
         return Work(
@@ -53,6 +53,7 @@ class Orders:
             task=job.request.task,
             input=job.request.input,
             workspace=str(workspace),
+            short_path=None if short_path is None else str(short_path),
             environment=self.environment | ({} if trace is None else trace.environment()),
             options=self.agent_options if agent else {},
             secrets=self.agent_secrets if agent else {},

@@ -198,7 +198,8 @@ class Owner:
         return False
 
     async def _execute(self, bound: AttemptSet) -> None:
-        work = self._services.orders.work(self.record.job, self._module, self.belongings.workspace)
+        short_path = self._services.workspaces.short_path(self.record.job.id)
+        work = self._services.orders.work(self.record.job, self._module, self.belongings.workspace, short_path)
         # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
         self._attempt = Attempt(
             self.record.job.id,

@@ -43,5 +43,6 @@ class StateDir:
 
     def close(self) -> None:
         """Wait, bounded, for the trash to be empty."""
+        self.workspaces.close()
         self.trash.close()
         self.records.close()

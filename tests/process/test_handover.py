@@ -40,6 +40,7 @@ def probe(ctx: Context) -> dict:
         "child_fds": subprocess.run(["ls", "/proc/self/fd"], capture_output=True, text=True).stdout.split(),
         "ignored": status["SigIgn"].strip(), "blocked": status["SigBlk"].strip(),
         "false": subprocess.run(["false"]).returncode,
+        "home": os.path.realpath(os.environ["HOME"]),
         "cwd": os.getcwd(), "tmp": tempfile.gettempdir(), "sid": os.getsid(0), "pid": os.getpid(),
         "core": __import__("resource").getrlimit(__import__("resource").RLIMIT_CORE),
         "oom": int(open("/proc/self/oom_score_adj").read()),
@@ -72,7 +73,7 @@ def test_what_a_task_finds_around_itself(tmp_path: Path, monkeypatch: pytest.Mon
     first, second = look(tmp_path, monkeypatch)
     assert SECRET not in json.dumps(first)
     assert os.environ["DEADSTOP_TEST_SECRET"] == SECRET  # and the server's own environment was given back
-    assert first["environ"]["HOME"].startswith(str(tmp_path / "state" / "workspaces"))
+    assert first["home"].startswith(str(tmp_path / "state" / "workspaces"))
     assert first["cwd"].startswith(str(tmp_path / "state" / "workspaces"))
     assert first["tmp"] == first["environ"]["TMPDIR"]
     assert first["child_fds"] == ["0", "1", "2", "3"]  # 3 is the listing itself

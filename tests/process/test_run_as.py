@@ -24,7 +24,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run job
 
 NOBODY = pwd.getpwnam("nobody")
 
-OPEN_ATOMIC = """
+TASKS = """
+from multiprocessing.connection import Listener
+
 from runner import Context, task
 
 @task
@@ -32,6 +34,11 @@ def keep(ctx: Context) -> dict:
     with ctx.open_atomic(ctx.out / "kept.txt") as file:
         file.write("kept")
     return {}
+
+@task
+def listen(ctx: Context) -> str:
+    with Listener() as listener:  # in the folder that multiprocessing's managers use, too
+        return listener.address
 """
 
 
@@ -40,7 +47,7 @@ def state_dir() -> Iterator[Path]:
     """Below a folder that everybody may pass, which pytest's own are not."""
     folder = Path(tempfile.mkdtemp(prefix="run-as-"))
     folder.chmod(0o755)
-    (folder / "atomic_tasks.py").write_text(OPEN_ATOMIC)
+    (folder / "atomic_tasks.py").write_text(TASKS)
     yield folder / "state"
     shutil.rmtree(folder)
 
@@ -82,6 +89,12 @@ def test_its_workspace_is_its_own_and_out_is_published(server: RunningServer) ->
     files = server.http.get(f"/jobs/{job['id']}/files").json()["files"]
     assert [file["path"] for file in files] == ["hello.txt"]
     assert server.http.get(f"/jobs/{job['id']}/files/hello.txt").text == "hello\n"
+
+
+def test_multiprocessing_listens_in_a_folder_of_its_own(server: RunningServer) -> None:
+    with EventStream(server.url, server.token, body={"task": "listen", "input": {}}) as stream:
+        last = list(stream.rest(20))[-1]
+    assert "/pymp-" in last.data.get("result", ""), last.data.get("error")
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["a file", "all of out"])
