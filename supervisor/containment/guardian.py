@@ -218,13 +218,15 @@ class Guardian:
                     self._sweep.mark(variables)
 
     def _stop(self, order: Stop) -> None:
-        before = self._ladder
-        self._ladder = Ladder(
-            t0=order.t0 if before is None else before.t0,
-            budget_s=order.budget_s if before is None else min(before.budget_s, order.budget_s),
-            force=order.force or (before is not None and before.force),
-            vanished=order.vanished or (before is not None and before.vanished),
-            acknowledged=before is not None and before.acknowledged,
+        before = self._ladder or Ladder(t0=order.t0, budget_s=order.budget_s)
+        self._ladder = replace(
+            before.raised(
+                order.t0,
+                order.budget_s,
+                force=order.force,
+                vanished=order.vanished,
+                after_result=order.after_result,
+            ),
             runner_gone_at=self._runner_gone_at,
             rss_bytes=self._sweep.rss_bytes(),
         )

@@ -9,11 +9,14 @@ Detection is t0. All figures below are for a budget of 2 s and scale with it:
     verdict     1.85   a proof, or the survivors are named
 
 The guardian takes the first three steps, the supervisor the last two.
+
+A task that has reported its result cannot be asked any more: such a stop starts at terminate, and kill follows 0.5 s
+later. Without a cause it starts RESULT_GRACE_S after the report.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 REFERENCE_BUDGET_S = 2.0
@@ -24,6 +27,8 @@ BACKSTOP_S = 1.60
 VERDICT_S = 1.85
 GRACE_AFTER_TERMINATE_S = 0.50
 """SIGTERM to SIGKILL, when SIGTERM came early because nobody is left to be asked."""
+RESULT_GRACE_S = 0.50
+"""How long a process may take to end by itself after it has reported the result of its task."""
 GRACE_WHEN_VANISHED_S = 0.20
 """A client that vanished was noticed a second late, so its job is terminated at once and killed soon after."""
 TEARDOWN_S_PER_GIB = 0.205
@@ -46,17 +51,32 @@ class Step(IntEnum):
 class Ladder:
     """One stop. Times are absolute seconds on one monotonic clock.
 
-    `acknowledged` and `runner_gone_at` are what is known of the runner; `rss_bytes` is the tree's memory. Make a new
-    value with `dataclasses.replace` when something is learned; the step for a given time can only rise by that.
+    `after_result`: the task has reported, and what is left of it is swept. `acknowledged` and `runner_gone_at` are what
+    is known of the runner; `rss_bytes` is the tree's memory. Make a new value with `dataclasses.replace` when something
+    is learned; the step for a given time can only rise by that.
     """
 
     t0: float
     budget_s: float
     force: bool = False
     vanished: bool = False
+    after_result: bool = False
     acknowledged: bool = False
     runner_gone_at: float | None = None
     rss_bytes: int = 0
+
+    def raised(
+        self, t0: float, budget_s: float, *, force: bool = False, vanished: bool = False, after_result: bool = False
+    ) -> Ladder:
+        """Return this stop with a second one merged into it: no step of either comes later than it would alone."""
+        return replace(
+            self,
+            t0=min(self.t0, t0),
+            budget_s=min(self.budget_s, budget_s),
+            force=self.force or force,
+            vanished=self.vanished or vanished,
+            after_result=self.after_result or after_result,
+        )
 
     @property
     def scale(self) -> float:
@@ -66,6 +86,8 @@ class Ladder:
     def terminate_at(self) -> float:
         if self.force or self.vanished:
             return self.t0
+        if self.after_result:
+            return self.t0 if self.runner_gone_at is None else min(self.t0, self.runner_gone_at)
         planned = self.t0 + (TERMINATE_S if self.acknowledged else TERMINATE_UNACKNOWLEDGED_S) * self.scale
         return planned if self.runner_gone_at is None else max(self.t0, min(planned, self.runner_gone_at))
 
@@ -77,7 +99,7 @@ class Ladder:
             return self.t0 + GRACE_WHEN_VANISHED_S * self.scale
         teardown_s = TEARDOWN_S_PER_GIB * self.rss_bytes / _GIB
         planned = min(self.t0 + KILL_S * self.scale, self.backstop_at - teardown_s)
-        if self.runner_gone_at is not None:
+        if self.runner_gone_at is not None or self.after_result:
             planned = min(planned, self.terminate_at + GRACE_AFTER_TERMINATE_S * self.scale)
         return max(planned, self.terminate_at)
 

@@ -16,12 +16,16 @@ from pydantic import Field, TypeAdapter
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Run the ladder. `t0` is on CLOCK_MONOTONIC (seconds), which all processes of a machine share."""
+    """Run the ladder. `t0` is on CLOCK_MONOTONIC (seconds), which all processes of a machine share.
+
+    `after_result`: the task has reported its result and is not asked any more.
+    """
 
     t0: float
     budget_s: float
     force: bool = False
     vanished: bool = False
+    after_result: bool = False
     type: Literal["stop"] = "stop"
 
 

@@ -16,31 +16,27 @@ from collections.abc import Callable
 import structlog
 
 from runner import protocol
-from runner.reporting import READ_BYTES, Decoder, split_text
 from supervisor.containment import native_stacks
 from supervisor.containment import protocol as guardian_protocol
 from supervisor.containment.attempt_records import AttemptRecords
-from supervisor.containment.attempt_set import AttemptSet, Output
-from supervisor.containment.backstop import Backstop, Held
+from supervisor.containment.attempt_set import AttemptSet
+from supervisor.containment.backstop import Backstop, Held, Round
+from supervisor.containment.handle import Survivor
 from supervisor.containment.ladder import Ladder
 from supervisor.containment.protocol import Limit
 from supervisor.containment.stacks import NoStack, take
+from supervisor.core.attempt_readers import AttemptReaders
 from supervisor.core.explain import explain_limit, explain_status
-from supervisor.core.facts import Acknowledged, Fact, Gone, Signalled, Unproven
+from supervisor.core.facts import Fact, Gone, Unproven
+from supervisor.core.faults import Faults
 from supervisor.core.model import Cause, JobError, Proof
 
-DRAIN_BOUND_S = 0.2
-"""How long the rest of a dead job's frames may take to read while somebody waits for the verdict."""
-DRAIN_SILENT_TURNS = 5
-DRAIN_LONGEST_S = 30.0
-"""Nobody waits: then it is read to its end, which comes as soon as all is read, because nobody is left to write. Unless
-the job has handed its end of a pipe to a stranger: after so many times DRAIN_BOUND_S without a word, or so long with
-words, that is not waited for."""
-FRAMES_PER_TURN = 32
-"""After so many frames of one job the event loop sees to the others."""
 ROUND_S = 0.005
 SLOW_ROUND_S = 0.1
 """Pause between rounds of SIGKILL before and after the verdict."""
+
+GUARDIAN_ENDED = JobError("guardian", "the process that guards this job was ended from outside; the job was killed")
+SERVER_FAILED = JobError("guardian", "the server failed while it ran this job, and killed it; its log says why")
 
 log = structlog.get_logger()
 
@@ -49,6 +45,7 @@ class Attempt:
     """Belongs to the job's owner task, which awaits `run`. `stop` may be called at any time from the loop.
 
     `report_bound_s` is how long a guardian may take to report after its runner has ended without a cause.
+    `on_fact` and `on_frame` may raise: then that one message is lost, and `faults` has the error.
     """
 
     def __init__(
@@ -61,20 +58,23 @@ class Attempt:
         report_bound_s: float,
         on_fact: Callable[[Fact], None],
         on_frame: Callable[[object], None],
+        faults: Faults,
     ) -> None:
         self._bound = bound
         self._job_id = job_id
         self._backstop = backstop
         self._records = records
-        self._on_fact = on_fact
-        self._on_frame = on_frame
+        self._faults = faults
+        self._awaited = False
+        """A cause was asked: a client may wait for the verdict, so nothing else is waited for."""
         self._ladder: Ladder | None = None
         self._swept: set[int] = set()
-        self._heard = 0
         self._report_bound_s = report_bound_s
         self._report_due = math.inf
         self._guardian_gone = asyncio.Event()
-        self._report: asyncio.Future[guardian_protocol.Ended | None] = asyncio.get_running_loop().create_future()
+        self._readers = AttemptReaders(
+            job_id, bound, on_fact=on_fact, on_frame=on_frame, guardian_gone=self._guardian_gone, faults=faults
+        )
         self._changed = asyncio.Event()
         self._stack_asked = asyncio.Lock()
         self._log = log.bind(job_id=job_id)
@@ -94,17 +94,29 @@ class Attempt:
         """All below it is the job's."""
         return self._bound.root_pid
 
-    def stop(self, cause: Cause, budget_s: float) -> None:
-        """Start the ladder, or raise it. Never blocks."""
-        before = self._ladder
-        t0 = cause.detected if before is None else before.t0
-        self._ladder = Ladder(
-            t0=t0,
-            budget_s=budget_s if before is None else min(before.budget_s, budget_s),
-            force=cause.force or (before is not None and before.force),
-            vanished=cause.vanished,
+    def stop(self, cause: Cause, budget_s: float, *, after_result: bool = False) -> None:
+        """Start the ladder, or raise it. `after_result`: the task has reported and is not asked. Never blocks."""
+        self._awaited = True
+        self._stop(
+            guardian_protocol.Stop(
+                t0=cause.detected,
+                budget_s=budget_s,
+                force=cause.force,
+                vanished=cause.vanished,
+                after_result=after_result,
+            )
         )
-        self._bound.stop(guardian_protocol.Stop(t0=t0, budget_s=budget_s, force=cause.force, vanished=cause.vanished))
+
+    def sweep_after_result(self, budget_s: float) -> None:
+        """Stop what is left of a task that has reported. Nobody asked for it: its output is still read to the end."""
+        self._stop(guardian_protocol.Stop(t0=time.monotonic(), budget_s=budget_s, after_result=True))
+
+    def _stop(self, stop: guardian_protocol.Stop) -> None:
+        before = self._ladder or Ladder(t0=stop.t0, budget_s=stop.budget_s)
+        self._ladder = before.raised(
+            stop.t0, stop.budget_s, force=stop.force, vanished=stop.vanished, after_result=stop.after_result
+        )
+        self._bound.stop(stop)
         self._changed.set()
 
     def type(self, frame: protocol.Input) -> int:
@@ -127,51 +139,36 @@ class Attempt:
         """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
         self._records.keep(self._job_id, self._bound.guardian, self._bound.runner)
         self._bound.hand_over(work, limit)
-        async with asyncio.TaskGroup() as readers:
-            reports = readers.create_task(self._read_reports())
-            words = [readers.create_task(self._read_frames())]
-            words += [readers.create_task(self._read_output(output)) for output in self._bound.outputs]
+        self._readers.start()
+        try:
             report = await self._end()
-            await self._drain(words)
-            for reader in (reports, *words):
-                reader.cancel()
+            await self._readers.drain(lambda: self._awaited)
+        finally:
+            await self._readers.stop()
         self._records.drop(self._bound.guardian)
-        if report is not None:
-            return self._gone_by_report(report)
-        return self._gone_by_backstop()
-
-    async def _drain(self, readers: list[asyncio.Task[None]]) -> None:
-        """Read what a job had written that is dead. Much may wait: its result is behind everything that it said."""
-        left: set[asyncio.Task[None]] = set(readers)
-        bound = time.monotonic() + DRAIN_LONGEST_S
-        silent = 0
-        while left and silent < DRAIN_SILENT_TURNS and time.monotonic() < bound:
-            heard = self._heard
-            _, left = await asyncio.wait(left, timeout=DRAIN_BOUND_S)
-            if self._ladder is not None:
-                return
-            silent = silent + 1 if self._heard == heard else 0
+        return self._gone_by_backstop(GUARDIAN_ENDED) if report is None else self._gone_by_report(report)
 
     async def abandon(self) -> Gone:
-        """Kill it by our own means, because `run` failed of a bug."""
+        """Kill the attempt without the guardian's help, because `run` raised. It ends with a proof all the same."""
         await self._sweep()
+        report = self._reported()
         self._records.drop(self._bound.guardian)
-        return self._gone_by_backstop()
+        return self._gone_by_backstop(SERVER_FAILED) if report is None else self._gone_by_report(report)
 
     async def _end(self) -> guardian_protocol.Ended | None:
         """Wait for the guardian's report; None when the backstop had to do it."""
-        while not self._report.done() and (left_s := self._until_backstop_s()) > 0:
+        while not self._readers.report.done() and (left_s := self._until_backstop_s()) > 0:
             self._changed.clear()
             changed = asyncio.ensure_future(self._changed.wait())
             timeout = None if left_s == math.inf else left_s
-            await asyncio.wait((self._report, changed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((self._readers.report, changed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             changed.cancel()
         if self._reported() is None:
             await self._sweep()
         return self._reported()
 
     def _reported(self) -> guardian_protocol.Ended | None:
-        return self._report.result() if self._report.done() else None
+        return self._readers.report.result() if self._readers.report.done() else None
 
     def _runner_ended(self) -> None:
         # From now on the guardian sweeps what is left and reports. If it is stopped it never will.
@@ -193,66 +190,34 @@ class Attempt:
         began = time.monotonic()
         told: bool | None = None
         while self._reported() is None:
-            found = await self._backstop.round(held)
+            found = await self._round(held)
             self._swept |= found.seen
             if found.done:
                 return
-            asked = self._ladder is not None
+            asked = self._awaited
             verdict_at = began + self._report_bound_s if self._ladder is None else self._ladder.verdict_at
             late = time.monotonic() >= verdict_at
             if late and told is not asked:
-                survivors = await self._backstop.survivors(held)
+                survivors = await self._survivors(held)
                 event = "cancel_unproven" if asked else "sweep_unproven"
                 self._log.error(event, survivors=[survivor.pid for survivor in survivors])
-                self._on_fact(Unproven(survivors))
+                self._readers.tell(Unproven(survivors))
                 told = asked
             await asyncio.sleep(SLOW_ROUND_S if late else ROUND_S)
 
-    async def _read_frames(self) -> None:
-        count = 0
-        while True:
-            try:
-                line = await self._bound.channel.read()
-                if line is None:
-                    return
-                frame = protocol.decode(protocol.FROM_RUNNER, line)
-            except protocol.ProtocolError as exc:
-                # The job wrote this, not our runner: say so in its own events, and go on with the next line.
-                frame = protocol.Log("warning", "a frame of this job was refused", {"reason": str(exc)})
-            self._on_frame(frame)
-            self._heard += 1
-            count += 1
-            if count % FRAMES_PER_TURN == 0:
-                await asyncio.sleep(0)
+    async def _round(self, held: Held) -> Round:
+        try:
+            return await self._backstop.round(held)
+        except Exception as exc:
+            self._faults.note("backstop", exc, job_id=self._job_id)
+            return Round(done=False, seen=frozenset())
 
-    async def _read_output(self, output: Output) -> None:
-        decoder = Decoder()
-        while data := await output.reader.read(READ_BYTES):
-            self._heard += 1
-            for piece in split_text(decoder.feed(data)):
-                self._on_frame(protocol.Output(output.stream, piece))
-            await asyncio.sleep(0)
-        for piece in split_text(decoder.feed(b"", final=True)):
-            self._on_frame(protocol.Output(output.stream, piece))
-
-    async def _read_reports(self) -> None:
-        while (line := await self._bound.control.read()) is not None:
-            frame = protocol.decode(guardian_protocol.FROM_GUARDIAN, line)
-            match frame:
-                case guardian_protocol.Acknowledged(ms):
-                    self._on_fact(Acknowledged(ms))
-                case guardian_protocol.Signalled(name, pids, ms):
-                    self._on_fact(Signalled(name, tuple(pids), ms))
-                case guardian_protocol.Ended():
-                    if not self._report.done():
-                        self._report.set_result(frame)
-                    return
-                case guardian_protocol.Hello() | guardian_protocol.Refused():
-                    continue
-        # EOF without a report: it was killed. Its exit is certain before the sweep begins.
-        await self._guardian_gone.wait()
-        if not self._report.done():
-            self._report.set_result(None)
+    async def _survivors(self, held: Held) -> tuple[Survivor, ...]:
+        try:
+            return await self._backstop.survivors(held)
+        except Exception as exc:
+            self._faults.note("naming survivors", exc, job_id=self._job_id)
+            return ()
 
     def _gone_by_report(self, report: guardian_protocol.Ended) -> Gone:
         return Gone(
@@ -267,13 +232,13 @@ class Attempt:
             gone_ms=report.gone_ms,
         )
 
-    def _gone_by_backstop(self) -> Gone:
+    def _gone_by_backstop(self, error: JobError) -> Gone:
         killed_ms = None
         if self._ladder is not None:
             killed_ms = round((time.monotonic() - self._ladder.t0) * 1000, 1)
         return Gone(
             proof=Proof.ADOPTED_REAPED if self._bound.sightings is None else Proof.PROCESS_TABLE,
-            error=JobError("guardian", "the process that guards this job was ended from outside; the job was killed"),
+            error=error,
             processes_seen=len(self._swept),
             killed_ms=killed_ms,
             gone_ms=killed_ms,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from supervisor.containment.warm import WarmPool
 from supervisor.core.catalog import Catalog
+from supervisor.core.faults import Faults
 from supervisor.core.journal.journal import Journal
 from supervisor.core.run_as import RunAs
 from supervisor.core.selftest import SelfTest
@@ -37,6 +38,7 @@ def checks_of(
     catalog: Catalog,
     stuck_watch: StuckWatch,
     run_as: RunAs,
+    faults: Faults,
 ) -> dict[str, Check]:
     """The checks by name, as they stand now."""
     broken = "; ".join(f"{module}: {why}" for module, why in catalog.errors.items())
@@ -53,6 +55,7 @@ def checks_of(
             required=False,
             tracebacks=catalog.tracebacks,
         ),
+        "internal": Check(not faults.current(), faults.words or "no part failed lately"),
         "run_as": Check(run_as.lacks is None, run_as.lacks or run_as.detail, False),
         "stuck": Check(not stuck, stuck_watch.detail, False, {"jobs": len(stuck)}),
     }

@@ -103,10 +103,16 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class StopAttempt:
-    """Start or raise the attempt's ladder."""
+    """Start or raise the attempt's ladder. `after_result`: the task has reported, so it is not asked any more."""
 
     cause: Cause
     budget_s: float
+    after_result: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SweepAfterResult:
+    """The task has reported: give its processes a moment to end by themselves, then stop what is left of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +125,4 @@ class Finish:
     """The terminal state was written: close the log, free the slot, tell who waits."""
 
 
-Effect = Emit | StopAttempt | StartTimeout | Finish
+Effect = Emit | StopAttempt | SweepAfterResult | StartTimeout | Finish

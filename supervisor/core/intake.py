@@ -22,9 +22,10 @@ from supervisor.core.early_cancels import EarlyCancels
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.opening import Contents
 from supervisor.core.model import Caller, Job, JobRequest, State
-from supervisor.core.owner import Owner, Services
+from supervisor.core.owner import Owner
 from supervisor.core.registry import Record, Registry
 from supervisor.core.restart import take_over
+from supervisor.core.services import Services
 from supervisor.errors import InvalidRequest
 
 

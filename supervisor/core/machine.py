@@ -4,10 +4,10 @@
     queued      CancelRequested          cancelled   events; never started
     queued      Bound                    starting    job.starting
     starting    Began                    running     job.running; timeout starts
-    starting    Reported                 starting    (a task that could not be loaded)
-    running     Reported                 running     phase cleanup
+    starting    Reported                 starting    (a task that could not be loaded) sweep
+    running     Reported                 running     phase cleanup; sweep
     starting,   CancelRequested          cancelling  stop the attempt
-    running     CancelRequested, after   same        force skips the grace of the sweep
+    running     CancelRequested, after   same        sweep at once, within the budget; the result stands
                 the result was reported
     starting,   Gone                     succeeded / failed, by what was reported
     running
@@ -49,6 +49,7 @@ from supervisor.core.facts import (
     StartRefused,
     StartTimeout,
     StopAttempt,
+    SweepAfterResult,
     Unproven,
 )
 from supervisor.core.model import Cancellation, Cause, Job, JobError, Json, Method, Proof, Reason, State
@@ -125,15 +126,16 @@ def _alive(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
                 effects.append(StartTimeout(job.request.timeout_s))
             return replace(life, job=replace(job, state=State.RUNNING, started_at=now)), effects
         case Reported() if life.reported is None:
-            # Its tree is being swept from now on; the word of the task is final.
+            # The first report is final. That it was made does not mean that the processes end.
             swept = replace(life, reported=fact, job=replace(job, phase="cleanup"))
-            return swept, [Emit("job.phase", {"phase": "cleanup", "detail": "ending what the task left behind"})]
+            phase: dict[str, Json] = {"phase": "cleanup", "detail": "waiting for the processes of the task to end"}
+            return swept, [Emit("job.phase", phase), SweepAfterResult()]
         case CancelRequested(cause, budget_s) if life.reported is None:
             record = _record(cause, budget_s)
             after = replace(life, job=replace(job, state=State.CANCELLING, cancellation=record))
             return after, [_requested(record), StopAttempt(cause, budget_s)]
         case CancelRequested(cause, budget_s):
-            return life, [StopAttempt(cause, budget_s)] if cause.force else []
+            return life, [StopAttempt(cause, budget_s, after_result=True)]
         case Gone():
             job = replace(job, leftovers=fact.leftovers)
             said = life.reported or Reported(error=fact.error)

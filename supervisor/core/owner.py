@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 
 from runner import protocol
-from supervisor.containment.attempt_records import AttemptRecords
 from supervisor.containment.attempt_set import AttemptSet
-from supervisor.containment.backstop import Backstop
+from supervisor.containment.ladder import RESULT_GRACE_S
 from supervisor.containment.limits import NO_LIMITS, order_for
 from supervisor.containment.stacks import NoStack
-from supervisor.containment.warm import WarmPool
-from supervisor.core import frames, logbook, machine
+from supervisor.core import logbook, machine
 from supervisor.core.admission import Place
 from supervisor.core.attempt import Attempt
 from supervisor.core.belongings import Belongings
@@ -36,36 +34,19 @@ from supervisor.core.facts import (
     StartRefused,
     StartTimeout,
     StopAttempt,
+    SweepAfterResult,
 )
-from supervisor.core.files import Files
-from supervisor.core.journal.journal import Journal
-from supervisor.core.model import Cause, Job, JobError, Reason, State
-from supervisor.core.orders import Orders
+from supervisor.core.model import Cause, JobError, Reason, State
 from supervisor.core.registry import Record
-from supervisor.core.workspaces import Workspaces
+from supervisor.core.runner_messages import RunnerMessages
+from supervisor.core.services import Services
 from supervisor.errors import InvalidRequest, StorageFull
 
-LEFT_OUT_FIRST = frozenset({"job.output", "job.log", "job.progress"})
-"""What a reader can do without."""
+FIRST_RETRY_S = 0.1
+LONGEST_RETRY_S = 5.0
+"""Pauses between tries to end a job whose end failed by an error of ours."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What owners share."""
-
-    pool: WarmPool
-    workspaces: Workspaces
-    files: Files
-    backstop: Backstop
-    records: AttemptRecords
-    orders: Orders
-    journal: Journal
-    cancel_budget_s: float
-    on_end: Callable[[Record], None]
-    observers: tuple[Callable[[Record, Job, Fact], None], ...] = ()
-    """Told of every fact that a job took, with the job as it was before."""
 
 
 class Owner:
@@ -75,11 +56,12 @@ class Owner:
         self.record = record
         self._module = ""
         self._put_off = False
-        self._dropped = 0
         self._services = services
         self.belongings = Belongings(record, services.workspaces, services.files)
         self._attempt: Attempt | None = None
+        self._bound: AttemptSet | None = None
         self._timeout: asyncio.TimerHandle | None = None
+        self._sweep_timer: asyncio.TimerHandle | None = None
         self._log = log.bind(job_id=record.job.id)
         logbook.born(record)
 
@@ -105,17 +87,27 @@ class Owner:
         before = self.record.job
         self.record.life, effects = machine.step(self.record.life, fact, datetime.now(UTC))
         for observe in self._services.observers:
-            observe(self.record, before, fact)
+            self._guarded("observer", observe, self.record, before, fact)
         for effect in effects:
-            self._do(effect)
+            self._guarded("job effect", self._do, effect)
+
+    def _guarded(self, where: str, act: Callable[..., None], *arguments: object) -> None:
+        # What one of them raises must keep no other from its part: the last effect is what frees the slot.
+        try:
+            act(*arguments)
+        except Exception as exc:
+            self._services.faults.note(where, exc, job_id=self.record.job.id)
 
     def _do(self, effect: Effect) -> None:
         match effect:
             case Emit(type_, fields):
                 self.record.log.append(type_, fields)
-            case StopAttempt(cause, budget_s):
+            case StopAttempt(cause, budget_s, after_result):
                 if self._attempt is not None:
-                    self._attempt.stop(cause, budget_s)
+                    self._attempt.stop(cause, budget_s, after_result=after_result)
+            case SweepAfterResult():
+                self.record.pulse.reported()
+                self._sweep_timer = asyncio.get_running_loop().call_later(RESULT_GRACE_S, self._sweep_after_result)
             case StartTimeout(seconds):
                 self._timeout = asyncio.get_running_loop().call_later(seconds, self._timed_out)
             case Finish():
@@ -126,9 +118,14 @@ class Owner:
             Cause(Reason.TIMEOUT, time.monotonic(), datetime.now(UTC), f"ran {self.record.job.request.timeout_s} s")
         )
 
+    def _sweep_after_result(self) -> None:
+        if self._attempt is not None:
+            self._attempt.sweep_after_result(self._services.cancel_budget_s)
+
     def _finish(self) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
+        for timer in (self._timeout, self._sweep_timer):
+            if timer is not None:
+                timer.cancel()
         self.record.input.close("it has ended")
         self.record.close()
         self.record.stuck = None
@@ -143,17 +140,19 @@ class Owner:
             try:
                 if await self._clearance(cleared) and await self._unless_stopped(place.admitted.wait()):
                     self.record.pulse.admitted()
-                    bound = await self._get_set()
-                    if bound is not None and await self._is_written_down(bound):
-                        await self._execute(bound)
+                    self._bound = await self._get_set()
+                    if self._bound is not None and await self._is_written_down(self._bound):
+                        await self._execute(self._bound)
             except StorageFull as exc:
                 self.apply(StartRefused(JobError("store", str(exc))))
             except InvalidRequest as exc:
                 self.apply(StartRefused(JobError("load", f"it cannot run as it was queued: {exc}")))
-            except Exception:
+            except Exception as exc:
                 # A bug of ours must not take the server down, nor leave the job's processes or its state behind.
-                self._log.exception("owner_failed")
-                await self._abandon()
+                self._services.faults.note("job controller", exc, job_id=self.record.job.id)
+                await self._end_in_any_case()
+            finally:
+                self._retire()
 
     async def _clearance(self, cleared: Awaitable[str]) -> bool:
         clearing = asyncio.ensure_future(cleared)
@@ -194,12 +193,21 @@ class Owner:
         if await self._unless_stopped(self._services.journal.begins(self.record)):
             return True
         self._services.journal.not_begun(self.record)
+        self._bound = None
         self._services.pool.give_back(bound)
         return False
 
     async def _execute(self, bound: AttemptSet) -> None:
         short_path = self._services.workspaces.short_path(self.record.job.id)
         work = self._services.orders.work(self.record.job, self._module, self.belongings.workspace, short_path)
+        messages = RunnerMessages(
+            self.record,
+            self._services.journal,
+            runner_pid=bound.runner.pid,
+            apply=self.apply,
+            write_input=self._write_input,
+            on_running=self.belongings.hold_workspace,
+        )
         # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
         self._attempt = Attempt(
             self.record.job.id,
@@ -208,7 +216,8 @@ class Owner:
             self._services.records,
             report_bound_s=self._services.cancel_budget_s,
             on_fact=self.apply,
-            on_frame=self._frame,
+            on_frame=messages.take,
+            faults=self._services.faults,
         )
         self.record.guardian_pid = self._attempt.guardian_pid
         self.record.root_pid = self._attempt.root_pid
@@ -217,19 +226,44 @@ class Owner:
         limits = self.record.job.request.limits
         limit = None if limits == NO_LIMITS else order_for(limits, self.record.job.controllers)
         gone = await self._attempt.run(work, limit)
+        self._retire()
+        self.apply(replace(gone, workspace_removed=self._put_away()))
+
+    def _write_input(self, typed: protocol.Input) -> int:
+        return 0 if self._attempt is None else self._attempt.type(typed)
+
+    def _retire(self) -> None:
         self.record.guardian_pid = self.record.root_pid = None
-        self._services.pool.retire(bound)
-        self.apply(replace(gone, workspace_removed=self.belongings.put_away()))
+        bound, self._bound = self._bound, None
+        if bound is not None:
+            self._services.pool.retire(bound)
+
+    def _put_away(self) -> bool:
+        try:
+            return self.belongings.put_away()
+        except Exception as exc:
+            self._services.faults.note("workspace", exc, job_id=self.record.job.id)
+            return False
+
+    async def _end_in_any_case(self) -> None:
+        """See the job to its proof and its end after an error of ours. Cannot raise: it tries until that works."""
+        pause_s = FIRST_RETRY_S
+        while not self.record.job.state.terminal:
+            try:
+                await self._abandon()
+            except Exception as exc:
+                self._services.faults.note("job controller", exc, job_id=self.record.job.id)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_RETRY_S)
 
     async def _abandon(self) -> None:
-        if self.record.job.state.terminal:
-            return
-        if self._attempt is None:
+        gone = None if self._attempt is None else await self._attempt.abandon()
+        self._attempt = None
+        self._retire()
+        if gone is None or self.record.job.state is State.QUEUED:
             self.apply(StartRefused(JobError("guardian", "the server could not start this job; its log says why")))
             return
-        gone = await self._attempt.abandon()
-        self.record.guardian_pid = self.record.root_pid = None
-        self.apply(replace(gone, workspace_removed=self.belongings.put_away()))
+        self.apply(replace(gone, workspace_removed=self._put_away()))
 
     @property
     def runner_pid(self) -> int | None:
@@ -240,45 +274,3 @@ class Owner:
         if self._attempt is None:
             raise NoStack("the job has no process yet")
         return await self._attempt.stack(native=native)
-
-    def _frame(self, frame: object) -> None:
-        assert self._attempt is not None
-        self.record.pulse.beat()
-        match frame:
-            case protocol.Heartbeat():
-                return
-            case protocol.Running():
-                self.record.input.connect(self._attempt.type)
-            case protocol.InputTaken(cost):
-                self.record.input.taken(cost)
-            case protocol.InputClosed():
-                self.record.input.close("nothing in it reads its input any more")
-        self.record.pulse.task_spoke()
-        emits, fact = frames.interpret(frame, self._attempt.runner_pid)
-        job = frames.follow(self.record.job, frame)
-        if job is not self.record.job and not (self.record.reported and isinstance(frame, protocol.PhaseChange)):
-            self.record.life = replace(self.record.life, job=job)
-        for emit in emits:
-            self._say(emit)
-        try:
-            if fact is not None:
-                self.apply(fact)
-        except machine.RefusedTransition as exc:
-            # The job wrote this, not our runner: nobody begins or reports twice. As for a line that is no frame.
-            fields = {"level": "warning", "message": "a frame of this job was refused", "fields": {"reason": str(exc)}}
-            self._say(Emit("job.log", fields))
-            return
-        if isinstance(frame, protocol.Running):
-            self.belongings.hold_workspace()
-
-    def _say(self, emit: Emit) -> None:
-        """Write what the job says into its log, unless there is too much of it already: then output is left out,
-        before it gets a number, and the log says how much."""
-        if emit.type in LEFT_OUT_FIRST and self._services.journal.congested:
-            self._dropped += 1
-            return
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            message = f"{dropped} events were left out: they came faster than they could be written"
-            self.record.log.append("job.log", {"level": "warning", "message": message, "fields": {"dropped": dropped}})
-        self.record.log.append(emit.type, emit.fields)

@@ -20,6 +20,8 @@ class Pulse:
     """The last heartbeat of the runner itself, which says nothing about the task."""
     task_at: float | None = None
     """The last word of the task: output, progress, log, phase, resource."""
+    reported_at: float | None = None
+    """The task's result arrived; since then its processes are to end."""
     caused_at: float | None = None
     """The first cause to stop it was detected."""
 
@@ -38,6 +40,9 @@ class Pulse:
 
     def task_spoke(self) -> None:
         self.task_at = time.monotonic()
+
+    def reported(self) -> None:
+        self.reported_at = time.monotonic()
 
     def caused(self, detected: float) -> None:
         if self.caused_at is None:

@@ -3,6 +3,8 @@
 Each module of tasks is described once. After that the first one is started and killed again every EVERY_S, so that
 "ready" means that jobs really start and stop now, not that they once did. Each set has a child that has left the
 session. It is watched from outside too: what the guardian reports is believed only if every process of the set is gone.
+
+An error of one round is that round's: it makes the server unready, and the next round is tried as ever.
 """
 
 from __future__ import annotations
@@ -18,15 +20,18 @@ from runner import protocol
 from supervisor.containment.attempt_set import AttemptSet
 from supervisor.containment.handle import Handle
 from supervisor.core.attempt import Attempt
+from supervisor.core.background import BackgroundTasks
 from supervisor.core.catalog import Catalog
 from supervisor.core.facts import Fact, Gone
 from supervisor.core.model import Cause, Reason
-from supervisor.core.owner import Services
+from supervisor.core.services import Services
 from supervisor.posix.proc import descendants, read_stat
 
 DESCRIBE_BOUND_S = 15.0
 """How long a task module may take to import."""
 EVERY_S = 30.0
+AGAIN_S = 2.0
+"""After a round that failed the next one comes sooner."""
 LATELY_S = 60.0
 """Readiness is about what happened since then."""
 
@@ -34,10 +39,10 @@ log = structlog.get_logger()
 
 
 class SelfTest:
-    """Runs in the supervisor's task group, as do the ends of what it starts. `ok` is for readiness."""
+    """Runs as a background task; so do the ends of what it starts. `ok` is for readiness."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, services: Services, catalog: Catalog) -> None:
-        self._tasks = tasks
+    def __init__(self, background: BackgroundTasks, services: Services, catalog: Catalog) -> None:
+        self._background = background
         self._services = services
         self._catalog = catalog
         self._proven_at: float | None = None
@@ -65,14 +70,27 @@ class SelfTest:
 
     async def run(self) -> None:
         """Describe every module, then test from time to time. Never returns."""
-        async with asyncio.TaskGroup() as group:
-            for module in self._catalog.modules:
-                group.create_task(self._describe(module))
+        await asyncio.gather(*(self._describe_for_certain(module) for module in self._catalog.modules))
         for module, why in self._catalog.errors.items():
             log.error("task_module_broken", module=module, error=why, traceback=self._catalog.tracebacks.get(module))
         while True:
-            await asyncio.sleep(EVERY_S)
-            await self._describe(self._catalog.modules[0])
+            await asyncio.sleep(EVERY_S if self._failure is None else AGAIN_S)
+            await self._round(self._catalog.modules[0])
+
+    async def _describe_for_certain(self, module: str) -> None:
+        while module in self._catalog.pending:
+            if not await self._round(module):
+                await asyncio.sleep(AGAIN_S)
+
+    async def _round(self, module: str) -> bool:
+        """Describe a module once. Return False when that failed by an error of ours."""
+        try:
+            await self._describe(module)
+        except Exception as exc:
+            self._services.faults.note("self-test", exc)
+            self._fail(f"the self-test failed: {type(exc).__name__}: {exc}")
+            return False
+        return True
 
     async def _describe(self, module: str) -> None:
         described: asyncio.Future[protocol.Described] = asyncio.get_running_loop().create_future()
@@ -82,16 +100,22 @@ class SelfTest:
                 described.set_result(frame)
 
         bound = await self._services.pool.take()
-        attempt = Attempt(
-            f"describe {module}",
-            bound,
-            self._services.backstop,
-            self._services.records,
-            report_bound_s=self._services.cancel_budget_s,
-            on_fact=_ignore,
-            on_frame=on_frame,
-        )
-        run = asyncio.ensure_future(attempt.run(self._services.orders.describe(module)))
+        try:
+            attempt = Attempt(
+                f"describe {module}",
+                bound,
+                self._services.backstop,
+                self._services.records,
+                report_bound_s=self._services.cancel_budget_s,
+                on_fact=_ignore,
+                on_frame=on_frame,
+                faults=self._services.faults,
+            )
+            order = self._services.orders.describe(module)
+        except BaseException:
+            self._services.pool.retire(bound)
+            raise
+        run = asyncio.ensure_future(attempt.run(order))
         try:
             await asyncio.wait((described, run), timeout=DESCRIBE_BOUND_S, return_when=asyncio.FIRST_COMPLETED)
             if not described.done():
@@ -99,7 +123,8 @@ class SelfTest:
                 self._catalog.give_up(module, why)
         finally:
             # A task of its own: the server may stop, and cancel this one, while the set is being killed.
-            await asyncio.shield(self._tasks.create_task(self._end(attempt, run, bound, described)))
+            end = self._end(attempt, run, bound, described)
+            await asyncio.shield(self._background.start(end, f"end of the self-test of {module}"))
         if described.done():
             self._catalog.add(described.result())
 
@@ -110,34 +135,58 @@ class SelfTest:
         bound: AttemptSet,
         described: asyncio.Future[protocol.Described],
     ) -> None:
-        runner = read_stat(attempt.runner_pid)
-        pids = [] if runner is None else [runner.pid, *descendants(runner.pid)]
-        escaped = [pid for pid in pids if (stat := read_stat(pid)) and runner and stat.sid != runner.sid]
-        with ExitStack() as opened:
-            handles = [Handle.open(pid) for pid in pids]
-            for handle in handles:
-                opened.callback(handle.close)
-            asked = time.monotonic()
-            attempt.stop(Cause(Reason.API, asked, datetime.now(UTC), force=True), self._services.cancel_budget_s)
-            await run
-            gone_ms = (time.monotonic() - asked) * 1000
-            alive = [handle.pid for handle in handles if not handle.ended]
-        self._services.pool.retire(bound)
+        try:
+            with ExitStack() as opened:
+                handles, escaped = _everything_of(attempt.runner_pid, opened)
+                gone_ms = await self._kill(attempt, run)
+                alive = [handle.pid for handle in handles if not handle.ended]
+        except BaseException:
+            await self._kill(attempt, run)
+            raise
+        finally:
+            self._services.pool.retire(bound)
         # A module that ended its process, or hangs, never came to start the child: that says nothing about the server.
         if described.done() or alive:
             self._judge(escaped, alive, gone_ms)
 
+    async def _kill(self, attempt: Attempt, run: asyncio.Future[Gone]) -> float:
+        """Kill the attempt and wait for its proof, with or without its guardian. Return how long that took, in ms."""
+        asked = time.monotonic()
+        attempt.stop(Cause(Reason.API, asked, datetime.now(UTC), force=True), self._services.cancel_budget_s)
+        try:
+            await run
+        except Exception as exc:
+            self._services.faults.note("self-test", exc)
+            await attempt.abandon()
+        return (time.monotonic() - asked) * 1000
+
     def _judge(self, escaped: list[int], alive: list[int], gone_ms: float) -> None:
         if alive:
-            self._failure = f"the self-test was said to be gone, but processes {alive} of it live"
+            self._fail(f"the self-test was said to be gone, but processes {alive} of it live")
         elif not escaped:
-            self._failure = "the self-test could not start a child in a session of its own"
+            self._fail("the self-test could not start a child in a session of its own")
         else:
             self._failure = None
             self._proven_at = time.monotonic()
             self._gone_ms = gone_ms
-            return
-        log.error("selftest_failed", why=self._failure)
+
+    def _fail(self, why: str) -> None:
+        if why != self._failure:
+            log.error("selftest_failed", why=why)
+        self._failure = why
+
+
+def _everything_of(runner_pid: int, opened: ExitStack) -> tuple[list[Handle], list[int]]:
+    """Return handles of a runner and all below it, closed by `opened`, and the pids of those in another session."""
+    runner = read_stat(runner_pid)
+    pids = [] if runner is None else [runner.pid, *descendants(runner.pid)]
+    escaped = [pid for pid in pids if (stat := read_stat(pid)) and runner and stat.sid != runner.sid]
+    handles = []
+    for pid in pids:
+        handle = Handle.open(pid)
+        opened.callback(handle.close)
+        handles.append(handle)
+    return handles, escaped
 
 
 def _ignore(_fact: Fact) -> None:

@@ -18,8 +18,8 @@ from supervisor.core.pulse import Pulse
 from supervisor.core.registry import Record
 
 STARTING_LATE_S = 5.0
-SWEEPING_LATE_S = 2.0
-"""Past its result a job is only swept, which takes half a second."""
+SWEEPING_LATE_S = 2.5
+"""After its result a job has half a second to end by itself, and is then stopped within the server's budget."""
 VERDICT_MARGIN_S = 0.25
 """How much longer than a budget a cancel may take to be told, before it counts as late."""
 
@@ -53,7 +53,7 @@ def judge(record: Record, limits: StuckLimits, now: float) -> Finding | None:
                 return Finding(Rule.STARTING_LATE, since)
             return None
         case State.RUNNING if record.reported is not None:
-            since = pulse.beat_at
+            since = pulse.reported_at
             if since is not None and now - since >= SWEEPING_LATE_S:
                 return Finding(Rule.SURVIVORS, since)
             return None

@@ -12,6 +12,7 @@ import structlog
 
 from supervisor.config import Settings
 from supervisor.core.diagnosis import Diagnosis, diagnose
+from supervisor.core.faults import Faults
 from supervisor.core.model import SERVER, Caller, Cause, Reason, Rule, State, Stuck, StuckAction
 from supervisor.core.owner import Owner
 from supervisor.core.registry import Record
@@ -47,8 +48,9 @@ def limits_of(settings: Settings) -> StuckLimits:
 class StuckWatch:
     """Belongs to the supervisor's task group. `owners` are those of the unfinished jobs."""
 
-    def __init__(self, owners: Callable[[], Iterable[Owner]], defaults: StuckLimits) -> None:
+    def __init__(self, owners: Callable[[], Iterable[Owner]], defaults: StuckLimits, faults: Faults) -> None:
         self._owners = owners
+        self._faults = faults
         self._defaults = defaults
         self._reports: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(MAX_AT_ONCE)
@@ -92,7 +94,11 @@ class StuckWatch:
         for owner in list(self._owners()):
             if stalled_s:
                 owner.record.pulse.forgive(stalled_s)
-            self._look_at(owner, judge(owner.record, self.limits(owner), now), now)
+            try:
+                self._look_at(owner, judge(owner.record, self.limits(owner), now), now)
+            except Exception as exc:
+                # The others are looked at all the same.
+                self._faults.note("stuck monitor", exc, job_id=owner.record.job.id)
 
     def limits(self, owner: Owner) -> StuckLimits:
         """The server's, where the job brings none of its own. 0 is off."""
@@ -119,7 +125,12 @@ class StuckWatch:
         owner.record.stuck = Stuck(finding.rule, words, since)
         report = asyncio.create_task(self._report(owner, finding, words), name=f"stuck {owner.record.job.id}")
         self._reports.add(report)
-        report.add_done_callback(self._reports.discard)
+        report.add_done_callback(self._reported)
+
+    def _reported(self, report: asyncio.Task[None]) -> None:
+        self._reports.discard(report)
+        if not report.cancelled() and (error := report.exception()) is not None:
+            self._faults.note("stuck monitor", error)
 
     async def _report(self, owner: Owner, finding: Finding, words: str) -> None:
         """Tell it with the stack, which is taken before anything is done about the job."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Self
@@ -19,12 +17,14 @@ from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
 from supervisor.core import logbook, processes, span_export
 from supervisor.core.admission import Admission
+from supervisor.core.background import BackgroundTasks
 from supervisor.core.catalog import Catalog, TaskDescription
 from supervisor.core.checks import Check, checks_of
 from supervisor.core.containment import Containment
 from supervisor.core.early_cancels import EarlyCancels
 from supervisor.core.ending import BEGUN, end_all
 from supervisor.core.event_log import Event
+from supervisor.core.faults import Faults
 from supervisor.core.feed import Feed
 from supervisor.core.holding import Holding
 from supervisor.core.intake import Intake
@@ -36,15 +36,16 @@ from supervisor.core.loop_lag import LoopLag
 from supervisor.core.metrics import Metrics, gauges_of
 from supervisor.core.model import SERVER, Caller, Cause, JobRequest, State
 from supervisor.core.orders import Orders
-from supervisor.core.owner import Owner, Services
+from supervisor.core.owner import Owner
 from supervisor.core.processes import ProcessRow
 from supervisor.core.registry import Known, Record, Registry
 from supervisor.core.selftest import SelfTest
+from supervisor.core.services import Services
 from supervisor.core.stack import Stack, take_stack
 from supervisor.core.state_dir import StateDir
 from supervisor.core.stuck_watch import StuckWatch, limits_of
-from supervisor.errors import Conflict, NotFound, NotReady, StartupError
-from supervisor.posix import descriptors, prctl
+from supervisor.core.this_process import become_server
+from supervisor.errors import Conflict, NotFound, NotReady
 from supervisor.posix.means import AVAILABLE, Means
 
 log = structlog.get_logger()
@@ -68,7 +69,8 @@ class Supervisor:
         self._state_dir = StateDir(settings.state_dir)
         self.files = self._state_dir.files
         self._owners: dict[str, Owner] = {}
-        self.stuck_watch = StuckWatch(self._owners.values, limits_of(settings))
+        self.faults = Faults()
+        self.stuck_watch = StuckWatch(self._owners.values, limits_of(settings), self.faults)
         self.metrics.watch(lambda: gauges_of(self._registry, self._pool))
         self.journal = Journal(
             settings.state_dir,
@@ -90,32 +92,31 @@ class Supervisor:
 
         Raises StartupError when STATE_DIR or the level of CONTAINMENT cannot be used.
         """
+        try:
+            await self._open()
+        except BaseException:
+            # Whatever fails, and wherever: what was opened before it is closed again.
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _open(self) -> None:
         run_as = self._orders.run_as
         found = await self._state_dir.open(self._means, for_other_users=run_as.user is not None)
         self._stack.callback(self._state_dir.close)
         self.metrics.orphans_found(found)
-        try:
-            await asyncio.to_thread(run_as.try_out, self._state_dir.workspaces.folder)
-            contents = await self.journal.open()
-            self._stack.push_async_callback(self.journal.close)
-            self._containment = await asyncio.to_thread(
-                Containment.choose, self.settings, run_as.rules_out, self._means
-            )
-        except StartupError:
-            await self._stack.aclose()
-            raise
+        await asyncio.to_thread(run_as.try_out, self._state_dir.workspaces.folder)
+        contents = await self.journal.open()
+        self._stack.push_async_callback(self.journal.close)
+        self._containment = await asyncio.to_thread(Containment.choose, self.settings, run_as.rules_out, self._means)
         if self._containment.cgroups is not None:
             self._stack.callback(self._containment.cgroups.close)
         self.metrics.orphans_found(self._containment.left_over)
-        prctl.set_dumpable(False)
-        if self.settings.tasks and os.getcwd() not in sys.path:  # noqa: PTH109
-            # Task modules live where the server was started; last, so that they shadow nothing of ours.
-            sys.path.append(os.getcwd())  # noqa: PTH109
         starter = Starter(
             self._orders.environment,
             cgroups=self._containment.cgroups,
             means=self._means,
-            open_files=descriptors.allow_as_many_as_possible(),
+            open_files=become_server(has_tasks=bool(self.settings.tasks)),
         )
         self._stack.callback(starter.close)
         self._pool = WarmPool(starter, self.settings.warm, self._containment.levels.default)
@@ -132,10 +133,12 @@ class Supervisor:
             orders=self._orders,
             journal=self.journal,
             cancel_budget_s=self.settings.cancel_budget_s,
+            faults=self.faults,
             on_end=self._ended,
             observers=(self.metrics.fact, logbook.tell),
         )
-        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._background = BackgroundTasks(self.faults)
+        self._stack.push_async_callback(self._background.close)
         self._intake = Intake(
             services=self._services,
             registry=self._registry,
@@ -147,21 +150,23 @@ class Supervisor:
             controllers=self._containment.controllers,
             begin=self._begin,
         )
-        self._selftest = SelfTest(self._tasks, self._services, self._catalog)
-        self._selftest_task = self._tasks.create_task(self._selftest.run())
+        self._selftest = SelfTest(self._background, self._services, self._catalog)
+        self._background.keep("self-test", self._selftest.run)
         self._intake.restore(contents)
         if self.journal.damaged is None:
             self.files.keep_only(self._registry.knows)
         else:
             self.files.set_aside(self.journal.damaged.suffix)
-        self._watches = [self._tasks.create_task(run) for run in (self.stuck_watch.run(), self.loop_lag.run())]
+        self._background.keep("stuck monitor", self.stuck_watch.run)
+        self._background.keep("loop lag", self.loop_lag.run)
         self._pool.fill()
         self.accepting = True
-        return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.shutdown(force=True)
-        await self._stack.aclose()
+        try:
+            await self.shutdown(force=True)
+        finally:
+            await self._stack.aclose()
 
     # --- jobs
 
@@ -189,8 +194,7 @@ class Supervisor:
         except NotFound:
             self._early.keep(job_id, cause, caller.token)
             return False
-        owner = self._owners.get(job_id)
-        if owner is not None:
+        if (owner := self._owners.get(job_id)) is not None:
             owner.cancel(cause)
         return True
 
@@ -230,15 +234,14 @@ class Supervisor:
         job_id = owner.record.job.id
         self._owners[job_id] = owner
         self.leases.begin(owner.record.job, owner.cancel)
-        self._tasks.create_task(life, name=f"job {job_id}")
+        self._background.start(life, name=f"job {job_id}")
 
     def _owner_of(self, record: Record) -> Owner | None:
         owner = self._owners.get(record.job.id)
         return owner if owner is not None and owner.record is record else None
 
     def _cancel(self, record: Record, cause: Cause) -> None:
-        owner = self._owner_of(record)
-        if owner is not None:
+        if (owner := self._owner_of(record)) is not None:
             owner.cancel(cause)
 
     def _ended(self, record: Record) -> None:
@@ -285,13 +288,13 @@ class Supervisor:
             catalog=self._catalog,
             stuck_watch=self.stuck_watch,
             run_as=self._orders.run_as,
+            faults=self.faults,
         )
 
     async def shutdown(self, *, force: bool = False) -> None:
         """Take no more jobs, stop those there are, and wait for their ends, bounded. Again with force: kill."""
         self.accepting = False
-        for task in (self._selftest_task, *self._watches):
-            task.cancel()
+        self._background.stop_watches()
         self._admission.close()
         self._holding.close()
         late = await end_all(list(self._owners.values()), self.settings.cancel_budget_s, force=force)

@@ -95,3 +95,28 @@ def test_every_stop_is_killed_before_its_backstop(ladder: Ladder) -> None:
 @given(ladders, st.floats(0, 100))
 def test_force_never_lowers_a_step(ladder: Ladder, now: float) -> None:
     assert replace(ladder, force=True).step(now) >= ladder.step(now)
+
+
+def test_after_a_result_the_task_is_not_asked() -> None:
+    ladder = Ladder(t0=10.0, budget_s=2.0, after_result=True)
+    assert steps(ladder, 9.99, 10.0, 10.49, 10.5) == [Step.ASK, Step.TERMINATE, Step.TERMINATE, Step.KILL]
+    assert steps(replace(ladder, runner_gone_at=9.5), 9.5, 9.99, 10.0) == [Step.TERMINATE, Step.TERMINATE, Step.KILL]
+
+
+STOPS = st.fixed_dictionaries(
+    {
+        "t0": st.floats(0, 10),
+        "budget_s": st.floats(0.2, 60),
+        "force": st.booleans(),
+        "vanished": st.booleans(),
+        "after_result": st.booleans(),
+    }
+)
+
+
+@given(STOPS, STOPS)
+def test_a_second_stop_makes_no_step_later(first: dict[str, float], second: dict[str, float]) -> None:
+    one, other = Ladder(**first), Ladder(**second)  # type: ignore[arg-type]
+    both = one.raised(**second)  # type: ignore[arg-type]
+    for due in ("terminate_at", "kill_at", "backstop_at", "verdict_at"):
+        assert getattr(both, due) <= min(getattr(one, due), getattr(other, due))

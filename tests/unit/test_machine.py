@@ -60,7 +60,7 @@ def types(effects: list[Effect]) -> list[str]:
 def test_success_waits_for_the_sweep() -> None:
     job, effects = play(Bound(), Began(7), Reported(result={"a": 1}))
     assert (job.state, job.phase, job.result) == (State.RUNNING, "cleanup", None)
-    assert types(effects) == ["job.starting", "job.running", "job.phase"]
+    assert types(effects) == ["job.starting", "job.running", "job.phase", "SweepAfterResult"]
     job, effects = play(Bound(), Began(7), Reported(result={"a": 1}), replace(GONE, leftovers=2))
     assert (job.state, job.result, job.leftovers, job.phase) == (State.SUCCEEDED, {"a": 1}, 2, None)
     assert types(effects)[-2:] == ["job.succeeded", "Finish"]
@@ -105,14 +105,23 @@ def test_the_cancel_wins_over_the_failure_that_it_causes() -> None:
     assert (job.state, job.error) == (State.CANCELLED, None)
 
 
-def test_a_cancel_after_the_result_changes_nothing_but_force_skips_the_grace() -> None:
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("reason", Reason)
+def test_a_cause_after_the_result_hurries_the_sweep_and_changes_nothing_else(reason: Reason, force: bool) -> None:
     before = (Bound(), Began(7), Reported(result=1))
-    job, effects = play(*before, cancel())
+    stop = cancel(reason, force=force)
+    job, effects = play(*before, stop)
     assert (job.state, job.cancellation) == (State.RUNNING, None)
-    assert types(effects) == ["job.starting", "job.running", "job.phase"]
-    job, effects = play(*before, cancel(force=True), GONE)
-    assert isinstance(effects[3], StopAttempt)
+    assert types(effects)[3:] == ["SweepAfterResult", "StopAttempt"]
+    assert effects[-1] == StopAttempt(stop.cause, stop.budget_s, after_result=True)
+    job, _ = play(*before, stop, GONE)
     assert (job.state, job.cancellation, job.result) == (State.SUCCEEDED, None, 1)
+
+
+def test_a_second_report_changes_nothing() -> None:
+    job, effects = play(Bound(), Began(7), Reported(result=1), Reported(result=2), Reported(error=BROKEN), GONE)
+    assert (job.state, job.result, job.error) == (State.SUCCEEDED, 1, None)
+    assert types(effects).count("SweepAfterResult") == 1
 
 
 def test_a_timeout_ends_as_timed_out() -> None:

@@ -1,0 +1,50 @@
+"""Internal errors that were contained: each is logged when it changes and shown by /readyz for a while.
+
+An exception that nothing was prepared for ends the one thing that it belongs to: a job's controller, a round of the
+self-test, a look of the stuck monitor. It must not be silent for that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+KEPT_S = 30.0
+"""How long /readyz shows an error after it was last seen."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    words: str
+    seen_at: float
+
+
+class Faults:
+    """Belongs to the event loop. `clock` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: dict[str, _Fault] = {}
+
+    def note(self, where: str, error: BaseException, **context: object) -> None:
+        """Keep an error of one part of the server, and log it with its traceback unless the part failed so before."""
+        words = f"{type(error).__name__}: {error}"
+        known = self.current().get(where)
+        self._last[where] = _Fault(words, self._clock())
+        if known != words or "job_id" in context:
+            log.error("internal_error", where=where, error=words, exc_info=error, **context)
+
+    def current(self) -> dict[str, str]:
+        """Return what failed lately: the part of the server, and the error in words."""
+        oldest = self._clock() - KEPT_S
+        return {where: fault.words for where, fault in self._last.items() if fault.seen_at >= oldest}
+
+    @property
+    def words(self) -> str:
+        """The same in one line; empty when nothing failed lately."""
+        return "; ".join(f"{where}: {words}" for where, words in self.current().items())
