@@ -137,7 +137,7 @@ class Attempt:
 
     async def run(self, work: protocol.Work | protocol.Describe, limit: Limit | None = None) -> Gone:
         """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
-        self._records.keep(self._job_id, self._bound.guardian, self._bound.runner)
+        self._noted(self._records.keep, self._job_id, self._bound.guardian, self._bound.runner)
         self._bound.hand_over(work, limit)
         self._readers.start()
         try:
@@ -145,14 +145,14 @@ class Attempt:
             await self._readers.drain(lambda: self._awaited)
         finally:
             await self._readers.stop()
-        self._records.drop(self._bound.guardian)
+        self._noted(self._records.drop, self._bound.guardian)
         return self._gone_by_backstop(GUARDIAN_ENDED) if report is None else self._gone_by_report(report)
 
     async def abandon(self) -> Gone:
         """Kill the attempt without the guardian's help, because `run` raised. It ends with a proof all the same."""
         await self._sweep()
         report = self._reported()
-        self._records.drop(self._bound.guardian)
+        self._noted(self._records.drop, self._bound.guardian)
         return self._gone_by_backstop(SERVER_FAILED) if report is None else self._gone_by_report(report)
 
     async def _end(self) -> guardian_protocol.Ended | None:
@@ -204,6 +204,13 @@ class Attempt:
                 self._readers.tell(Unproven(survivors))
                 told = asked
             await asyncio.sleep(SLOW_ROUND_S if late else ROUND_S)
+
+    def _noted(self, write: Callable[..., None], *arguments: object) -> None:
+        # What is written down helps the next server; a disk that fails holds up neither the job nor its proof.
+        try:
+            write(*arguments)
+        except Exception as exc:
+            self._faults.note("attempt records", exc, job_id=self._job_id)
 
     async def _round(self, held: Held) -> Round:
         try:

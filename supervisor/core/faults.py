@@ -29,20 +29,26 @@ class Faults:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._last: dict[str, _Fault] = {}
+        self._last: dict[tuple[str, str | None], _Fault] = {}
+        """By part and job; only what was seen lately."""
 
-    def note(self, where: str, error: BaseException, **context: object) -> None:
-        """Keep an error of one part of the server, and log it with its traceback unless the part failed so before."""
+    def note(self, where: str, error: BaseException, *, job_id: str | None = None) -> None:
+        """Keep an error of one part of the server. Log it with its traceback, unless the part failed so before."""
+        self._forget_old()
         words = f"{type(error).__name__}: {error}"
-        known = self.current().get(where)
-        self._last[where] = _Fault(words, self._clock())
-        if known != words or "job_id" in context:
-            log.error("internal_error", where=where, error=words, exc_info=error, **context)
+        known = self._last.get((where, job_id))
+        self._last[where, job_id] = _Fault(words, self._clock())
+        if known is None or known.words != words:
+            log.error("internal_error", where=where, error=words, exc_info=error, job_id=job_id)
 
     def current(self) -> dict[str, str]:
         """Return what failed lately: the part of the server, and the error in words."""
+        self._forget_old()
+        return {where: fault.words for (where, _), fault in self._last.items()}
+
+    def _forget_old(self) -> None:
         oldest = self._clock() - KEPT_S
-        return {where: fault.words for where, fault in self._last.items() if fault.seen_at >= oldest}
+        self._last = {key: fault for key, fault in self._last.items() if fault.seen_at >= oldest}
 
     @property
     def words(self) -> str:

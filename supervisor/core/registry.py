@@ -172,8 +172,7 @@ class Registry:
     def remove(self, job_id: str) -> Known:
         """Raises NotFound, and Conflict while the job is not finished."""
         found = self.get(job_id)
-        state = found.job.state if isinstance(found, Record) else found.state
-        if not state.terminal:
+        if not (state := state_of(found)).terminal:
             raise Conflict(f"cannot forget job {job_id}: it is {state}; cancel it and wait for the end")
         self.drop(job_id, found.seq)
         return found
@@ -219,6 +218,11 @@ class Registry:
 
     def _find(self, job_id: str | None) -> Known | None:
         return None if job_id is None else self._records.get(job_id) or self._entries.get(job_id)
+
+
+def state_of(known: Known) -> State:
+    """Return where a job is, whether it is in memory or only in the journal."""
+    return known.job.state if isinstance(known, Record) else known.state
 
 
 def _id(known: Known) -> str:

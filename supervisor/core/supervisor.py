@@ -38,7 +38,7 @@ from supervisor.core.model import SERVER, Caller, Cause, JobRequest, State
 from supervisor.core.orders import Orders
 from supervisor.core.owner import Owner
 from supervisor.core.processes import ProcessRow
-from supervisor.core.registry import Known, Record, Registry
+from supervisor.core.registry import Known, Record, Registry, state_of
 from supervisor.core.selftest import SelfTest
 from supervisor.core.services import Services
 from supervisor.core.stack import Stack, take_stack
@@ -214,10 +214,8 @@ class Supervisor:
     async def stack(self, job_id: str, caller: Caller, *, native: bool = False) -> Stack:
         """The stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
         known = self._registry.get(job_id, caller)
-        owner = self._owners.get(job_id)
-        if owner is None or owner.record.guardian_pid is None:
-            state = known.job.state if isinstance(known, Record) else known.state
-            raise Conflict(f"cannot take a stack of job {job_id}: it is {state}, no process of it runs")
+        if (owner := self._owners.get(job_id)) is None or owner.record.guardian_pid is None:
+            raise Conflict(f"cannot take a stack of job {job_id}: it is {state_of(known)}, no process of it runs")
         return await take_stack(owner, native=native)
 
     def attach(self, record: Record) -> None:
@@ -297,6 +295,5 @@ class Supervisor:
         self._background.stop_watches()
         self._admission.close()
         self._holding.close()
-        late = await end_all(list(self._owners.values()), self.settings.cancel_budget_s, force=force)
-        if late:
+        if late := await end_all(list(self._owners.values()), self.settings.cancel_budget_s, force=force):
             log.error("shutdown_unproven", jobs=late)

@@ -107,7 +107,7 @@ def babble_beside_a_counter(server: RunningServer, seeds: range, count: int) -> 
         assert told[-1]["type"] in {"job.succeeded", "job.failed"}
         assert sum(event["type"] in {"job.succeeded", "job.failed"} for event in told) == 1
     assert server.http.get("/livez").status_code == 200
-    for word in ("Traceback", "owner_failed", "Exception", "never retrieved"):
+    for word in ("Traceback", "internal_error", "Exception", "never retrieved"):
         assert word not in server.stderr
     return set(states)
 

@@ -66,9 +66,9 @@ def test_a_cancel_past_its_budget_is_late_and_survivors_are_worse() -> None:
 def test_a_sweep_that_does_not_end_after_the_result_names_what_survives() -> None:
     record = record_in(State.RUNNING)
     record.life = replace(record.life, reported=Reported(result=1))
-    record.pulse.beat_at = 100.0
-    assert judge(record, LIMITS, 101.9) is None
-    assert judge(record, LIMITS, 102.0) == Finding(Rule.SURVIVORS, 100.0)
+    record.pulse.reported_at = 100.0
+    assert judge(record, LIMITS, 102.4) is None
+    assert judge(record, LIMITS, 102.5) == Finding(Rule.SURVIVORS, 100.0)
 
 
 def test_a_finished_job_is_never_stuck() -> None:

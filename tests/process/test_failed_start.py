@@ -1,0 +1,60 @@
+"""Whichever step of the start fails: what was opened before it is closed again, and the next start works."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from supervisor.config import load_settings
+from supervisor.containment.starter import Starter
+from supervisor.containment.warm import WarmPool
+from supervisor.core.containment import Containment
+from supervisor.core.files import Files
+from supervisor.core.intake import Intake
+from supervisor.core.journal.journal import Journal
+from supervisor.core.run_as import RunAs
+from supervisor.core.supervisor import Supervisor
+from supervisor.posix.proc import children
+from tests.support.core import running, scenario
+
+STEPS = [
+    (RunAs, "try_out"),
+    (Journal, "open"),
+    (Containment, "choose"),
+    (Starter, "__init__"),
+    (WarmPool, "__init__"),
+    (Intake, "__init__"),
+    (Intake, "restore"),
+    (Files, "keep_only"),
+    (WarmPool, "fill"),
+]
+
+
+@pytest.mark.parametrize(("part", "step"), STEPS, ids=[f"{part.__name__}.{step}" for part, step in STEPS])
+def test_a_step_that_fails_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: type, step: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def body() -> None:
+        async with running(tmp_path):
+            pass  # what is made once for the whole process
+        threads, descriptors, processes = seen()
+        with monkeypatch.context() as patch:
+            patch.setattr(part, step, fail)
+            with pytest.raises(OSError, match="No space left"):
+                await Supervisor(load_settings(state_dir=tmp_path)).__aenter__()
+        assert seen() == (threads, descriptors, processes)
+        async with running(tmp_path):
+            pass
+
+    scenario(body)
+
+
+def seen() -> tuple[set[str], int, int]:
+    names = {thread.name for thread in threading.enumerate() if thread.name.startswith("deadstop")}
+    return names, len(os.listdir("/proc/self/fd")), len(children(os.getpid()))
