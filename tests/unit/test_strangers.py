@@ -1,0 +1,80 @@
+"""Zombies that are no job's and that nothing else waits for are reaped; others keep their status."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from supervisor.containment.strangers import reap_strangers
+from supervisor.posix import prctl
+
+BOUND_MS = 10_000
+
+
+def zombie(*, session: bool, name: str) -> int:
+    """A child of ours that has ended and that nothing has waited for."""
+    pid = os.fork()
+    if pid == 0:
+        if session:
+            os.setsid()
+        prctl.set_name(name)
+        os._exit(7)
+    pidfd = os.pidfd_open(pid)
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    assert poller.poll(BOUND_MS)
+    os.close(pidfd)
+    return pid
+
+
+@contextmanager
+def reaped_at_last(pid: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def is_there(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}")  # noqa: PTH110
+
+
+@pytest.mark.parametrize(
+    ("session", "name", "is_init", "is_guardian", "reaped"),
+    [
+        pytest.param(True, "stranger", True, False, True, id="an orphan of another program, as pid 1"),
+        pytest.param(True, "stranger", False, False, False, id="not as pid 1: our host may wait for it"),
+        pytest.param(True, "deadstop-track", False, False, True, id="ours, whose guardian failed early"),
+        pytest.param(False, "stranger", True, False, False, id="of our session: what we started and wait for"),
+        pytest.param(True, "deadstop-guard", True, True, False, id="a guardian that the pool still knows"),
+    ],
+)
+def test_who_is_reaped(*, session: bool, name: str, is_init: bool, is_guardian: bool, reaped: bool) -> None:
+    pid = zombie(session=session, name=name)
+    with reaped_at_last(pid):
+        assert reap_strangers(lambda known: is_guardian and known == pid, is_init=is_init) == int(reaped)
+        assert is_there(pid) is not reaped
+
+
+def test_what_lives_is_left_alone_and_a_status_that_is_waited_for_arrives() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as alive:
+        pid = zombie(session=True, name="stranger")
+        with reaped_at_last(pid):
+            reap_strangers(lambda _pid: False, is_init=True)
+            assert not is_there(pid)
+            assert alive.poll() is None
+        alive.communicate(b"\n", timeout=10)
+    assert alive.returncode == 0
+
+
+def test_nothing_to_reap_costs_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "waitid", lambda *_: None)
+    monkeypatch.setattr("supervisor.containment.strangers.children", lambda *_, **__: pytest.fail("read /proc"))
+    assert reap_strangers(lambda _pid: False, is_init=True) == 0
