@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Literal
+
+import structlog
 
 from runner.protocol import (
     MAX_FRAME_BYTES,
@@ -25,7 +26,9 @@ from supervisor.containment.handle import Handle
 from supervisor.containment.level import Level
 from supervisor.containment.protocol import FROM_GUARDIAN, Hello, Limit, Mark, Refused, Stop
 from supervisor.containment.sightings import Sightings, mark_of
-from supervisor.containment.starter import StartedSet, StartFailed
+from supervisor.containment.started_set import StartedSet, StartFailed
+
+log = structlog.get_logger()
 
 
 class _ResetIsTheEnd(asyncio.StreamReaderProtocol):
@@ -100,18 +103,44 @@ class Output:
         return cls(stream, reader, transport)
 
 
+def _hello(line: bytes | None, level: Level) -> Hello:
+    if line is None:
+        raise StartFailed("cannot start a guardian: it ended before it said hello")
+    hello = decode(FROM_GUARDIAN, line)
+    if isinstance(hello, Refused):
+        raise StartFailed(f"cannot start a guardian at level {level}: {hello.reason}")
+    if not isinstance(hello, Hello):
+        raise StartFailed(f"cannot start a guardian: it said {hello.type} instead of hello")
+    return hello
+
+
+def _open_handles(started: StartedSet, hello: Hello) -> tuple[Handle, Handle]:
+    """Those of guardian and runner. Raises OSError, and holds neither then."""
+    use_pidfd = started.plan.means.pidfd
+    guardian = Handle.open(hello.guardian_pid, use_pidfd=use_pidfd)
+    try:
+        return guardian, Handle.open(hello.runner_pid, use_pidfd=use_pidfd)
+    except BaseException:
+        guardian.close()
+        raise
+
+
 class AttemptSet:
     """The supervisor's end of one set. Belongs to the event loop."""
 
     def __init__(
-        self, started: StartedSet, control: Line, channel: Line, outputs: tuple[Output, Output], hello: Hello
+        self,
+        started: StartedSet,
+        control: Line,
+        channel: Line,
+        outputs: tuple[Output, Output],
+        hello: Hello,
+        handles: tuple[Handle, Handle],
     ) -> None:
         self.control = control
         self.channel = channel
         self.outputs = outputs
-        use_pidfd = started.plan.means.pidfd
-        self.guardian = Handle.open(hello.guardian_pid, use_pidfd=use_pidfd)
-        self.runner = Handle.open(hello.runner_pid, use_pidfd=use_pidfd)
+        self.guardian, self.runner = handles
         self.init_pid = hello.init_pid
         self.root_pid = hello.init_pid or hello.guardian_pid
         """All below it is the job's."""
@@ -129,20 +158,15 @@ class AttemptSet:
             channel = await Line.connect(started.channel, opened)
             stdout = await Output.connect("stdout", started.stdout, opened)
             stderr = await Output.connect("stderr", started.stderr, opened)
-            line = await control.read()
-            if line is None:
-                raise StartFailed("cannot start a guardian: it ended before it said hello")
-            hello = decode(FROM_GUARDIAN, line)
-            if isinstance(hello, Refused):
-                raise StartFailed(f"cannot start a guardian at level {started.plan.level}: {hello.reason}")
-            if not isinstance(hello, Hello):
-                raise StartFailed(f"cannot start a guardian: it said {hello.type} instead of hello")
-        except BaseException:
+            hello = _hello(await control.read(), started.plan.level)
+            return cls(started, control, channel, (stdout, stderr), hello, _open_handles(started, hello))
+        except BaseException as exc:
             for transport in opened:
                 transport.close()
             started.discard()
+            if isinstance(exc, OSError):
+                raise StartFailed(f"cannot meet a guardian: {type(exc).__name__}: {exc}") from None
             raise
-        return cls(started, control, channel, (stdout, stderr), hello)
 
     @property
     def level(self) -> Level:
@@ -174,12 +198,21 @@ class AttemptSet:
         self.channel.send(order)
 
     def stop(self, order: Stop) -> None:
-        """Start or raise the ladder, and ask the runner, by every channel there is. Never blocks."""
-        self.control.send(order)
-        self.channel.send(Ask())
-        # Event.set() hangs for good if the runner died inside is_set(), so nothing ever waits for this thread.
-        if self.started.event is not None:
-            threading.Thread(target=self.started.event.set, name="deadstop-ask", daemon=True).start()
+        """Start or raise the ladder, and ask the runner, by every channel there is. Never blocks and never raises.
+
+        Nothing is made for it, no thread and no descriptor: at a limit of either a stop works as ever.
+        """
+        ways: tuple[Callable[[], None], ...] = (
+            lambda: self.control.send(order),
+            lambda: self.channel.send(Ask()),
+            self.started.ask,
+        )
+        for tell in ways:
+            try:
+                tell()
+            except Exception:
+                # The others are independent of it, and past them all there is the backstop.
+                log.exception("stop_not_sent", guardian=self.guardian.pid)
 
     def cut(self) -> None:
         """Close the lifeline: the guardian kills what is left and ends."""

@@ -7,8 +7,7 @@ processes of the same user. So the forkserver itself is exec'd with the short li
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 ALLOWED = frozenset(
     {"PATH", "LANG", "LANGUAGE", "TZ", "SHELL", "USER", "LOGNAME", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
@@ -31,23 +30,3 @@ def passed_environment(pass_env: Iterable[str] = ()) -> dict[str, str]:
 def with_python(environment: dict[str, str]) -> dict[str, str]:
     """`environment` and what Python itself needs, for an interpreter of ours that is exec'd."""
     return {name: value for name, value in os.environ.items() if name in _FOR_PYTHON} | environment
-
-
-@contextmanager
-def only(environment: dict[str, str]) -> Iterator[None]:
-    """For the length of the block, os.environ is `environment` and what Python itself needs.
-
-    multiprocessing starts its forkserver with whatever os.environ is. Only the starter thread does this, and
-    nothing in the server reads variables once it runs.
-    """
-    saved = dict(os.environ)
-    keep = {name: value for name, value in saved.items() if name in _FOR_PYTHON}
-    try:
-        for name in saved.keys() - environment.keys() - keep.keys():
-            del os.environ[name]
-        os.environ.update(environment)
-        yield
-    finally:
-        for name in os.environ.keys() - saved.keys():
-            del os.environ[name]
-        os.environ.update(saved)

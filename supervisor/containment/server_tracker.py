@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -27,7 +28,10 @@ log = structlog.get_logger()
 
 
 def mend(child_environment: dict[str, str]) -> None:
-    """Continue the tracker if it is stopped, and replace it if it is dead. Call before every use of it."""
+    """Continue the tracker if it is stopped, and replace it if it is dead. Call before every use of it.
+
+    Raises OSError when there cannot be another now; the next call tries again.
+    """
     tracker: Any = resource_tracker._resource_tracker
     pid: int | None = tracker._pid
     if pid is None:
@@ -35,31 +39,43 @@ def mend(child_environment: dict[str, str]) -> None:
     stat = read_stat(pid)
     if stat is None or stat.ended:
         with tracker._lock:
+            fresh = _start(with_python(child_environment))
             os.close(tracker._fd)
-            tracker._fd = tracker._pid = None
-            if stat is not None:
+            tracker._pid, tracker._fd = fresh
+            with suppress(ChildProcessError):  # reaped by another
                 os.waitpid(pid, 0)
-            tracker._pid, tracker._fd = _start(with_python(child_environment))
         log.warning("resource_tracker_replaced", pid=pid)
     elif stat.state == "T":
-        # Nobody else can have the number: it is our child, and not reaped.
+        # No other process can have the number: it is our child, and not reaped.
         ignore_missing(os.kill, pid, signal.SIGCONT)
         log.warning("resource_tracker_continued", pid=pid)
+
+
+def kill() -> None:
+    """Fail whoever waits for room in its pipe: it does not read, and a debugger or the disk may hold it."""
+    pid: int | None = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    if pid is not None:
+        ignore_missing(os.kill, pid, signal.SIGKILL)
 
 
 def _start(environment: dict[str, str]) -> tuple[int, int]:
     """As multiprocessing does it, but without its words: of what its predecessor knew it would complain each time."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-P", "-c", _MAIN],
-        environment,
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, read_end, _PIPE_FD),
-            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-        ],
-        # Until it has handlers of its own it must not end by what ends the server.
-        setsigmask=[signal.SIGINT, signal.SIGTERM],
-    )
-    os.close(read_end)
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-P", "-c", _MAIN],
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, read_end, _PIPE_FD),
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+            ],
+            # Until it has handlers of its own it must not end by what ends the server.
+            setsigmask=[signal.SIGINT, signal.SIGTERM],
+        )
+    except BaseException:
+        os.close(write_end)
+        raise
+    finally:
+        os.close(read_end)
     return pid, write_end

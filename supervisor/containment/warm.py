@@ -6,19 +6,20 @@ A set takes some 40 ms to start and nothing to hand over. Used once: a new one i
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
 
 import structlog
 
 from supervisor.containment.attempt_set import AttemptSet
 from supervisor.containment.backstop import Held, reap
+from supervisor.containment.helper_thread import HelperThread
 from supervisor.containment.level import Level
-from supervisor.containment.starter import START_BOUND_S, StartedSet, Starter, StartFailed
+from supervisor.containment.retries import FIRST_PAUSE_S
+from supervisor.containment.set_maker import SetMaker
+from supervisor.containment.starter import START_BOUND_S, Starter
+from supervisor.containment.upkeep import keep_up
 
-RETRY_S = 0.25
-"""Pause after a failed start, so that a machine out of processes is not asked in a tight loop."""
 MAX_STARTING = 8
 
 log = structlog.get_logger()
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 class WarmPool:
     """Keeps `size` sets ready and starts more for those who wait. Belongs to the event loop."""
 
-    def __init__(self, starter: Starter, size: int, level: Level) -> None:
+    def __init__(self, starter: Starter, size: int, level: Level, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
         self._starter = starter
         self._size = size
         self._level = level
@@ -43,12 +44,29 @@ class WarmPool:
         """Ends what a guardian left that was killed while it held no job: nobody else looks for that."""
         self.guardian_pids: set[int] = set()
         """Every guardian that was met and not yet put away, idle or not."""
-        self.last_error: str | None = None
-        """Why the last start failed; None when it did not."""
+        self._maker = SetMaker(starter, self._met, first_pause_s)
+        self._cold: Counter[Level] = Counter()
+        """How many wait for a set of another level."""
+        self._keeping = False
 
     @property
     def ready(self) -> int:
         return len(self._ready)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last start failed; None when it did not."""
+        return self._maker.last_error
+
+    @property
+    def trouble(self) -> str | None:
+        """Since when no set could be started, and why, for a person; None when that works."""
+        return self._maker.trouble
+
+    @property
+    def thread(self) -> HelperThread:
+        """The one that starts processes."""
+        return self._starter.thread
 
     def request(self, level: Level) -> asyncio.Future[AttemptSet]:
         """The next set, in the order of asking. Cancel the future to give the place up.
@@ -98,12 +116,18 @@ class WarmPool:
             self._deliver(unused)
 
     def fill(self) -> None:
-        """Start what is missing."""
+        """Start what is missing. While starts fail one is tried at a time, also when nothing is missing any more."""
+        if self._closed:
+            return
+        if not self._keeping:
+            self._keeping = True
+            self._spawn(keep_up(self._starter, self.guardian_pids.__contains__))
         self._waiting = deque(future for future in self._waiting if not future.done())
         missing = self._size + len(self._waiting) - len(self._ready) - self._starting
-        for _ in range(min(missing, MAX_STARTING - self._starting)):
-            if self._closed:
-                return
+        at_once = MAX_STARTING
+        if self._maker.fails(self._level):
+            missing, at_once = max(missing, 1), 1
+        for _ in range(min(missing, at_once - self._starting)):
             self._starting += 1
             self._spawn(self._start_warm())
 
@@ -114,7 +138,7 @@ class WarmPool:
 
     async def _start_warm(self) -> None:
         try:
-            ready = await self._start_one(self._level)
+            ready = await self._maker.make(self._level)
             if ready is not None:
                 self._deliver(ready)
         finally:
@@ -122,50 +146,25 @@ class WarmPool:
         self.fill()
 
     async def _start_cold(self, level: Level, future: asyncio.Future[AttemptSet]) -> None:
-        while not future.done():
-            ready = await self._start_one(level)
-            if ready is None:
-                continue
-            if future.done():
-                self._lost(ready)
-            else:
-                future.set_result(ready)
-
-    async def _start_one(self, level: Level) -> AttemptSet | None:
-        """A set that is ready; None after a failure and a pause."""
+        self._cold[level] += 1
         try:
-            ready = await self._start_and_meet(level)
-        except StartFailed as exc:
-            self.last_error = str(exc)
-            log.warning("start_failed", error=str(exc), containment=str(level))
-            await asyncio.sleep(RETRY_S)
-            return None
-        self.last_error = None
-        self.guardian_pids.add(ready.guardian.pid)
-        ready.watch_exit(ready.guardian, lambda: self._lost(ready))
-        return ready
+            while not future.done():
+                ready = await self._maker.make(level)
+                if ready is None:
+                    continue
+                if future.done():
+                    self._lost(ready)
+                else:
+                    future.set_result(ready)
+        finally:
+            future.cancel()  # no effect on one that is done
+            self._cold[level] -= 1
+            if not self._cold[level]:
+                self._maker.forget(level)
 
-    async def _start_and_meet(self, level: Level) -> AttemptSet:
-        future = self._starter.start_set(level)
-        try:
-            started = await asyncio.shield(asyncio.wrap_future(future))
-        except asyncio.CancelledError:
-            future.add_done_callback(self._discard_late)  # the thread may be in the middle of it
-            raise
-        try:
-            async with asyncio.timeout(START_BOUND_S):
-                return await AttemptSet.meet(started)
-        except TimeoutError:
-            self._starter.retire(started)
-            raise StartFailed(f"cannot start a guardian: no hello within {START_BOUND_S} s") from None
-        except BaseException:
-            self._starter.retire(started)
-            raise
-
-    def _discard_late(self, future: Future[StartedSet]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            future.result().discard()
-            self._starter.retire(future.result())
+    def _met(self, fresh: AttemptSet) -> None:
+        fresh.watch_exit(fresh.guardian, lambda: self._lost(fresh))
+        self.guardian_pids.add(fresh.guardian.pid)
 
     def _deliver(self, ready: AttemptSet) -> None:
         while self._waiting:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from supervisor.containment.helper_thread import HelperThread
 from supervisor.containment.warm import WarmPool
 from supervisor.core.catalog import Catalog
 from supervisor.core.faults import Faults
@@ -47,7 +48,8 @@ def checks_of(
     return {
         "accepting": Check(accepting, "takes jobs" if accepting else "shutting down"),
         "store": _store(folder, journal),
-        "starts": Check(pool.last_error is None, pool.last_error or f"{pool.ready} sets ready"),
+        "starts": Check(pool.trouble is None, pool.trouble or f"{pool.ready} sets ready"),
+        "starter": _thread(pool.thread),
         "selftest": Check(selftest.ok, selftest.detail, numbers=selftest.numbers),
         "tasks": Check(
             not broken and not pending,
@@ -59,6 +61,14 @@ def checks_of(
         "run_as": Check(run_as.lacks is None, run_as.lacks or run_as.detail, False),
         "stuck": Check(not stuck, stuck_watch.detail, False, {"jobs": len(stuck)}),
     }
+
+
+def _thread(thread: HelperThread) -> Check:
+    numbers = {"replaced": float(thread.replaced)}
+    if thread.trouble is not None:
+        return Check(False, thread.trouble, numbers=numbers)
+    before = "" if not thread.replaced else f"; replaced {thread.replaced} times, last because {thread.last_replaced}"
+    return Check(True, f"the thread {thread.name} works{before}", numbers=numbers)
 
 
 def _store(folder: Path, journal: Journal) -> Check:

@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.containment import tracker
 from supervisor.containment.level import Level
-from supervisor.containment.starter import forkserver_pid
+from supervisor.containment.server_forkserver import pid as forkserver_pid
 from supervisor.core.model import Method, Proof, State
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.containment.starter import forkserver_pid
+from supervisor.containment.server_forkserver import pid as forkserver_pid
 from supervisor.core.model import State
 from tests.support.core import ended, output, running, scenario, submit, until
 

@@ -16,7 +16,8 @@ from supervisor.containment.cgroup_tree import CgroupTree
 from supervisor.containment.environment import passed_environment
 from supervisor.containment.level import Level
 from supervisor.containment.probe import probe_subreaper
-from supervisor.containment.starter import StartedSet, Starter
+from supervisor.containment.started_set import StartedSet
+from supervisor.containment.starter import Starter
 from supervisor.containment.warm import WarmPool
 from supervisor.posix.prctl import become_subreaper
 from supervisor.posix.proc import children, read_stat

@@ -1,0 +1,180 @@
+"""The server's forkserver: multiprocessing's own, put right before each use.
+
+multiprocessing starts another one when the last has ended, and only then. It is found through a socket in a temporary
+folder, which programs that clean up remove after some days, or a job of the same user at once: then it lives and every
+start fails. It can also be stopped, or have its socket replaced. Whatever it is, the forkserver is replaced. What runs
+is not harmed: its guardians are adopted by the server.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import tempfile
+from contextlib import suppress
+from multiprocessing import forkserver, process
+from typing import Any
+
+import structlog
+
+from supervisor.posix import descriptors
+from supervisor.posix.pidfd import ignore_missing
+
+PREFIX = "deadstop-"
+ROOM_BYTES = 107 - len("/listener-xxxxxxxx")
+"""What the path of a socket's folder may take: see unix(7)."""
+OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder with a name of its own is made in them
+
+log = structlog.get_logger()
+
+
+class _Place:
+    """Where the socket is, and which file it was when the forkserver was started."""
+
+    def __init__(self) -> None:
+        self.folder: str | None = None
+        self.identity: tuple[int, int] | None = None
+
+
+_place = _Place()
+
+
+def _server() -> Any:
+    return forkserver._forkserver
+
+
+def pid() -> int | None:
+    """Its pid, None before the first start."""
+    found: int | None = _server()._forkserver_pid
+    return found
+
+
+def ensure(open_files: descriptors.Limit | None) -> None:
+    """Replace it if it cannot be reached, and start it if there is none. `open_files` is what its children may open.
+
+    Raises OSError when it cannot be started; the next call tries again.
+    """
+    why = _unreachable()
+    if why is not None:
+        log.warning("forkserver_replaced", pid=pid(), why=why)
+        end()
+    before = pid()
+    if before is None or _has_ended(before):
+        _start()
+    started = pid()
+    assert started is not None
+    if open_files is not None:
+        # If it is dead, or dies in between, the start that follows makes another one or fails.
+        with suppress(ProcessLookupError):
+            descriptors.limit_process(started, open_files)
+
+
+def kill() -> None:
+    """Whoever waits for it fails at once, and the next start makes another."""
+    found = pid()
+    if found is not None:
+        # Reaped only by `end` and by multiprocessing, at the next start: until then the pid cannot pass to another.
+        ignore_missing(os.kill, found, signal.SIGKILL)
+
+
+def end() -> None:
+    """Kill and forget it, with its socket. Whatever of that is gone already does not matter."""
+    server = _server()
+    kill()
+    found = pid()
+    if found is not None:
+        with suppress(ChildProcessError):  # reaped by another
+            os.waitpid(found, 0)
+        with server._lock:
+            _forget(server)
+    _remove_folder()
+
+
+def _forget(server: Any) -> None:
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+    server._forkserver_alive_fd = server._forkserver_address = server._forkserver_pid = None
+
+
+def _unreachable() -> str | None:
+    """Why no process can be had from it although it may live. A start that was never tried is not asked here."""
+    address = _server()._forkserver_address
+    if address is None or _place.identity is None:
+        return None
+    try:
+        found = os.lstat(address)
+    except OSError as exc:
+        return f"its socket {address} cannot be reached: {exc.strerror}"
+    if not stat.S_ISSOCK(found.st_mode) or (found.st_dev, found.st_ino) != _place.identity:
+        return f"its socket {address} was replaced"
+    return None
+
+
+def _has_ended(found: int) -> bool:
+    """Whether it has, without reaping it: multiprocessing does that. One that another has reaped is forgotten here."""
+    try:
+        return os.waitid(os.P_PID, found, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        with _server()._lock:
+            _forget(_server())
+        return True
+
+
+def _start() -> None:
+    _remove_folder()
+    config: Any = process.current_process()._config  # type: ignore[attr-defined]
+    before = config.get("tempdir")
+    _place.folder = config["tempdir"] = _new_folder()
+    try:
+        forkserver.ensure_running()
+        found = os.lstat(_server()._forkserver_address)
+        _place.identity = (found.st_dev, found.st_ino)
+    except BaseException:
+        end()
+        raise
+    finally:
+        # Its children would take this folder for theirs.
+        config["tempdir"] = before
+
+
+def _new_folder() -> str:
+    """A folder of our own, private, with a path that is short enough for a socket. Raises OSError."""
+    failures = []
+    for folder in dict.fromkeys((*_preferred(), *OTHER_FOLDERS)):
+        if len(os.fsencode(folder)) + len(f"/{PREFIX}xxxxxxxx") > ROOM_BYTES:
+            failures.append(f"{folder}: its path is too long for a socket")
+            continue
+        try:
+            return _folder_with_a_socket(folder)
+        except OSError as exc:
+            failures.append(f"{folder}: {exc.strerror}")
+    raise OSError(f"no folder for the forkserver's socket ({'; '.join(failures)})")
+
+
+def _folder_with_a_socket(parent: str) -> str:
+    folder = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
+    try:
+        # By doing it: a full disk may still have room for a folder, and some file systems have no sockets.
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.bind(f"{folder}/listener-trial")
+        os.unlink(f"{folder}/listener-trial")  # noqa: PTH108
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def _preferred() -> list[str]:
+    try:
+        return [tempfile.gettempdir()]
+    except OSError:
+        return []  # none that it knows can be written to; ours are tried, and named if they fail
+
+
+def _remove_folder() -> None:
+    folder, _place.folder, _place.identity = _place.folder, None, None
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)  # a cleaner may have been there before

@@ -1,0 +1,34 @@
+"""What has to be looked at from time to time although nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+import structlog
+
+from supervisor.containment.retries import Retries
+from supervisor.containment.starter import Starter
+from supervisor.containment.strangers import reap_strangers
+
+EVERY_S = 1.0
+
+log = structlog.get_logger()
+
+
+async def keep_up(starter: Starter, is_guardian: Callable[[int], bool]) -> NoReturn:
+    """See to the starter's threads, to what ended late and to this process's zombies, until cancelled."""
+    failing = Retries()
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            starter.tend()
+            reap_strangers(is_guardian)
+            failing.succeeded()
+        except Exception as exc:
+            # Out of descriptors, say: the next round may do better, and must come.
+            _, news = failing.failed(str(exc), time.monotonic())
+            if news:
+                log.exception("upkeep_failed", error=str(exc))

@@ -1,0 +1,64 @@
+"""A pool of attempt sets in the test's own process, without jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from supervisor.containment.attempt_set import AttemptSet
+from supervisor.containment.environment import passed_environment
+from supervisor.containment.level import Level
+from supervisor.containment.starter import START_BOUND_S, Starter
+from supervisor.containment.warm import WarmPool
+from tests.support.core import until
+
+BOUND_S = 10.0
+
+
+@asynccontextmanager
+async def pool_of(
+    size: int = 0, *, start_bound_s: float = START_BOUND_S, first_pause_s: float = 0.01
+) -> AsyncIterator[WarmPool]:
+    made = Starter(passed_environment(), start_bound_s)
+    pool = WarmPool(made, size, Level.SUBREAPER, first_pause_s=first_pause_s)
+    try:
+        pool.fill()
+        yield pool
+    finally:
+        await pool.close()
+        made.close()
+
+
+async def served(pool: WarmPool) -> AttemptSet:
+    return await asyncio.wait_for(pool.request(Level.SUBREAPER), BOUND_S)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def at_rest(pool: WarmPool) -> int:
+    """How many descriptors this process has once they do not change any more."""
+    seen = -1
+    while seen != (seen := descriptors()) or pool._leaving or pool._starter._retired:
+        gc.collect()
+        await asyncio.sleep(0.02)
+    return seen
+
+
+async def settled(pool: WarmPool, expected: int) -> None:
+    """Wait until what was retired has been put away and this process has as many descriptors as it had."""
+
+    def same() -> bool:
+        gc.collect()
+        return not pool._leaving and descriptors() == expected
+
+    try:
+        await until(same, BOUND_S)
+    except TimeoutError:
+        pytest.fail(f"{descriptors()} descriptors where there were {expected}")
