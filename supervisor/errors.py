@@ -17,6 +17,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_ERRORS = 20
+"""How many errors one refusal names."""
+
 
 class DeadstopError(Exception):
     """Base of the errors whose message is meant for a person: one line, "cannot X: reason", and what to do."""
@@ -33,8 +36,12 @@ class FieldError:
 class InvalidRequest(DeadstopError):
     """Met by a client whose body, query or path is wrong (HTTP 422)."""
 
-    def __init__(self, errors: list[FieldError]) -> None:
-        self.errors = errors
+    def __init__(self, errors: list[FieldError], *, more: int | None = 0) -> None:
+        """The first MAX_ERRORS of them are named. `more`: how many others there are, None if they were not counted."""
+        self.errors = [FieldError(error.field[:200], error.message[:500]) for error in errors[:MAX_ERRORS]]
+        rest = None if more is None else len(errors) - len(self.errors) + more
+        if rest is None or rest > 0:
+            self.errors.append(FieldError("", "and more" if rest is None else f"and {rest} more"))
         super().__init__("; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors))
 
     @classmethod

@@ -1,8 +1,8 @@
 """What every request passes before a handler sees it, in a fixed order.
 
-Size of the head (431), Host (421), token (401), its scope (403), Origin on unsafe methods (403), the token's rate
-(429), content type (415), size (413). Pure ASGI: middleware that wraps requests in tasks of its own would hide a
-client's leaving from the streams behind it.
+Size of the head (431), framing (400), Host (421), token (401), its scope (403), Origin on unsafe methods (403), the
+token's rate (429), content type (415), size (413). Pure ASGI: middleware that wraps requests in tasks of its own would
+hide a client's leaving from the streams behind it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ from supervisor.core.trace import Trace
 MAX_HEAD_BYTES = 16 * 1024
 """Of the request line and headers together. The parser has the same bound, but only for heads that come in pieces."""
 MAX_BODY_BYTES = 1024 * 1024
+"""Of a body that creates a job."""
+MAX_TYPED_BYTES = 448 * 1024
+"""Of a body that types 64 KiB into a job: JSON may write six bytes for one."""
+MAX_SMALL_BYTES = 16 * 1024
+"""Of every other."""
 BODY_BOUND_S = 10.0
 """How long a body may take to arrive."""
 
@@ -77,6 +82,7 @@ class Doors:
         send = _with_own_headers(send, trace)
         try:
             _check_head_size(scope)
+            _check_framing(headers)
             self._check_host(scope, headers)
             principal = self._check_token(headers) if needs_token(scope["path"]) else None
             if principal is not None:
@@ -88,7 +94,7 @@ class Doors:
                 self._rate.spend(principal)
             if scope["method"] not in SAFE_METHODS:
                 async with asyncio.timeout(self._body_bound_s):
-                    receive = _replay(await _read_body(headers, receive), receive)
+                    receive = _replay(await _read_body(headers, receive, max_body_bytes(scope["path"])), receive)
         except Problem as problem:
             await self._refuse(problem, scope, headers, receive, send)
         except TimeoutError:
@@ -127,8 +133,9 @@ class Doors:
             response = self._pages.sign_in()
         else:
             response = problem.response()
-        if problem.kind is Kind.REQUEST_TIMEOUT or "expect" in headers:
-            # The rest of the body never comes, or may never come: what follows could not be told from it.
+        if problem.kind in {Kind.REQUEST_TIMEOUT, Kind.BAD_REQUEST} or "expect" in headers:
+            # The rest of the body never comes, or may never come, or ends where another program sees another end: what
+            # follows could not be told from it.
             response.headers["Connection"] = "close"
         await response(scope, receive, send)
 
@@ -138,6 +145,12 @@ def _check_head_size(scope: Scope) -> None:
     target = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     if names_and_values + target > MAX_HEAD_BYTES:
         raise Problem(Kind.HEADERS_TOO_LARGE, HEAD_TOO_LARGE)
+
+
+def _check_framing(headers: Headers) -> None:
+    """A proxy may have gone by the length: what is one request to it could be two here (RFC 9112, section 6.3)."""
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise Problem(Kind.BAD_REQUEST, "the request has both Content-Length and Transfer-Encoding; send one of them")
 
 
 def _check_scope(scope: Scope, principal: Principal) -> None:
@@ -160,7 +173,14 @@ def check_origin(headers: Headers) -> None:
         raise Problem(Kind.FORBIDDEN_ORIGIN, f"a page of {origins[0][:100]} must not change anything here")
 
 
-async def _read_body(headers: Headers, receive: Receive) -> bytes:
+def max_body_bytes(path: str) -> int:
+    """How large a body may be that is sent there."""
+    if path in {"/jobs", "/execute/stream"}:
+        return MAX_BODY_BYTES
+    return MAX_TYPED_BYTES if path.startswith("/jobs/") and path.endswith("/input") else MAX_SMALL_BYTES
+
+
+async def _read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
     """The whole body, checked for its type as soon as there is any of it, and for its size before it is read.
 
     Raises Problem (415, 413, 422 for a senseless length) and _ClientLeft.
@@ -168,8 +188,8 @@ async def _read_body(headers: Headers, receive: Receive) -> bytes:
     announced = _content_length(headers)
     if announced:
         _check_content_type(headers)
-        if announced > MAX_BODY_BYTES:
-            raise _too_large()
+        if announced > max_bytes:
+            raise _too_large(max_bytes)
     body = bytearray()
     more = True
     while more:
@@ -180,8 +200,8 @@ async def _read_body(headers: Headers, receive: Receive) -> bytes:
         if chunk and not body:
             _check_content_type(headers)
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
         more = message.get("more_body", False)
     return bytes(body)
 
@@ -201,8 +221,9 @@ def _check_content_type(headers: Headers) -> None:
         )
 
 
-def _too_large() -> Problem:
-    return Problem(Kind.TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes (1 MiB)")
+def _too_large(max_bytes: int) -> Problem:
+    size = "1 MiB" if max_bytes == MAX_BODY_BYTES else f"{max_bytes // 1024} KiB"
+    return Problem(Kind.TOO_LARGE, f"the body is larger than {max_bytes} bytes ({size})")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

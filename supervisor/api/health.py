@@ -28,12 +28,14 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Whether jobs are taken now. Free of the token, so without `?verbose` it tells nothing else."""
+    """Whether jobs are taken now. Free of the token, so `?verbose` tells strangers no path and no text of a task."""
     checks = service_of(request).supervisor.checks()
     ready = all(check.ok for check in checks.values() if check.required)
     verbose = queries.flag(request, "verbose", default=False)
     return JsonResponse(
-        readiness_json(ready=ready, checks=checks if verbose else None),
+        readiness_json(
+            ready=ready, checks={name: check.for_strangers() for name, check in checks.items()} if verbose else None
+        ),
         200 if ready else 503,
         None if ready else {"Retry-After": str(RETRY_AFTER_S)},
     )

@@ -11,24 +11,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from supervisor.api import queries
-from supervisor.api.json_body import parse_object
+from supervisor.api.json_body import MAX_VALUES, parse_object
 from supervisor.api.responses import JsonResponse, json_bytes
 from supervisor.api.schemas.answers import job_json, unknown_job_json
 from supervisor.api.schemas.bodies import CancelBody, CreateBody, LeaseBody, validate
 from supervisor.api.schemas.contents import lease_json
 from supervisor.api.schemas.diagnosis import processes_json, stack_json
 from supervisor.api.service import caller_of, service_of, trace_of
+from supervisor.core.checking import Checked
 from supervisor.core.model import Cause, JobRequest, Reason
 from supervisor.core.registry import Record
 from supervisor.errors import InvalidRequest, StorageFull
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """A page of the list ends early past this: inputs and results can be large, and one answer must not hold up others."""
+AT_ONCE_BYTES = 16 * 1024
+"""Up to here a body is read on the event loop, in a millisecond or two."""
 
 
 async def create(request: Request) -> Response:
     supervisor, caller = service_of(request).supervisor, caller_of(request)
-    known, created = supervisor.submit(await asked_job(request), caller=caller)
+    asked, checked = await asked_job(request)
+    known, created = supervisor.submit(asked, caller=caller, checked=checked)
     if isinstance(known, Record):
         record = known
         await supervisor.journal.accepted(record)
@@ -38,10 +42,20 @@ async def create(request: Request) -> Response:
     return JsonResponse(job_json(record), 202 if created else 200, headers)
 
 
-async def asked_job(request: Request) -> JobRequest:
-    """The job in the body, for every route that creates one. Raises InvalidRequest."""
-    body = validate(CreateBody, parse_object(await request.body()))
-    return body.request(queries.idempotency_key(request), trace_of(request))
+async def asked_job(request: Request) -> tuple[JobRequest, Checked]:
+    """The job in the body, for every route that creates one, and whether its input fits its task.
+
+    Nothing is awaited after the check. Raises InvalidRequest, and NotReady when too many large bodies wait.
+    """
+    supervisor, data = service_of(request).supervisor, await request.body()
+    large = len(data) > AT_ONCE_BYTES
+
+    def read() -> CreateBody:
+        return validate(CreateBody, parse_object(data, max_values=MAX_VALUES))
+
+    body = await supervisor.checking.read(read, large=large)
+    asked = body.request(queries.idempotency_key(request), trace_of(request))
+    return asked, await supervisor.checking.input(asked, large=large)
 
 
 async def list_jobs(request: Request) -> Response:

@@ -82,7 +82,9 @@ SHAPES: dict[Kind, _Shape] = {
     Kind.CONFLICT: _Shape(
         409, "Conflict", "The id or key belongs to another request, or the job is not in a state that allows this."
     ),
-    Kind.TOO_LARGE: _Shape(413, "Body too large", "Bodies are at most 1 MiB."),
+    Kind.TOO_LARGE: _Shape(
+        413, "Body too large", "Bodies are at most 1 MiB; where a handful of fields is sent, 16 KiB."
+    ),
     Kind.UNSUPPORTED_MEDIA_TYPE: _Shape(415, "Unsupported media type", "Bodies are `application/json`."),
     Kind.RANGE: _Shape(416, "Range not satisfiable", "The file ends before the range begins. See `Content-Range`."),
     Kind.WRONG_HOST: _Shape(

@@ -10,7 +10,7 @@ import re
 
 from starlette.requests import Request
 
-from supervisor.api.schemas.bodies import JOB_ID_PATTERN, LABEL_KEY_PATTERN
+from supervisor.api.schemas.bodies import JOB_ID_PATTERN, LABEL_KEY_PATTERN, MAX_LABEL_VALUE, MAX_LABELS
 from supervisor.core.journal.reader import Wanted
 from supervisor.core.model import State
 from supervisor.errors import InvalidRequest
@@ -21,6 +21,9 @@ MAX_WAIT_S = 30.0
 MAX_EVENT_ID = 2**63 - 1
 MAX_KEY_LENGTH = 255
 STATE_SPELLINGS = {state.value: state for state in State} | {"canceled": State.CANCELLED}
+
+MAX_ASKED = MAX_LABELS
+"""How many labels, or states, one list may be asked for. A job has at most so many labels."""
 
 _JOB_ID = re.compile(JOB_ID_PATTERN)
 _LABEL_KEY = re.compile(LABEL_KEY_PATTERN)
@@ -120,6 +123,8 @@ def cursor(before: int) -> str:
 def _states(request: Request) -> frozenset[State] | None:
     names = [name.strip() for given in request.query_params.getlist("state") for name in given.split(",")]
     names = [name for name in names if name]
+    if len(names) > MAX_ASKED:
+        raise InvalidRequest.at("state", f"is given {len(names)} times; there are {', '.join(State)}")
     for name in names:
         if name not in STATE_SPELLINGS:
             raise InvalidRequest.at("state", f"{name[:80]!r} is no state; there are {', '.join(State)}")
@@ -128,10 +133,17 @@ def _states(request: Request) -> frozenset[State] | None:
 
 def _labels(request: Request) -> tuple[tuple[str, str], ...]:
     labels = []
-    for given in request.query_params.getlist("label"):
+    asked = request.query_params.getlist("label")
+    if len(asked) > MAX_ASKED:
+        raise InvalidRequest.at("label", f"is given {len(asked)} times, at most {MAX_ASKED} are allowed")
+    for given in asked:
         key, colon, value = given.partition(":")
         if not colon or not _LABEL_KEY.fullmatch(key):
             raise InvalidRequest.at("label", "must be key:value, the key of 1 to 64 letters, digits, _ . / or -")
+        if len(value) > MAX_LABEL_VALUE:
+            raise InvalidRequest.at(
+                "label", f"its value has {len(value)} characters; labels have at most {MAX_LABEL_VALUE}"
+            )
         labels.append((key, value))
     return tuple(labels)
 

@@ -7,22 +7,20 @@ checked here against the schema, without coercion, so that a mistake is answered
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
-from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import SchemaError
 
 from runner.protocol import Described
-from supervisor.core.formats import format_checker
+from supervisor.core.input_schema import InputSchema
 from supervisor.core.model import Json
-from supervisor.errors import FieldError, InvalidRequest, NotReady
+from supervisor.core.pace import TooCostly
+from supervisor.errors import InvalidRequest, NotReady
 
 BUILT_IN = ("runner.tasks.shell", "runner.tasks.agent", "runner.tasks.browse", "runner.tasks.demo")
 RETRY_AFTER_S = 1
-MAX_ERRORS = 20
-FORMATS = format_checker()
+AT_MOST_S = 1.0
+"""What checking an input may take, in CPU time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class _Entry:
     module: str
     origin: str
     description: TaskDescription
-    validator: Any
+    schema: InputSchema
 
 
 class Catalog:
@@ -78,17 +76,12 @@ class Catalog:
                 self.errors[described.module] = f"task {task.name!r} is already defined in {known.module}"
                 continue
             try:
-                Draft202012Validator.check_schema(task.input_schema)
+                schema = InputSchema(task.input_schema)
             except SchemaError as exc:
                 self.errors[described.module] = f"task {task.name!r} has no valid schema: {exc.message}"
                 continue
             description = TaskDescription(task.name, task.description, task.input_schema)
-            self._entries[task.name] = _Entry(
-                described.module,
-                task.origin,
-                description,
-                Draft202012Validator(task.input_schema, format_checker=FORMATS),
-            )
+            self._entries[task.name] = _Entry(described.module, task.origin, description, schema)
         self._after_description()
 
     def give_up(self, module: str, why: str) -> None:
@@ -111,8 +104,11 @@ class Catalog:
             raise NotReady("cannot list the tasks yet: task modules are still being described", RETRY_AFTER_S)
         return [entry.description for _, entry in sorted(self._entries.items())]
 
-    def check(self, task: str, values: dict[str, Json]) -> str:
-        """The module of `task`, if `values` fit it. Raises InvalidRequest, or NotReady while it may still come."""
+    def check(self, task: str, values: dict[str, Json], *, allowance_s: float | None = None) -> str:
+        """The module of `task`, if `values` fit it. Raises InvalidRequest, or NotReady while it may still come.
+
+        With an allowance, raises TooCostly when checking takes more CPU time; else that is a refusal, after AT_MOST_S.
+        """
         if task in self._switched_off:
             raise InvalidRequest.at("task", f"task {task!r} is switched off on this server (TASKS_OFF)")
         entry = self._entries.get(task)
@@ -121,69 +117,12 @@ class Catalog:
                 raise NotReady(f"cannot run {task!r} yet: task modules are still being described", RETRY_AFTER_S)
             known = ", ".join(sorted(self._entries))
             raise InvalidRequest.at("task", f"there is no task {task!r}; this server has: {known}")
-        errors = sorted(entry.validator.iter_errors(values), key=lambda error: [str(part) for part in error.path])
+        try:
+            errors, more = entry.schema.errors(values, AT_MOST_S if allowance_s is None else allowance_s)
+        except TooCostly:
+            if allowance_s is not None:
+                raise
+            raise InvalidRequest.at("input", "takes too long to check against the task's schema") from None
         if errors:
-            found = [explained for error in errors[:MAX_ERRORS] for explained in _explain(error)]
-            raise InvalidRequest(list(dict.fromkeys(found)))
+            raise InvalidRequest(errors, more=None if more else 0)
         return entry.module
-
-
-def _explain(error: ValidationError) -> list[FieldError]:
-    """Say it in terms of fields, for people who never saw the schema."""
-    where = ".".join(["input", *(str(part) for part in error.absolute_path)])
-    expected: Any = error.validator_value
-    schema: Any = error.schema
-    instance: Any = error.instance
-    match error.validator:
-        case "required":
-            missing = [name for name in expected if name not in instance]
-            return [FieldError(f"{where}.{name}", "is required") for name in missing]
-        case "additionalProperties" if isinstance(instance, dict):
-            known = schema.get("properties", {})
-            extra = [name for name in instance if name not in known]
-            hint = f"; known fields: {', '.join(known)}" if known else ""
-            return [FieldError(f"{where}.{name}", f"is not a field of this task{hint}") for name in extra]
-        case "type":
-            return [FieldError(where, f"must be {_types(expected)}, not {_short(instance)}")]
-        case "anyOf" | "oneOf":
-            return _explain_choice(error, where)
-        case "format":
-            return [FieldError(where, f"is no {expected}: {error.cause}")]
-        case "enum":
-            return [FieldError(where, f"must be one of {', '.join(map(_short, expected))}")]
-        case "const":
-            return [FieldError(where, f"must be {_short(expected)}")]
-        case _:
-            return [FieldError(where, error.message if len(error.message) < 300 else f"fails {error.validator}")]
-
-
-def _explain_choice(error: ValidationError, where: str) -> list[FieldError]:
-    expected: Any = error.validator_value
-    keys = [choice.get("required", [None])[0] for choice in expected]
-    if all(keys) and isinstance(error.instance, dict):
-        # Alternatives that differ by the field that must be there: shell's command or argv.
-        given = [key for key in keys if error.instance.get(key) is not None]
-        if len(given) != 1:
-            named = " and ".join(given) or "none"
-            return [
-                FieldError(
-                    f"{where}.{given[0] if given else keys[0]}", f"give exactly one of {', '.join(keys)}; got {named}"
-                )
-            ]
-    wanted = [choice.get("type") for choice in expected]
-    if all(isinstance(name, str) for name in wanted) and all(
-        sub.validator == "type" and not sub.relative_path for sub in error.context or []
-    ):
-        return [FieldError(where, f"must be {_types(wanted)}, not {_short(error.instance)}")]
-    # Otherwise the alternative that got furthest says it best.
-    furthest = max(error.context or [], key=lambda sub: (len(sub.absolute_path), sub.validator != "type"), default=None)
-    return [FieldError(where, error.message)] if furthest is None else _explain(furthest)
-
-
-def _types(value: str | list[str]) -> str:
-    return value if isinstance(value, str) else " or ".join(value)
-
-
-def _short(value: Json) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -27,6 +27,12 @@ class Check:
     """What it measured, with units in the names."""
     tracebacks: dict[str, str] = field(default_factory=dict)
     """Module → where its import failed."""
+    public: str | None = None
+    """The detail for a stranger, who is shown no path and no text of a task module. None: only whether it holds."""
+
+    def for_strangers(self) -> Check:
+        words = self.public or ("ok" if self.ok else "does not hold; GET /health says why, with a token")
+        return Check(self.ok, words, self.required, self.numbers)
 
 
 def checks_of(
@@ -46,20 +52,23 @@ def checks_of(
     pending = ", ".join(sorted(catalog.pending))
     stuck = stuck_watch.stuck()
     return {
-        "accepting": Check(accepting, "takes jobs" if accepting else "shutting down"),
+        "accepting": _open("takes jobs") if accepting else _open("shutting down", ok=False),
         "store": _store(folder, journal),
-        "starts": Check(pool.trouble is None, pool.trouble or f"{pool.ready} sets ready"),
+        "starts": _open(f"{pool.ready} sets ready") if pool.trouble is None else Check(False, pool.trouble),
         "starter": _thread(pool.thread),
-        "selftest": Check(selftest.ok, selftest.detail, numbers=selftest.numbers),
+        "selftest": Check(
+            selftest.ok, selftest.detail, numbers=selftest.numbers, public=selftest.detail if selftest.ok else None
+        ),
         "tasks": Check(
             not broken and not pending,
             broken or (f"describing {pending}" if pending else "described"),
             required=False,
             tracebacks=catalog.tracebacks,
+            public=None if broken else "being described" if pending else "described",
         ),
         "internal": Check(not faults.current(), faults.words or "no part failed lately"),
         "run_as": Check(run_as.lacks is None, run_as.lacks or run_as.detail, False),
-        "stuck": Check(not stuck, stuck_watch.detail, False, {"jobs": len(stuck)}),
+        "stuck": Check(not stuck, stuck_watch.detail, False, {"jobs": len(stuck)}, public=stuck_watch.detail),
     }
 
 
@@ -71,10 +80,16 @@ def _thread(thread: HelperThread) -> Check:
     return Check(True, f"the thread {thread.name} works{before}", numbers=numbers)
 
 
+def _open(detail: str, *, ok: bool = True) -> Check:
+    """A check with nothing in it that strangers may not read."""
+    return Check(ok, detail, public=detail)
+
+
 def _store(folder: Path, journal: Journal) -> Check:
     if not os.access(folder, os.W_OK | os.X_OK):
-        return Check(False, f"{folder} is not writable")
+        return Check(False, f"{folder} is not writable", public="STATE_DIR is not writable")
     if journal.error:
-        return Check(False, f"the journal in {folder} cannot be written: {journal.error}")
+        detail = f"the journal in {folder} cannot be written: {journal.error}"
+        return Check(False, detail, public="the journal cannot be written")
     aside = "" if journal.damaged is None else f"; the damaged journal was set aside as {journal.damaged}"
-    return Check(True, f"{folder} is writable{aside}")
+    return Check(True, f"{folder} is writable{aside}", public="writable")

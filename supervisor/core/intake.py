@@ -17,7 +17,7 @@ from typing import Any
 from supervisor.containment.level import Level
 from supervisor.containment.levels import Levels, LevelUnavailable
 from supervisor.core.admission import Admission
-from supervisor.core.catalog import Catalog
+from supervisor.core.checking import Checked, Checking
 from supervisor.core.early_cancels import EarlyCancels
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.opening import Contents
@@ -39,7 +39,7 @@ class Intake:
         registry: Registry,
         journal: Journal,
         admission: Admission,
-        catalog: Catalog,
+        checking: Checking,
         early: EarlyCancels,
         levels: Levels,
         controllers: frozenset[str],
@@ -49,16 +49,20 @@ class Intake:
         self._registry = registry
         self._journal = journal
         self._admission = admission
-        self._catalog = catalog
+        self._catalog = checking.catalog
+        self._checking = checking
         self._early = early
         self._levels = levels
         self._controllers = controllers
         self._begin = begin
 
-    def take(self, request: JobRequest, caller: Caller) -> Record:
-        """Make a job of a request that no job was made for yet. Raises InvalidRequest, QueueFull, NotReady."""
+    def take(self, request: JobRequest, caller: Caller, checked: Checked | None = None) -> Record:
+        """Make a job of a request that no job was made for yet, whose input may be checked already.
+
+        Raises InvalidRequest, QueueFull, NotReady.
+        """
         level = self._level_for(request)
-        module = self._catalog.check(request.task, request.input)
+        module = self._catalog.check(request.task, request.input) if checked is None else checked.module()
         job = Job(
             id=request.id or secrets.token_hex(8),
             request=request,
@@ -109,7 +113,7 @@ class Intake:
         """Tasks and levels may have changed between two servers. Raises InvalidRequest."""
         await self._catalog.described.wait()
         self._level_for(record.job.request)
-        return self._catalog.check(record.job.request.task, record.job.request.input)
+        return await self._checking.again(record.job.request)
 
     def _controllers_at(self, level: Level) -> frozenset[str]:
         return self._controllers if level.takes_cgroup else frozenset()

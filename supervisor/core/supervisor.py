@@ -19,6 +19,7 @@ from supervisor.core import logbook, processes, span_export
 from supervisor.core.admission import Admission
 from supervisor.core.background import BackgroundTasks
 from supervisor.core.catalog import Catalog, TaskDescription
+from supervisor.core.checking import Checked, Checking
 from supervisor.core.checks import Check, checks_of
 from supervisor.core.containment import Containment
 from supervisor.core.early_cancels import EarlyCancels
@@ -102,9 +103,8 @@ class Supervisor:
 
     async def _open(self) -> None:
         run_as = self._orders.run_as
-        found = await self._state_dir.open(self._means, for_other_users=run_as.user is not None)
+        self.metrics.orphans_found(await self._state_dir.open(self._means, for_other_users=run_as.user is not None))
         self._stack.callback(self._state_dir.close)
-        self.metrics.orphans_found(found)
         await asyncio.to_thread(run_as.try_out, self._state_dir.workspaces.folder)
         contents = await self.journal.open()
         self._stack.push_async_callback(self.journal.close)
@@ -137,6 +137,7 @@ class Supervisor:
             on_end=self._ended,
             observers=(self.metrics.fact, logbook.tell),
         )
+        self.checking = self._stack.enter_context(Checking(self._catalog))
         self._background = BackgroundTasks(self.faults)
         self._stack.push_async_callback(self._background.close)
         self._intake = Intake(
@@ -144,7 +145,7 @@ class Supervisor:
             registry=self._registry,
             journal=self.journal,
             admission=self._admission,
-            catalog=self._catalog,
+            checking=self.checking,
             early=self._early,
             levels=self._containment.levels,
             controllers=self._containment.controllers,
@@ -170,7 +171,7 @@ class Supervisor:
 
     # --- jobs
 
-    def submit(self, request: JobRequest, *, caller: Caller) -> tuple[Known, bool]:
+    def submit(self, request: JobRequest, *, caller: Caller, checked: Checked | None = None) -> tuple[Known, bool]:
         """Take a job, or find the one that this request was already made for. True: it is new.
 
         Never blocks. The job starts after its row is written; until then `journal.accepted` can be waited for.
@@ -181,7 +182,7 @@ class Supervisor:
             return known, False
         if not self.accepting:
             raise NotReady("cannot take the job: the server is shutting down", 5)
-        return self._intake.take(request, caller), True
+        return self._intake.take(request, caller, checked), True
 
     def unproven(self) -> list[str]:
         """Jobs that have begun and have not ended."""

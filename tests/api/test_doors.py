@@ -135,6 +135,13 @@ def test_probes_list_their_checks_when_asked(server: RealServer, path: str) -> N
     assert all(check["ok"] is True and check["detail"] for check in checks.values())
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_probes_show_no_path(server: RealServer, path: str) -> None:
+    reply = server.ask("GET", f"{path}?verbose", token=False)
+    assert "/" not in reply.body.decode().replace("application/json", "")
+    assert str(server.state_dir) in server.ask("GET", "/health").body.decode()  # the control: there it is
+
+
 @pytest.mark.parametrize(
     "authorization", ["Bearer", "Bearer ", "Bearer wrong", "Basic {token}", "{token}", "Bearer {token}x", "Bearer \xff"]
 )
@@ -208,6 +215,31 @@ def test_a_chunked_body_needs_one(server: RealServer) -> None:
     with server.connect() as sock:
         sock.sendall(server.head("POST", "/jobs", "Transfer-Encoding: chunked") + b"\r\n2\r\n{}\r\n0\r\n\r\n")
         assert RawStream(sock).status == 415
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/livez", "/session", "/nowhere"])
+@pytest.mark.parametrize("length", [0, 4, 30, 1000])
+def test_two_framings_in_one_request_end_the_connection(server: RealServer, path: str, length: int) -> None:
+    """A proxy that goes by the length takes the second request for a body, or the other way round."""
+    smuggled = server.head("GET", "/jobs") + b"\r\n"
+    framing = (f"Content-Length: {length}", "Content-Type: application/json", "Transfer-Encoding: chunked")
+    with server.connect() as sock:
+        sock.sendall(server.head("POST", path, *framing) + b"\r\n0\r\n\r\n" + smuggled)
+        answer = b"".join(iter(lambda: sock.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in answer.lower()
+
+
+def test_one_framing_leaves_the_connection_open(server: RealServer) -> None:
+    """The control: two requests, each with an answer."""
+    for framing, content in (("Content-Length: 2", b"{}"), ("Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n")):
+        with server.connect() as sock:
+            head = server.head("POST", "/jobs", framing, "Content-Type: application/json")
+            sock.sendall(head + b"\r\n" + content + server.head("GET", "/livez", "Connection: close") + b"\r\n")
+            answer = b"".join(iter(lambda: sock.recv(4096), b""))
+        assert answer.startswith(b"HTTP/1.1 422 ")
+        assert b"HTTP/1.1 200 " in answer
 
 
 def test_who_leaves_while_sending_starts_nothing(server: RealServer) -> None:

@@ -208,10 +208,37 @@ def test_list_filters(server: RealServer) -> None:
         ("cursor=W10", "cursor"),
         ("cursor=%F0%9F", "cursor"),
         ("stuck=maybe", "stuck"),
+        ("&".join(["label=a:b"] * 33), "label"),
+        ("&".join(["label=a:b"] * 800), "label"),
+        ("&".join(f"label=k{i}:v" for i in range(400)), "label"),
+        ("label=a:" + "x" * 257, "label"),
+        ("label=" + "x" * 15_000, "label"),
+        ("&".join(["state=running"] * 33), "state"),
+        ("state=" + ",".join(["running"] * 1_000), "state"),
+        ("state=" + "x" * 15_000, "state"),
+        ("limit=" + "9" * 15_000, "limit"),
+        ("limit=1e2", "limit"),
+        ("limit=%D9%A3", "limit"),
+        ("cursor=" + "W" * 15_000, "cursor"),
+        ("cursor=" + "MTEx" * 3_000, "cursor"),
+        ("cursor=WzEuNV0", "cursor"),
+        ("cursor=%00", "cursor"),
+        ("stuck=" + "x" * 15_000, "stuck"),
     ],
 )
 def test_wrong_queries(server: RealServer, query: str, field: str) -> None:
-    assert server.ask("GET", f"/jobs?{query}").fields == [field]
+    reply = server.ask("GET", f"/jobs?{query}")
+    assert (reply.status, reply.fields) == (422, [field])
+    assert len(reply.body) < 2_000
+
+
+def test_as_many_labels_as_a_job_can_have(server: RealServer) -> None:
+    labels = {f"k{i}": "v" for i in range(32)}
+    server.ended(server.run("true", id="labelled", labels=labels))
+    query = "&".join(f"label={key}:v" for key in labels)
+    assert [job["id"] for job in server.ask("GET", f"/jobs?{query}&{'&'.join(['x=y'] * 2_000)}").json["jobs"]] == [
+        "labelled"
+    ]
 
 
 def test_pages_stay_in_place_while_jobs_come_and_go(server: RealServer) -> None:

@@ -13,7 +13,7 @@ from supervisor.config import CONTAINMENT_LEVELS
 from supervisor.containment.limits import NO_LIMITS, Limits
 from supervisor.core.model import JobRequest, OnDisconnect, StuckAction
 from supervisor.core.trace import Trace
-from supervisor.errors import FieldError, InvalidRequest
+from supervisor.errors import MAX_ERRORS, FieldError, InvalidRequest
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 LABEL_KEY_PATTERN = r"^[A-Za-z0-9_./-]{1,64}$"
@@ -26,6 +26,8 @@ MAX_RECONNECT_GRACE_S = 3600.0
 MIN_LEASE_S = 0.1
 MAX_LEASE_S = 86_400.0
 MAX_INPUT_BYTES = 64 * 1024
+MAX_FIELD_VALUES = 500
+"""JSON values in any field but a job's `input`. None of them needs a tenth of it."""
 MAX_TERMINAL_SIDE = 10_000
 MAX_MEMORY_BYTES = 2**50
 MAX_PROCESSES = 4_194_304  # the kernel's own, PID_MAX_LIMIT
@@ -178,11 +180,31 @@ BodyT = TypeVar("BodyT", bound=Body)
 
 
 def validate(model: type[BodyT], value: dict[str, Any]) -> BodyT:
-    """`value` as `model`. Raises InvalidRequest naming each wrong field."""
+    """`value` as `model`. Raises InvalidRequest naming the wrong fields, the first of them if there are many."""
+    unknown = [name for name in value if name not in model.model_fields]
+    for name in unknown[MAX_ERRORS:]:
+        del value[name]
+    for name, part in value.items():
+        if name != "input" and _is_larger(part, MAX_FIELD_VALUES):
+            raise InvalidRequest.at(name[:80], f"holds more than {MAX_FIELD_VALUES} values")
     try:
         return model.model_validate(value)
     except ValidationError as exc:
-        raise InvalidRequest(list(_field_errors(exc.errors(include_url=False)))) from None
+        found = list(_field_errors(exc.errors(include_url=False, include_input=False)))
+        raise InvalidRequest(found, more=len(unknown[MAX_ERRORS:])) from None
+
+
+def _is_larger(value: Any, max_values: int) -> bool:
+    """Whether there are more values than so many in it. pydantic makes an error of each that is wrong."""
+    waiting, seen = [value], 0
+    while waiting and seen <= max_values:
+        part = waiting.pop()
+        seen += 1
+        if isinstance(part, dict | list):
+            if len(part) > max_values:
+                return True
+            waiting += part.values() if isinstance(part, dict) else part
+    return seen > max_values
 
 
 _SAYINGS = {
