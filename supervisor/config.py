@@ -9,7 +9,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -19,11 +18,19 @@ from pydantic_settings import (
 )
 
 from supervisor.errors import StartupError
+from supervisor.folders import WHAT_TO_DO, user_config_folder, user_state_folder
 from supervisor.tokens import NamedToken, check_sendable, parse_tokens
 
 ENV_PREFIX = "DEADSTOP_"
 
 CONTAINMENT_LEVELS = ("auto", "pgroup", "subreaper", "cgroup", "pidns")
+
+
+def _default_state_dir() -> Path:
+    folder = user_state_folder()
+    if folder is None:
+        raise StartupError(f"cannot find the state folder: {WHAT_TO_DO}")
+    return folder
 
 
 class Settings(BaseSettings):
@@ -33,7 +40,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8700
-    state_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_state_path("deadstop")))
+    state_dir: Path = Field(default_factory=_default_state_dir)
     token: SecretStr | None = None
     tokens: Annotated[tuple[NamedToken, ...], NoDecode] = ()
     """More tokens, with names, scopes and limits; see `supervisor.tokens`."""
@@ -201,7 +208,10 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
 
 
 def _read_file(config_file: Path | None) -> dict[str, Any]:
-    path = config_file or Path(platformdirs.user_config_path("deadstop")) / "deadstop.toml"
+    folder = user_config_folder()
+    if config_file is None and folder is None:
+        return {}
+    path = config_file or Path(folder or "") / "deadstop.toml"
     try:
         with path.open("rb") as file:
             values = tomllib.load(file)

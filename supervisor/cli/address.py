@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import platformdirs
-
 from supervisor.cli.errors import CommandError
 from supervisor.cli.exit_codes import ExitCode
+from supervisor.folders import WHAT_TO_DO, user_config_folder, user_state_folder
 
 DEFAULT_URL = "http://127.0.0.1:8700"
 
@@ -44,7 +43,7 @@ def find_server(url: str | None, environ: Mapping[str, str] = os.environ) -> Add
     """The address from `--url`, DEADSTOP_URL, the running server's own note, or the default, in this order.
 
     The token is DEADSTOP_TOKEN or the file `token` in STATE_DIR. That file belongs to the server on this machine
-    and is not sent anywhere else. Raises CommandError for a URL that is none.
+    and is not sent anywhere else. Raises CommandError for a URL that is none, and when no folder can hold a token.
     """
     state_dir = _state_dir(environ)
     noted = _noted_url(state_dir)
@@ -76,22 +75,25 @@ def start_line() -> str:
     return f"{sys.executable} -m supervisor serve"
 
 
-def _state_dir(environ: Mapping[str, str]) -> Path:
+def _state_dir(environ: Mapping[str, str]) -> Path | None:
+    """None for a user without a home directory, who has not named a folder either."""
     if environ.get("DEADSTOP_STATE_DIR"):
         return Path(environ["DEADSTOP_STATE_DIR"])
-    config = Path(platformdirs.user_config_path("deadstop")) / "deadstop.toml"
+    folder = user_config_folder()
     try:
-        values = tomllib.loads(config.read_text(encoding="utf-8"))
+        values = {} if folder is None else tomllib.loads((folder / "deadstop.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         # `serve` says what is wrong with the file; a client can still talk to a server elsewhere.
         values = {}
     for name, value in values.items():
         if name.lower() == "state_dir" and isinstance(value, str):
             return Path(value)
-    return Path(platformdirs.user_state_path("deadstop"))
+    return user_state_folder()
 
 
-def _noted_url(state_dir: Path) -> str | None:
+def _noted_url(state_dir: Path | None) -> str | None:
+    if state_dir is None:
+        return None
     try:
         note = json.loads((state_dir / "server.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -123,9 +125,11 @@ def _checked_host(url: str, source: str) -> str:
     raise CommandError(f"cannot use {source} {url!r}: write it as http://HOST:PORT", ExitCode.USAGE)
 
 
-def _token(environ: Mapping[str, str], state_dir: Path) -> tuple[str | None, str]:
+def _token(environ: Mapping[str, str], state_dir: Path | None) -> tuple[str | None, str]:
     if environ.get("DEADSTOP_TOKEN"):
         return environ["DEADSTOP_TOKEN"], "DEADSTOP_TOKEN"
+    if state_dir is None:
+        raise CommandError(f"cannot find the server's token: {WHAT_TO_DO}, or DEADSTOP_TOKEN")
     path = state_dir / "token"
     try:
         return path.read_text(encoding="utf-8").strip() or None, str(path)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ORDER = ["supervisor.posix", "supervisor.containment", "supervisor.core", "supervisor.api", "supervisor.cli"]
-FOR_ALL = {"supervisor", "supervisor.config", "supervisor.errors", "supervisor.logs", "supervisor.tokens"}
+FOR_ALL = {f"supervisor{name}" for name in ("", ".config", ".errors", ".folders", ".logs", ".tokens")}
 FORBIDDEN_IN_CHILDREN = {"starlette", "uvicorn", "sse_starlette", "structlog"}
 
 
