@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +17,7 @@ from supervisor.api.schemas.answers import job_json, unknown_job_json
 from supervisor.api.schemas.bodies import CancelBody, CreateBody, LeaseBody, validate
 from supervisor.api.schemas.contents import lease_json
 from supervisor.api.schemas.diagnosis import processes_json, stack_json
-from supervisor.api.service import caller_of, service_of, trace_of
+from supervisor.api.service import caller_of, peer_of, service_of, trace_of
 from supervisor.core.checking import Checked
 from supervisor.core.model import Cause, JobRequest, Reason
 from supervisor.core.registry import Record
@@ -80,8 +80,8 @@ async def show(request: Request) -> Response:
 
 async def cancel(request: Request) -> Response:
     """Never refused for load: stopping work is what an overloaded server needs."""
-    detected = time.monotonic()
-    service = service_of(request)
+    service, peer = service_of(request), peer_of(request)
+    detected = time.monotonic() if peer is None or peer.heard_at is None else peer.heard_at
     job_id = queries.job_id(request)
     wait_s = queries.wait_s(request)
     cause = _cause(await request.body(), detected, service.supervisor.settings.cancel_budget_s)
@@ -104,7 +104,7 @@ def _cause(body: bytes, detected: float, max_budget_s: float) -> Cause:
     return Cause(
         reason=Reason.API,
         detected=detected,
-        requested_at=datetime.now(UTC),
+        requested_at=datetime.now(UTC) - timedelta(seconds=time.monotonic() - detected),
         detail=asked.reason,
         force=bool(asked.force),
         budget_s=asked.budget_s,

@@ -16,6 +16,7 @@ import errno
 import socket
 import struct
 import sys
+import time
 from dataclasses import dataclass
 
 WATCH_EVERY_S = 0.3
@@ -41,6 +42,10 @@ class _TcpInfo:
     not_sent: int
     acked_bytes: int
     window: int | None
+    data_age_ms: int
+    """How long ago the last data came from the peer."""
+    ack_age_ms: int
+    """The same for any segment. The last one of a peer that closes is its FIN."""
 
     @property
     def stalled(self) -> bool:
@@ -56,7 +61,13 @@ class _TcpInfo:
         (not_sent,) = struct.unpack_from("I", raw, 144)
         # Kernels before 5.4 do not tell the window.
         window = struct.unpack_from("I", raw, 228)[0] if len(raw) >= 232 else None
-        return cls(raw[3], unacked, not_sent, acked_bytes, window)
+        data_age_ms, ack_age_ms = struct.unpack_from("2I", raw, 52)
+        return cls(raw[3], unacked, not_sent, acked_bytes, window, data_age_ms, ack_age_ms)
+
+
+def _moment(since: float, age_ms: int | None) -> float:
+    """When it was. The kernel counts in its own ticks: for what is not one old, and for what it does not tell, 0."""
+    return time.monotonic() - age_ms / 1000 if age_ms else since
 
 
 class Peer:
@@ -70,23 +81,43 @@ class Peer:
         self._acked_bytes = -1
         self.vanished = False
         """The connection ended because nothing came from the client any more."""
+        self.heard_at: float | None = None
+        """When the kernel had the last bytes of the present request. Monotonic seconds, as `left_at`."""
+        self.left_at: float | None = None
+        """When the kernel had the end of the connection."""
+
+    def heard(self, since: float) -> None:
+        """Bytes of a request were read, which came at `since` at the earliest."""
+        info = self._info()
+        self.heard_at = _moment(since, None if info is None else info.data_age_ms)
+
+    def hung_up(self, since: float) -> None:
+        """The client has closed its side, at `since` at the earliest."""
+        info = self._info()
+        self.left_at = _moment(since, None if info is None else info.ack_age_ms)
 
     def acknowledged_bytes(self) -> int | None:
         """How much of what we sent has arrived at its kernel. None: the system does not tell."""
+        info = self._info()
+        return None if info is None else info.acked_bytes
+
+    def _info(self) -> _TcpInfo | None:
         if self._sock is None or _USER_TIMEOUT is None or self._sock.family == socket.AF_UNIX:
             return None
         try:
-            return _TcpInfo.read(self._sock).acked_bytes
+            return _TcpInfo.read(self._sock)
         except OSError:
-            return None
+            return None  # just closed
 
     def reset(self) -> None:
         """Have the coming close throw away what is still to be sent: the kernel would keep it for minutes."""
         if self._sock is not None:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    def lost(self, exc: Exception | None) -> None:
-        """The connection has ended, with what the kernel said about it."""
+    def lost(self, exc: Exception | None, since: float) -> None:
+        """The connection has ended, at `since` at the earliest, with what the kernel said about it."""
+        if self.left_at is None:
+            self.left_at = since
         self.unwatch()
         self.vanished = isinstance(exc, OSError) and exc.errno in _GONE_SILENTLY
         self._sock = None
@@ -108,12 +139,9 @@ class Peer:
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(WATCH_EVERY_S, self._look)
-        if self._sock is None:
+        info = self._info()
+        if info is None:
             return
-        try:
-            info = _TcpInfo.read(self._sock)
-        except OSError:
-            return  # just closed: `lost` is on its way
         if info.acked_bytes != self._acked_bytes or not info.stalled:
             if self._stalled_since is not None:
                 self._set_timeout(self._timeout_s)

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from supervisor.api.peer import Peer
 from supervisor.api.problems import HEAD_TOO_LARGE, MEDIA_TYPE, SHAPES, Kind, Problem
+from supervisor.core.loop_clock import callback_since, event_since
 
 LINGER_S = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -53,12 +54,17 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         # First: uvicorn wakes the handlers, and they ask the peer how it left.
-        self.peer.lost(exc)
+        self.peer.lost(exc, callback_since(self.loop))
         self._head_is_there()
         self._stop_frozen_timer()
         super().connection_lost(exc)
 
+    def eof_received(self) -> None:
+        self.peer.hung_up(event_since(self.loop))
+
     def data_received(self, data: bytes) -> None:
+        if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
+            self.peer.heard(event_since(self.loop))
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -73,6 +79,8 @@ class Connection(H11Protocol):
             self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
+        # A request that waited behind this one is heard now.
+        self.peer.heard_at = None
         super().on_response_complete()
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
             # The beginning of the next request came with the one that was just answered.

@@ -26,6 +26,7 @@ from supervisor.api.protocol import Connection, Patience
 from supervisor.api.signals import Stop, leave_after, reset_inherited
 from supervisor.api.state_folder import TOKEN_FILE, StateFolder
 from supervisor.config import Settings
+from supervisor.core.loop_clock import ClockedLoop
 from supervisor.core.supervisor import Supervisor
 from supervisor.errors import NotReady, StartupError
 
@@ -48,8 +49,12 @@ def serve(settings: Settings) -> int:
     logs.configure()
     reset_inherited()
     try:
-        with StateFolder(settings.state_dir) as folder, _listening(settings) as sock:
-            return asyncio.run(_run(settings, folder, sock))
+        with (
+            StateFolder(settings.state_dir) as folder,
+            _listening(settings) as sock,
+            asyncio.Runner(loop_factory=ClockedLoop) as runner,
+        ):
+            return runner.run(_run(settings, folder, sock))
     except StartupError as exc:
         logs.say(f"deadstop: {exc}")
         return 1

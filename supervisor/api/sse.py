@@ -62,11 +62,11 @@ class Hold:
         if self._released:
             return
         self._released = True
-        vanished = False
+        vanished, left_at = False, None
         if self._peer is not None:
             self._peer.unwatch()
-            vanished = self._peer.vanished
-        self._supervisor.detach(self._record, vanished=vanished)
+            vanished, left_at = self._peer.vanished, self._peer.left_at
+        self._supervisor.detach(self._record, vanished=vanished, left_at=left_at)
 
 
 class EventStream(EventSourceResponse):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from supervisor.core.model import Cause, Reason, State
 from supervisor.core.registry import Record
@@ -29,17 +29,18 @@ class Holding:
             self._on_held(record)
         self.let_go(record)
 
-    def detach(self, record: Record, *, vanished: bool = False) -> None:
-        """A stream leaves."""
+    def detach(self, record: Record, *, vanished: bool = False, left_at: float | None = None) -> None:
+        """A stream leaves. `left_at`: when its client did, if that is known; monotonic seconds."""
         record.streams -= 1
         if record.streams > 0 or (self._closing and record.job.state is State.QUEUED):
             return
         grace_s = record.job.request.reconnect_grace_s
         if grace_s <= 0:
-            self._cancel(record, _disconnected(vanished=vanished))
+            self._cancel(record, _disconnected(time.monotonic() if left_at is None else left_at, vanished=vanished))
         elif not record.job.state.terminal:
             loop = asyncio.get_running_loop()
-            self._graces[record.job.id] = loop.call_later(grace_s, self._grace_over, record)
+            due = loop.time() + grace_s
+            self._graces[record.job.id] = loop.call_at(due, self._grace_over, record, due)
 
     def let_go(self, record: Record) -> None:
         """Nobody has to come back for this job any more."""
@@ -54,10 +55,11 @@ class Holding:
             grace.cancel()
         self._graces.clear()
 
-    def _grace_over(self, record: Record) -> None:
+    def _grace_over(self, record: Record, due: float) -> None:
         self._graces.pop(record.job.id, None)
-        self._cancel(record, _disconnected(vanished=False))
+        self._cancel(record, _disconnected(due, vanished=False))
 
 
-def _disconnected(*, vanished: bool) -> Cause:
-    return Cause(Reason.CLIENT_DISCONNECTED, time.monotonic(), datetime.now(UTC), vanished=vanished)
+def _disconnected(detected: float, *, vanished: bool) -> Cause:
+    at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - detected)
+    return Cause(Reason.CLIENT_DISCONNECTED, detected, at, vanished=vanished)

@@ -223,11 +223,11 @@ class Supervisor:
         """Such a stream joins."""
         self._holding.attach(record)
 
-    def detach(self, record: Record, *, vanished: bool = False) -> None:
+    def detach(self, record: Record, *, vanished: bool = False, left_at: float | None = None) -> None:
         """Such a stream leaves. With the last one the job is cancelled, unless it has ended."""
         if self._owner_of(record) is not None:
             self.metrics.disconnected(vanished=vanished)
-        self._holding.detach(record, vanished=vanished)
+        self._holding.detach(record, vanished=vanished, left_at=left_at)
 
     def _begin(self, owner: Owner, life: Coroutine[Any, Any, None]) -> None:
         job_id = owner.record.job.id

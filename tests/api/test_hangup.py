@@ -43,6 +43,27 @@ def tree(server: RealServer, job_id: str) -> list[psutil.Process]:
     return [psutil.Process(row["pid"]) for row in rows]
 
 
+@pytest.mark.parametrize("how", ["hang up", "cancel", "nothing"])
+def test_the_time_in_which_the_server_was_deaf_counts(server: RealServer, how: str) -> None:
+    """The kernel had it, the server stood still. `nothing` is the control: what comes later is as old as it is."""
+    job_id = f"deaf-{how.replace(' ', '-')}"
+    with server.stream("POST", "/execute/stream", LONG | {"id": job_id}) as stream, server.connect() as other:
+        stream.until('"text": "up')
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            if how == "hang up":
+                stream.sock.close()
+            elif how == "cancel":
+                other.sendall(server.head("POST", f"/jobs/{job_id}/cancel") + b"\r\n")
+            threading.Event().wait(0.6)  # the very thing: so long it is deaf
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        if how == "nothing":
+            stream.sock.close()
+        gone_ms = server.ended(job_id)["cancellation"]["gone_ms"]
+    assert (gone_ms >= 590) is (how != "nothing"), gone_ms
+
+
 @pytest.mark.parametrize("how", ["close", "reset", "shutdown"])
 def test_a_client_that_hangs_up(server: RealServer, how: str) -> None:
     job_id = f"hangup-{how}"
