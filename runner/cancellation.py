@@ -2,33 +2,37 @@
 
 The watch thread polls the attempt's shared Event. When it is set: polling code sees a flag, an async task gets
 CancelledError. Code that does neither gets JobCancelled in the main thread when SIGTERM comes. Each way
-unwinds the stack once, so that `finally` blocks and context managers run; clean-up that has begun is not
-interrupted again.
+unwinds the stack, so that `finally` blocks and context managers run, and clean-up that has begun is not interrupted.
+What is swallowed instead, by a bare `except`, a `__del__` or a callback of C code, is raised again after a pause.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
-import socket
+import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.synchronize import Event as SharedEvent
+from threading import get_ident  # the function itself: a task may replace the module's, as gevent does
+from time import monotonic
 from types import FrameType
 
-from runner.protocol import TO_RUNNER, Ask, Input, ProtocolError, decode
+from runner.unwinding import is_unwinding
 
-POLL_S = 0.025
-"""How often the Event is read. A tight loop on `is_set()` can be killed while it holds the Event's lock, and
-then `set()` hangs in the supervisor; from 20 ms up that was never seen."""
-READ_BYTES = 1 << 18
+AGAIN_S = 0.1
+"""The pause before JobCancelled is raised again in a task that has swallowed it."""
 
 
-class JobCancelled(BaseException):
-    """Raised in a task that is being cancelled. A BaseException, so that `except Exception` does not stop it."""
+class JobCancelled(KeyboardInterrupt):
+    """Raised in a task that is being cancelled.
+
+    A BaseException, so that `except Exception` does not stop it; and the one that programs are ended by already. Event
+    loops, pools and test runners keep any other in the task, greenlet or test that it hits, and go on: this one they
+    pass on and unwind. See asyncio's `Task`, gevent's `Hub.SYSTEM_ERROR`, pytest's `CallInfo.from_call`.
+    """
 
 
 class Cancellation:
@@ -39,6 +43,15 @@ class Cancellation:
         self._requested = threading.Event()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._unwinding = False
+        self._in_peace = False
+        """The task has heard it in a way that it cannot have missed: it is never interrupted any more."""
+        self._raised: list[weakref.ref[JobCancelled]] = []
+        self._acted_at: float | None = None
+        self._loop_asked_at: float | None = None
+        self.left = False
+        """The task's function has been left: nothing is raised any more."""
+        self._main_thread = get_ident()
+        self._told_trio: object = None
         self._shielded = 0
         self._raise_later = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -64,7 +77,7 @@ class Cancellation:
         """Whether to stop. A caller who hears yes is unwinding from now on and is not interrupted any more."""
         # A thread that an async task has started speaks for itself alone: the task has yet to be cancelled.
         if self.requested and (self._task is None or threading.current_thread() is threading.main_thread()):
-            self._unwinding = True
+            self._unwinding = self._in_peace = True
         return self.requested or self._unwinding
 
     def raise_if_requested(self) -> None:
@@ -86,9 +99,7 @@ class Cancellation:
         os.write(self._wake_write, b"!")
         for listener in listeners:
             listener()
-        loop = self._loop
-        if loop is not None:
-            loop.call_soon_threadsafe(self._cancel_async)
+        self._cancel_soon()
 
     def on_ask(self, listener: Callable[[], None]) -> None:
         """Have the watch thread call `listener` when the job is asked to stop; never if it was already."""
@@ -111,9 +122,15 @@ class Cancellation:
     def unbind_async(self) -> None:
         self._loop = self._task = None
 
+    def _cancel_soon(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            self._loop_asked_at = self._loop_asked_at or monotonic()
+            loop.call_soon_threadsafe(self._cancel_async)
+
     def _cancel_async(self) -> None:
         if self._task is not None and not self._task.done() and not self._unwinding:
-            self._unwinding = True
+            self._unwinding = self._in_peace = True
             self._task.cancel("this job was cancelled")
 
     @contextmanager
@@ -129,23 +146,66 @@ class Cancellation:
             self._shielded -= 1
         if self._raise_later and not self._shielded:
             self._raise_later = False
-            raise JobCancelled("this job was asked to terminate")
+            raise self._exception()
 
-    def on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
-        """The signal handler; Python runs it in the main thread."""
-        if self._unwinding:
+    def on_sigterm(self, _number: int, frame: FrameType | None) -> None:
+        """The signal handler; Python runs it in the main thread. What it raises, it may be asked to raise again."""
+        if self.left or self._in_peace or self._is_answered(frame):
             return
-        task = self._task
-        if task is not None and asyncio.current_task(self._loop) is not task:
-            # The loop waits or runs somebody else's callback: an exception here would hit the wrong frame.
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._cancel_async)
+        self._acted_at = monotonic()
+        if self._waits_for_loop():
+            self._cancel_soon()
             return
         self._unwinding = True
         if self._shielded:
             self._raise_later = True
             return
-        raise JobCancelled("this job was asked to terminate")
+        if not self._trio_takes_it(frame):
+            raise self._exception()
+
+    def insist(self) -> None:
+        """Have the signal handler look again when the task goes on as if nothing had been raised in it.
+
+        Called by the watch thread, all the time.
+        """
+        if self._acted_at is None or self.left or self._in_peace or monotonic() - self._acted_at < AGAIN_S:
+            return
+        if signal.getsignal(signal.SIGTERM) != self.on_sigterm:
+            return  # the task has one of its own
+        if not self._is_answered(sys._current_frames().get(self._main_thread)):
+            signal.pthread_kill(self._main_thread, signal.SIGTERM)
+
+    def _waits_for_loop(self) -> bool:
+        """Whether the loop of an async task is to cancel it. An exception would hit a frame that is not the task's.
+
+        Not any more when the loop had time and did not come to it, because something computes in it.
+        """
+        task = self._task
+        if task is None or asyncio.current_task(self._loop) is task:
+            return False
+        return self._loop_asked_at is None or monotonic() - self._loop_asked_at < AGAIN_S
+
+    def _exception(self) -> JobCancelled:
+        exc = JobCancelled("this job was asked to terminate")
+        self._raised.append(weakref.ref(exc))  # weak, or what it came through would live on
+        return exc
+
+    def _is_answered(self, frame: FrameType | None) -> bool:
+        """Whether the code in this frame of the main thread runs because of what was raised in it before."""
+        if get_ident() == self._main_thread and _is_from_interrupt(sys.exception()) and self._unwinding:
+            return True
+        raised = [exc for ref in self._raised if (exc := ref()) is not None]
+        return any(is_unwinding(exc, frame) for exc in raised)
+
+    def _trio_takes_it(self, frame: FrameType | None) -> bool:
+        """Whether trio runs: its loop cannot be broken out of, and its handler for SIGINT knows where to raise."""
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler) or getattr(handler, "__module__", "").partition(".")[0] != "trio":
+            return False
+        if handler is not self._told_trio:
+            self._told_trio = handler
+            handler(signal.SIGINT, frame)
+        return True
 
     def install(self) -> None:
         signal.signal(signal.SIGTERM, self.on_sigterm)
@@ -154,6 +214,17 @@ class Cancellation:
         """In a process that the task has forked: SIGTERM ends it, as `multiprocessing` and everybody else expect."""
         if signal.getsignal(signal.SIGTERM) == self.on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _is_from_interrupt(exc: BaseException | None) -> bool:
+    """Whether the exception that is handled is a KeyboardInterrupt, or came of one."""
+    seen = set()
+    while exc is not None and id(exc) not in seen:
+        if isinstance(exc, KeyboardInterrupt):
+            return True
+        seen.add(id(exc))
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 def threads_end_quietly(
@@ -166,57 +237,3 @@ def threads_end_quietly(
             report(told)
 
     return hook
-
-
-class Watch(threading.Thread):
-    """Polls the Event and reads the runner's channel until either asks, then asks the task. Input is passed on.
-
-    `rest` is what was read from the channel behind the order. `on_input` must not wait: an ask may come behind it.
-    """
-
-    def __init__(
-        self,
-        event: SharedEvent,
-        channel: socket.socket,
-        cancellation: Cancellation,
-        *,
-        rest: bytes = b"",
-        on_input: Callable[[Input], None] = lambda _frame: None,
-    ) -> None:
-        super().__init__(name="deadstop-watch", daemon=True)
-        self._event = event
-        self._channel = channel
-        self._cancellation = cancellation
-        self._unparsed = rest
-        self._on_input = on_input
-
-    def run(self) -> None:
-        asked = self._parse(b"")
-        while not asked and not self._event.is_set():
-            readable, _, _ = select.select([self._channel], [], [], POLL_S)
-            if readable:
-                asked = self._read()
-        self._cancellation.ask()
-
-    def _read(self) -> bool:
-        """Take what is there. Whether it asks to stop."""
-        try:
-            data = self._channel.recv(READ_BYTES)
-        except ConnectionResetError:
-            data = b""
-        # EOF means that the supervisor is gone: the guardian kills everything in a moment, until then unwinding is
-        # right too.
-        return not data or self._parse(data)
-
-    def _parse(self, data: bytes) -> bool:
-        *lines, self._unparsed = (self._unparsed + data).split(b"\n")
-        for line in lines:
-            try:
-                frame = decode(TO_RUNNER, line)
-            except ProtocolError:
-                return True  # a supervisor that talks nonsense cannot be relied on to ask
-            if isinstance(frame, Ask):
-                return True
-            if isinstance(frame, Input):
-                self._on_input(frame)
-        return False

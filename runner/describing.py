@@ -7,13 +7,14 @@ import subprocess
 import threading
 from typing import NoReturn
 
-from runner.cancellation import JobCancelled, Watch
+from runner.cancellation import JobCancelled
 from runner.identity import become
 from runner.loading import load
 from runner.protocol import MAX_MESSAGE, Describe, Described
 from runner.reporting import Reporter
 from runner.texts import words_of
 from runner.tracebacks import traceback_of
+from runner.watch import Watch
 
 _SLEEP = ("/bin/sh", "-c", "PATH=$PATH:/usr/bin:/bin; exec sleep 60")  # any user can run that, with any PATH
 

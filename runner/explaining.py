@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from runner.cancellation import Cancellation, JobCancelled
+from runner.cancellation import Cancellation
 from runner.errors import TaskFailed
 from runner.protocol import MAX_MESSAGE, ErrorKind, Failure, Result
 from runner.texts import shown, shown_repr, words_of
@@ -20,8 +20,8 @@ def explain(exc: BaseException, cancellation: Cancellation) -> Failure:
         kind: ErrorKind = exc.kind  # type: ignore[assignment]
         cause = traceback_of(exc.__cause__) if kind == "load" and exc.__cause__ is not None else None
         return Failure(kind, shown(exc.message, MAX_MESSAGE), exc.exit_code, exc.signal, cause)
-    # Who is unwinding without having been asked was sent SIGTERM; else the task has raised it by itself.
-    if isinstance(exc, JobCancelled) and cancellation.unwinding and not cancellation.requested:
+    # A task that unwinds without having been asked was sent SIGTERM; else it has raised this by itself.
+    if isinstance(exc, KeyboardInterrupt) and cancellation.unwinding and not cancellation.requested:
         return Failure("signalled", "the task was ended by SIGTERM", signal="SIGTERM")
     if isinstance(exc, SystemExit):
         code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)

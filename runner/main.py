@@ -21,10 +21,11 @@ from typing import Any, NoReturn
 
 from pydantic_core import to_jsonable_python
 
-from runner.cancellation import Cancellation, JobCancelled, Watch, threads_end_quietly
+from runner.cancellation import Cancellation, JobCancelled, threads_end_quietly
 from runner.context import Context
 from runner.describing import describe
 from runner.errors import TaskFailed
+from runner.event_loop import TaskLoop
 from runner.explaining import end_of_a_copy, explain, unusable
 from runner.handover import close_inherited, enter, job_environment, reset_signals
 from runner.heartbeat import HeartbeatThread
@@ -43,6 +44,7 @@ from runner.protocol import (
 )
 from runner.reporting import Reporter, flush_standard_streams, open_standard_streams
 from runner.texts import words_of
+from runner.watch import Watch
 
 _PR_SET_DUMPABLE = 4
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -113,25 +115,40 @@ def _run_work(
     os.register_at_fork(after_in_child=reporter.forked)
     for thread in threads:
         thread.start()
-    outcome: Result | Failure
-    try:
-        task = _find(work)
-        arguments = task.bind(work.input)
-        cancellation.raise_if_requested()
-        reporter.send(Running())
-        context = Context(work, cancellation, reporter, typed)
-        outcome = Result(_plain(_call(task, context, arguments, cancellation)))
-    except BaseException as exc:
-        outcome = explain(exc, cancellation)
-    # From here on nothing of the user's runs in this thread, so nothing needs to be interrupted.
+    loop = TaskLoop()
+    outcome = _outcome(work, cancellation, reporter, typed, loop)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    flush_standard_streams(reporter)
     if os.getpid() != runner_pid:
+        flush_standard_streams(reporter)
         end_of_a_copy(outcome)
+    if cancellation.requested:
+        loop.end(None)  # the ladder is the bound
+    flush_standard_streams(reporter)
     try:
         reporter.end(outcome)
     except (ProtocolError, ValueError) as exc:
         reporter.send(unusable(exc))
+    if not cancellation.requested:
+        loop.end()
+        flush_standard_streams(reporter)
+
+
+def _outcome(
+    work: Work, cancellation: Cancellation, reporter: Reporter, typed: JobInput, loop: TaskLoop
+) -> Result | Failure:
+    """Run the task's function. Nothing is raised in this thread any more when it has been left."""
+    try:
+        try:
+            task = _find(work)
+            arguments = task.bind(work.input)
+            cancellation.raise_if_requested()
+            reporter.send(Running())
+            context = Context(work, cancellation, reporter, typed)
+            return Result(_plain(_call(task, context, arguments, cancellation, loop)))
+        finally:
+            cancellation.left = True
+    except BaseException as exc:
+        return explain(exc, cancellation)
 
 
 def _find(work: Work) -> Task:
@@ -146,10 +163,12 @@ def _find(work: Work) -> Task:
     return tasks[work.task]
 
 
-def _call(task: Task, context: Context, arguments: dict[str, Any], cancellation: Cancellation) -> object:
+def _call(
+    task: Task, context: Context, arguments: dict[str, Any], cancellation: Cancellation, loop: TaskLoop
+) -> object:
     made = task.function(context, **arguments)
     # Asked of what came and not of the function: a decorator may stand before an `async def`.
-    return asyncio.run(_awaited(made, cancellation)) if inspect.iscoroutine(made) else made
+    return loop.run(_awaited(made, cancellation)) if inspect.iscoroutine(made) else made
 
 
 async def _awaited(made: Coroutine[Any, Any, object], cancellation: Cancellation) -> object:

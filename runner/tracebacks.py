@@ -9,7 +9,9 @@ from runner.texts import shown
 
 MAX_TRACEBACK = 8000
 
-_OURS = tuple(str(Path(__file__).with_name(name)) for name in ("main.py", "describing.py", "loading.py"))
+_OURS = tuple(
+    str(Path(__file__).with_name(name)) for name in ("main.py", "describing.py", "event_loop.py", "loading.py")
+)
 _IMPORTING = ("<frozen importlib", str(Path(traceback.__file__).with_name("importlib")))
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.cancellation import Cancellation, Watch
+from runner.cancellation import Cancellation
 from runner.protocol import Ask, Input, InputClosed, InputTaken, encode, input_cost
+from runner.watch import Watch
 from supervisor.core import job_input
 from supervisor.core.model import JobRequest, State
 from supervisor.errors import Conflict, InputFull
@@ -127,6 +128,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 @pytest.fixture
 def cancellation() -> Iterator[Cancellation]:
     made = Cancellation(lambda: None)
+    made.left = True  # there is no task here
     yield made
     os.close(made._wake_read)
     os.close(made._wake_write)

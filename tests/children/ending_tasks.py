@@ -1,0 +1,232 @@
+"""Functions that end while something of theirs goes on, and functions that swallow what is to stop them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from runner import Context, task
+
+LONG_S = 60.0
+
+
+def compute(seconds: float = LONG_S) -> float:
+    """Take the processor, in many small steps, until a time that is returned."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        sum(range(100))
+    return end
+
+
+# --- ends with something left
+
+
+async def _leave_a_thread() -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.to_thread(time.sleep, LONG_S), 0.1)
+
+
+@task
+async def returns_beside_a_thread(ctx: Context) -> str:
+    await _leave_a_thread()
+    return "over"
+
+
+@task
+async def raises_beside_a_thread(ctx: Context) -> None:
+    await _leave_a_thread()
+    raise ValueError("over")
+
+
+async def _stubborn(started: asyncio.Event) -> None:
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            started.set()
+            await asyncio.sleep(LONG_S)
+
+
+@task
+async def returns_beside_a_task(ctx: Context) -> str:
+    started = asyncio.Event()
+    ctx.left = asyncio.create_task(_stubborn(started))  # type: ignore[attr-defined]
+    await started.wait()
+    return "over"
+
+
+@task
+async def returns_beside_a_task_that_blocks(ctx: Context) -> str:
+    async def block() -> None:
+        try:
+            await asyncio.sleep(LONG_S)
+        finally:
+            time.sleep(LONG_S)
+
+    ctx.left = asyncio.create_task(block())  # type: ignore[attr-defined]
+    await asyncio.sleep(0)
+    return "over"
+
+
+@task
+async def returns_beside_a_generator(ctx: Context) -> str:
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(LONG_S)
+
+    ctx.left = numbers()  # type: ignore[attr-defined]
+    await anext(ctx.left)  # type: ignore[attr-defined]
+    return "over"
+
+
+@task
+async def what_is_left_cleans_up(ctx: Context) -> str:
+    async def write() -> None:
+        try:
+            await asyncio.sleep(LONG_S)
+        finally:
+            await asyncio.sleep(0.05)
+            (ctx.out / "late.txt").write_text("late")
+            print("cleaned up")
+
+    async def fail() -> None:
+        try:
+            await asyncio.sleep(LONG_S)
+        finally:
+            raise ValueError("while it cleaned up")
+
+    ctx.left = [asyncio.create_task(write()), asyncio.create_task(fail())]  # type: ignore[attr-defined]
+    await asyncio.sleep(0)
+    return "over"
+
+
+# --- swallows what is to stop it; each is to print four times "finally"
+
+
+@contextlib.contextmanager
+def _four() -> Iterator[None]:
+    """Each of the four takes a while, in which it must not be interrupted."""
+
+    def clean_up() -> None:
+        try:
+            raise ValueError
+        except ValueError:
+            compute(0.02)
+        print("finally")
+
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.callback(clean_up)
+            yield
+    finally:
+        clean_up()
+
+
+@task
+def an_event_loop_in_which_another_task_computes(ctx: Context) -> None:
+    async def waits() -> None:
+        try:
+            await asyncio.sleep(LONG_S)
+        finally:
+            await asyncio.sleep(0.05)
+            print("finally")
+
+    async def computes() -> None:
+        print("READY")
+        while True:
+            compute(0.02)
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        others = [asyncio.create_task(waits()) for _ in range(2)]
+        busy = asyncio.create_task(computes())
+        try:
+            await asyncio.sleep(LONG_S)
+        finally:
+            print("finally")
+        del others, busy
+
+    try:
+        asyncio.run(main())
+    finally:
+        print("finally")
+
+
+@task
+async def an_async_task_beside_one_that_computes(ctx: Context) -> None:
+    async def computes() -> None:
+        print("READY")
+        compute()
+
+    with _four():
+        await asyncio.gather(asyncio.sleep(LONG_S), computes())
+
+
+@task
+def in_a_destructor(ctx: Context) -> None:
+    class Costly:
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        def __del__(self) -> None:
+            compute(self.seconds)
+
+    with _four():
+        print("READY")
+        Costly(LONG_S)  # the first is swallowed here, and nothing else ends the loop below
+        compute()
+
+
+@task
+def in_a_callback_of_c(ctx: Context) -> None:
+    compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda _a, _b: int(bool(compute())))
+    numbers = (ctypes.c_int * 2)(2, 1)
+    with _four():
+        print("READY")
+        ctypes.CDLL(None).qsort(numbers, ctypes.c_size_t(2), ctypes.c_size_t(4), compare)
+        compute()
+
+
+def _step(keep: list[BaseException], act: Callable[[], object]) -> None:
+    try:
+        act()
+    except BaseException as exc:
+        keep.append(exc)
+
+
+@task
+def a_scheduler_that_keeps_outcomes(ctx: Context) -> None:
+    """As trio has it: whatever ends a step is kept, and the other tasks go on."""
+    outcomes: list[BaseException] = []
+    with _four():
+        print("READY")
+        for _ in range(2):
+            _step(outcomes, compute)
+        compute()
+
+
+@task
+def a_bare_except(ctx: Context) -> None:
+    with _four():
+        print("READY")
+        with contextlib.suppress(BaseException):
+            compute()
+        compute()
+
+
+@task
+def a_runner_of_tests_that_passes_on_interrupts_alone(ctx: Context) -> None:
+    """As pytest and gevent have it: only a KeyboardInterrupt ends more than the one test, or greenlet."""
+    with _four():
+        print("READY")
+        for _ in range(1000):
+            try:
+                compute()
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                continue
