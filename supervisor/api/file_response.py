@@ -6,7 +6,6 @@ as an attachment, sandboxed, and with the type that its name has. See RFC 9110, 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import threading
@@ -21,6 +20,8 @@ from starlette.types import Receive, Scope, Send
 
 from supervisor.api.media_types import media_type_of
 from supervisor.api.problems import Kind, Problem
+from supervisor.core.looks import Looks
+from supervisor.errors import NotReady
 
 CHUNK_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,40})-([0-9]{0,40})", re.IGNORECASE)
@@ -38,7 +39,7 @@ class Span:
     end: int
 
 
-def file_response(fd: int, path: bytes, headers: Headers, *, head: bool) -> Response:
+def file_response(fd: int, path: bytes, headers: Headers, looks: Looks, *, head: bool) -> Response:
     """Answer with the file open at `fd`, which is closed in any case. Raises Problem (416).
 
     `head`: without the file, and without a range, which is for GET alone (RFC 9110, 14.2).
@@ -71,28 +72,32 @@ def file_response(fd: int, path: bytes, headers: Headers, *, head: bool) -> Resp
     except BaseException:
         os.close(fd)
         raise
-    return _FileStream(fd, span, code, answer)
+    return _FileStream(fd, span, code, answer, looks)
 
 
 class _FileStream(StreamingResponse):
     """Owns the descriptor, and closes it also when its client left before the first byte."""
 
-    def __init__(self, fd: int, span: Span, status: int, headers: dict[str, str]) -> None:
+    def __init__(self, fd: int, span: Span, status: int, headers: dict[str, str], looks: Looks) -> None:
         super().__init__(self._chunks(span), status, headers)
         self._fd = fd
+        self._looks = looks
         self._lock = threading.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            # Started before it is awaited: a cancelled request closes its file, too.
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._close))
+            # Not awaited: a cancelled request closes its file, too, and a read that hangs closes it when it has ended.
+            self._looks.read_later(self._close)
 
     async def _chunks(self, span: Span) -> AsyncIterator[bytes]:
         position = span.start
         while position < span.end:
-            data = await asyncio.to_thread(self._read, min(CHUNK_BYTES, span.end - position), position)
+            try:
+                data = await self._looks.read(self._read, min(CHUNK_BYTES, span.end - position), position)
+            except NotReady:
+                data = b""  # the disk does not answer
             if not data:
                 return  # shorter than it was: the client sees that the length does not fit
             position += len(data)

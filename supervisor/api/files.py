@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from urllib.parse import unquote_to_bytes
 
 from starlette.convertors import Convertor, register_url_convertor
@@ -36,7 +35,7 @@ async def list_files(request: Request) -> Response:
     """Of a job that has not ended: none yet."""
     supervisor = service_of(request).supervisor
     job_id = (await supervisor.lookup.find(queries.job_id(request), caller_of(request))).job.id
-    found, truncated = await asyncio.to_thread(supervisor.files.list, job_id)
+    found, truncated = await supervisor.looks.files(job_id)
     return JsonResponse(files_json(job_id, found, truncated=truncated))
 
 
@@ -47,8 +46,8 @@ async def download(request: Request) -> Response:
         raise NotFound(f"cannot find files of job {job.id}: it is {job.state}, and its files come when it has ended")
     path = _path(request)
     # Nothing is awaited between this and the response that closes it.
-    fd = await asyncio.to_thread(supervisor.files.open_file, job.id, path)
-    return file_response(fd, path, request.headers, head=request.method == "HEAD")
+    fd = await supervisor.looks.open_file(job.id, path)
+    return file_response(fd, path, request.headers, supervisor.looks, head=request.method == "HEAD")
 
 
 def _path(request: Request) -> bytes:

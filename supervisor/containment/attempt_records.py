@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import structlog
 
+from supervisor.containment.folder import Folder
 from supervisor.containment.handle import Handle, Identity
 from supervisor.posix.proc import boot_id, read_stat
 
@@ -47,53 +49,98 @@ class Note:
         return note
 
 
-class AttemptRecords:
-    """The folder `attempts` in STATE_DIR. Its methods take some microseconds, on a full disk they only log."""
+class Later(Protocol):
+    """How to have something done that takes as long as the disk does. Calls with one key are made in their order."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __call__(self, function: Callable[..., None], /, *args: Any, key: str, place: str) -> object: ...
+
+
+def _at_once(function: Callable[..., None], /, *args: Any, key: str, place: str) -> None:
+    function(*args)
+
+
+class AttemptRecords:
+    """The folder `attempts` in STATE_DIR. `keep` and `drop` wait for nothing and raise nothing: what cannot be written
+    now is in `folder.problem` until `look` has written it."""
+
+    def __init__(self, folder: Path, later: Later = _at_once) -> None:
+        self.folder = Folder(folder)
+        self._later = later
         self._boot_id = boot_id()
+        self._notes: dict[str, Note] = {}
+        """What is to be in the folder from this server, by the name of the file."""
         self.cookie = secrets.token_hex(_COOKIE_BYTES)
 
     def open(self) -> list[tuple[Path, Note]]:
         """Make the folder and say who this server is. What earlier servers wrote; raises OSError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.open()
         earlier = list(self._read())
         pid = os.getpid()
         stat = read_stat(pid)
         assert stat is not None
-        self._write(self._path(), Note(self._boot_id, self.cookie, None, (Identity(pid, stat.start_ticks),)))
+        name, note = self._name(), Note(self._boot_id, self.cookie, None, (Identity(pid, stat.start_ticks),))
+        self._notes[name] = note
+        self._write(name, note)
         return earlier
 
     def keep(self, job_id: str, guardian: Handle, runner: Handle) -> None:
         """An attempt holds a job from now on."""
         processes = tuple(Identity(handle.pid, handle.start_ticks) for handle in (guardian, runner))
-        try:
-            self._write(self._path(guardian), Note(self._boot_id, self.cookie, job_id, processes))
-        except OSError as exc:
-            # Worth a word, not the job: what it leaves is still found by the cookie, by whoever may read it.
-            log.warning("attempt_not_recorded", job_id=job_id, error=exc.strerror)
+        name, note = self._name(guardian), Note(self._boot_id, self.cookie, job_id, processes)
+        self._notes[name] = note
+        self._soon(self._write, name, note)
 
     def drop(self, guardian: Handle) -> None:
         """Nothing is left of the attempt."""
-        self._path(guardian).unlink(missing_ok=True)
+        name = self._name(guardian)
+        self._notes.pop(name, None)
+        self._soon(self._remove, name)
+
+    def look(self) -> None:
+        """See that the folder has what it is to have, and nothing else of this server's. Raises nothing."""
+        if self.folder.look():
+            return
+        try:
+            there = {path.name for path in self.folder.path.glob(f"{self.cookie}*.json")}
+            wanted = self._notes.copy()
+            for name in wanted.keys() - there:
+                self._write(name, wanted[name])
+            for name in there - wanted.keys():
+                self._remove(name)
+        except OSError as exc:
+            self.folder.tell(f"cannot write it: {exc.strerror}")
 
     def close(self) -> None:
-        """The server ends. If an attempt was not proven gone, the next server looks for it."""
-        if not list(self._folder.glob(f"{self.cookie}-*.json")):
-            self._path().unlink(missing_ok=True)
+        """The server ends. If an attempt was not proven gone, the next server looks for it. Raises nothing."""
+        self.look()
+        if self._notes.keys() == {self._name()}:
+            self._try(self._remove, self._name())
 
-    def _path(self, guardian: Handle | None = None) -> Path:
+    def _soon(self, function: Callable[..., None], *args: Any) -> None:
+        self._later(self._try, function, *args, key=self.folder.name, place=self.folder.name)
+
+    def _try(self, function: Callable[..., None], *args: Any) -> None:
+        # A job is worth more than its record: what it leaves is still found by the cookie, by whoever may read it.
+        try:
+            function(*args)
+        except OSError as exc:
+            self.folder.tell(f"cannot write it: {exc.strerror}")
+
+    def _name(self, guardian: Handle | None = None) -> str:
         name = self.cookie if guardian is None else f"{self.cookie}-{guardian.pid}-{guardian.start_ticks}"
-        return self._folder / f"{name}.json"
+        return f"{name}.json"
 
-    def _write(self, path: Path, note: Note) -> None:
+    def _write(self, name: str, note: Note) -> None:
+        path = self.folder.path / name
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(asdict(note)), encoding="ascii")
         fresh.rename(path)
 
+    def _remove(self, name: str) -> None:
+        (self.folder.path / name).unlink(missing_ok=True)
+
     def _read(self) -> Iterator[tuple[Path, Note]]:
-        for path in self._folder.iterdir():
+        for path in self.folder.path.iterdir():
             try:
                 note = Note.parse(path.read_text(encoding="ascii"))
             except ValueError as exc:

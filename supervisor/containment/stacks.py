@@ -50,9 +50,9 @@ def take(runner_pid: int, fd: int) -> str:
     _drain(fd)
     text = b""
     if signal_thread(runner_pid, thread, STACK_SIGNAL):
-        text = _read(fd, min(deadline, time.monotonic() + GIL_WAIT_S), lambda got: got.endswith(STACK_END))
+        text = _read(fd, GIL_WAIT_S, deadline, lambda got: got.endswith(STACK_END))
     if not text and signal_thread(runner_pid, thread, STACK_SIGNAL_ANYHOW):
-        text = _read(fd, deadline, lambda _: False)
+        text = _read(fd, BOUND_S, deadline, lambda _: False)
     if not text:
         raise NoStack(f"process {runner_pid} did not answer within {BOUND_S:g} s")
     return arrange(text.rstrip(STACK_END).decode("utf-8", "replace"))
@@ -67,13 +67,14 @@ def _drain(fd: int) -> None:
             return
 
 
-def _read(fd: int, deadline: float, complete: Callable[[bytes], bool]) -> bytes:
-    """What comes until it is complete, or until it stops coming. Empty: nothing came until `deadline`."""
+def _read(fd: int, first_s: float, deadline: float, complete: Callable[[bytes], bool]) -> bytes:
+    """What comes until it is complete, or stops coming; empty when nothing came within `first_s`. What comes after
+    `deadline` is not read: a job can write into the pipe for as long as it likes."""
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     text = b""
     while len(text) < MAX_BYTES and not complete(text):
-        left_s = QUIET_S if text else deadline - time.monotonic()
+        left_s = min(QUIET_S if text else first_s, deadline - time.monotonic())
         if left_s <= 0 or not poller.poll(left_s * 1000):
             return text
         data = os.read(fd, 1 << 16)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import structlog
 
 from runner import protocol
-from supervisor.containment import native_stacks
+from supervisor.containment import native_stacks, stacks
 from supervisor.containment import protocol as guardian_protocol
 from supervisor.containment.attempt_records import AttemptRecords
 from supervisor.containment.attempt_set import AttemptSet
@@ -24,11 +24,13 @@ from supervisor.containment.backstop import Backstop, Held, Round
 from supervisor.containment.handle import Survivor
 from supervisor.containment.ladder import Ladder
 from supervisor.containment.protocol import Limit
-from supervisor.containment.stacks import NoStack, take
+from supervisor.containment.stacks import NoStack
 from supervisor.core.attempt_readers import AttemptReaders
 from supervisor.core.explain import explain_limit, explain_status
 from supervisor.core.facts import Fact, Gone, Unproven
 from supervisor.core.faults import Faults
+from supervisor.core.lane import Lane
+from supervisor.core.looks import taken
 from supervisor.core.model import Cause, JobError, Proof
 
 ROUND_S = 0.005
@@ -124,16 +126,19 @@ class Attempt:
         self._bound.channel.send(frame)
         return self._bound.channel.writer.transport.get_write_buffer_size()
 
-    async def stack(self, *, native: bool) -> str:
+    async def stack(self, lane: Lane, *, native: bool) -> str:
         """The stacks of the runner's threads, Python's or `native` ones as well. Raises NoStack."""
         async with self._stack_asked:
             if native:
-                return await asyncio.to_thread(native_stacks.take, self.runner_pid)
+                return await taken(lane.later(native_stacks.take, self.runner_pid), lane, native_stacks.BOUND_S)
             try:
                 fd = os.dup(self._bound.started.stack.fileno())
             except OSError:
                 raise NoStack("the job's process has ended") from None
-            return await asyncio.to_thread(_take_and_close, self.runner_pid, fd)
+            taking = lane.later(stacks.take, self.runner_pid, fd)
+            # Closed when the thread has done with it, or never began: who waits for it here may leave before.
+            taking.add_done_callback(lambda _: os.close(fd))
+            return await taken(taking, lane, stacks.BOUND_S)
 
     async def run(self, work: protocol.Work | protocol.Describe, limit: Limit | None = None) -> Gone:
         """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
@@ -250,11 +255,3 @@ class Attempt:
             killed_ms=killed_ms,
             gone_ms=killed_ms,
         )
-
-
-def _take_and_close(runner_pid: int, fd: int) -> str:
-    # Closed here, because whoever awaits the thread may be cancelled while it still reads.
-    try:
-        return take(runner_pid, fd)
-    finally:
-        os.close(fd)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from supervisor.containment.helper_thread import HelperThread
 from supervisor.containment.warm import WarmPool
 from supervisor.core.catalog import Catalog
 from supervisor.core.faults import Faults
 from supervisor.core.journal.journal import Journal
+from supervisor.core.journal.opening import FILE
 from supervisor.core.run_as import RunAs
 from supervisor.core.selftest import SelfTest
+from supervisor.core.state_dir import StateDir
 from supervisor.core.stuck_watch import StuckWatch
 
 
@@ -38,7 +38,7 @@ class Check:
 def checks_of(
     *,
     accepting: bool,
-    folder: Path,
+    state_dir: StateDir,
     journal: Journal,
     pool: WarmPool,
     selftest: SelfTest,
@@ -53,7 +53,7 @@ def checks_of(
     stuck = stuck_watch.stuck()
     return {
         "accepting": _open("takes jobs") if accepting else _open("shutting down", ok=False),
-        "store": _store(folder, journal),
+        "store": _store(state_dir, journal),
         "starts": _open(f"{pool.ready} sets ready") if pool.trouble is None else Check(False, pool.trouble),
         "starter": _thread(pool.thread),
         "selftest": Check(
@@ -85,11 +85,11 @@ def _open(detail: str, *, ok: bool = True) -> Check:
     return Check(ok, detail, public=detail)
 
 
-def _store(folder: Path, journal: Journal) -> Check:
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return Check(False, f"{folder} is not writable", public="STATE_DIR is not writable")
+def _store(state_dir: StateDir, journal: Journal) -> Check:
+    if state_dir.problem:
+        return _open(state_dir.problem, ok=False)
     if journal.error:
-        detail = f"the journal in {folder} cannot be written: {journal.error}"
+        detail = f"STATE_DIR/{FILE} cannot be written: {journal.error}"
         return Check(False, detail, public="the journal cannot be written")
     aside = "" if journal.damaged is None else f"; the damaged journal was set aside as {journal.damaged}"
-    return Check(True, f"{folder} is writable{aside}", public="writable")
+    return Check(True, f"STATE_DIR is writable{aside}", public="writable")

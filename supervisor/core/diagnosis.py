@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
-from supervisor.core import processes
 from supervisor.core.model import Stuck
 from supervisor.core.owner import Owner
 from supervisor.core.processes import ProcessRow
 from supervisor.core.stack import take_stack
+from supervisor.errors import NotReady
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +29,8 @@ async def diagnose(owner: Owner, stuck: Stuck) -> Diagnosis:
         stuck = Stuck(stuck.rule, stuck.words, stuck.since, stack.text)
     rows: list[ProcessRow] = []
     if record.guardian_pid is not None:
-        rows = await asyncio.to_thread(processes.table, record.guardian_pid)
+        try:
+            rows = await owner.looks.processes(record.guardian_pid)
+        except NotReady:
+            rows = []  # too much is looked at: what is wrong is more than who does it
     return Diagnosis(record.job.id, record.job.request.task, stuck, rows)

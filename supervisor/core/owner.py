@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -31,11 +30,13 @@ from supervisor.core.facts import (
     Emit,
     Fact,
     Finish,
+    Gone,
     StartRefused,
     StartTimeout,
     StopAttempt,
     SweepAfterResult,
 )
+from supervisor.core.looks import Looks
 from supervisor.core.model import Cause, JobError, Reason, State
 from supervisor.core.registry import Record
 from supervisor.core.runner_messages import RunnerMessages
@@ -57,7 +58,7 @@ class Owner:
         self._module = ""
         self._put_off = False
         self._services = services
-        self.belongings = Belongings(record, services.workspaces, services.files)
+        self.belongings = Belongings(record, services.state_dir, services.cancel_budget_s)
         self._attempt: Attempt | None = None
         self._bound: AttemptSet | None = None
         self._timeout: asyncio.TimerHandle | None = None
@@ -103,7 +104,8 @@ class Owner:
             case Emit(type_, fields):
                 self.record.log.append(type_, fields)
             case StopAttempt(cause, budget_s, after_result):
-                if self._attempt is not None:
+                # Without a guardian it is proven gone already, and only the disk is waited for.
+                if self._attempt is not None and self.record.guardian_pid is not None:
                     self._attempt.stop(cause, budget_s, after_result=after_result)
             case SweepAfterResult():
                 self.record.pulse.reported()
@@ -119,7 +121,7 @@ class Owner:
         )
 
     def _sweep_after_result(self) -> None:
-        if self._attempt is not None:
+        if self._attempt is not None and self.record.guardian_pid is not None:
             self._attempt.sweep_after_result(self._services.cancel_budget_s)
 
     def _finish(self) -> None:
@@ -190,15 +192,20 @@ class Owner:
 
     async def _is_written_down(self, bound: AttemptSet) -> bool:
         """A job begins once the journal knows that it does, or it would begin again when this server is killed."""
-        if await self._unless_stopped(self._services.journal.begins(self.record)):
+        both = asyncio.gather(self._services.journal.begins(self.record), self.belongings.prepare())
+        wanted = await self._unless_stopped(both)
+        problem = both.result()[1] if wanted else ""
+        if wanted and not problem:
             return True
         self._services.journal.not_begun(self.record)
         self._bound = None
         self._services.pool.give_back(bound)
+        if problem:
+            self.apply(StartRefused(JobError("store", problem)))
         return False
 
     async def _execute(self, bound: AttemptSet) -> None:
-        short_path = self._services.workspaces.short_path(self.record.job.id)
+        short_path = self.belongings.short_path
         work = self._services.orders.work(self.record.job, self._module, self.belongings.workspace, short_path)
         messages = RunnerMessages(
             self.record,
@@ -213,7 +220,7 @@ class Owner:
             self.record.job.id,
             bound,
             self._services.backstop,
-            self._services.records,
+            self._services.state_dir.records,
             report_bound_s=self._services.cancel_budget_s,
             on_fact=self.apply,
             on_frame=messages.take,
@@ -227,7 +234,7 @@ class Owner:
         limit = None if limits == NO_LIMITS else order_for(limits, self.record.job.controllers)
         gone = await self._attempt.run(work, limit)
         self._retire()
-        self.apply(replace(gone, workspace_removed=self._put_away()))
+        self.apply(await self._put_away(gone))
 
     def _write_input(self, typed: protocol.Input) -> int:
         return 0 if self._attempt is None else self._attempt.type(typed)
@@ -238,12 +245,12 @@ class Owner:
         if bound is not None:
             self._services.pool.retire(bound)
 
-    def _put_away(self) -> bool:
+    async def _put_away(self, gone: Gone) -> Gone:
         try:
-            return self.belongings.put_away()
+            return await self.belongings.put_away_after(gone)
         except Exception as exc:
             self._services.faults.note("workspace", exc, job_id=self.record.job.id)
-            return False
+            return gone
 
     async def _end_in_any_case(self) -> None:
         """See the job to its proof and its end after an error of ours. Cannot raise: it tries until that works."""
@@ -263,14 +270,18 @@ class Owner:
         if gone is None or self.record.job.state is State.QUEUED:
             self.apply(StartRefused(JobError("guardian", "the server could not start this job; its log says why")))
             return
-        self.apply(replace(gone, workspace_removed=self._put_away()))
+        self.apply(await self._put_away(gone))
 
     @property
     def runner_pid(self) -> int | None:
         return None if self._attempt is None else self._attempt.runner_pid
 
+    @property
+    def looks(self) -> Looks:
+        return self._services.state_dir.looks
+
     async def stack(self, *, native: bool = False) -> str:
         """The stacks of the job's runner. Raises NoStack."""
         if self._attempt is None:
             raise NoStack("the job has no process yet")
-        return await self._attempt.stack(native=native)
+        return await self._attempt.stack(self.looks.stacks, native=native)

@@ -19,6 +19,8 @@ from supervisor.core.registry import Record
 
 REATTACH_S = 5.0
 """How long after the start a queued job waits for its client."""
+PUT_AWAY_BOUND_S = 1.0
+"""How long the disk may hold up the end of a job whose server has died."""
 
 
 async def take_over(owner: Owner, enter: Callable[[], Place], clear: Callable[[], Awaitable[str]]) -> None:
@@ -28,7 +30,7 @@ async def take_over(owner: Owner, enter: Callable[[], Place], clear: Callable[[]
     """
     record = owner.record
     if record.job.state is not State.QUEUED:
-        owner.belongings.put_away()
+        await owner.belongings.put_away(PUT_AWAY_BOUND_S)
         owner.apply(ServerDied())
         return
     if record.held and not await _client_is_back(record):

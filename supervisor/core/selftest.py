@@ -105,7 +105,7 @@ class SelfTest:
                 f"describe {module}",
                 bound,
                 self._services.backstop,
-                self._services.records,
+                self._services.state_dir.records,
                 report_bound_s=self._services.cancel_budget_s,
                 on_fact=_ignore,
                 on_frame=on_frame,

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from supervisor.containment.attempt_records import AttemptRecords
 from supervisor.containment.backstop import Backstop
 from supervisor.containment.warm import WarmPool
 from supervisor.core.facts import Fact
 from supervisor.core.faults import Faults
-from supervisor.core.files import Files
 from supervisor.core.journal.journal import Journal
 from supervisor.core.model import Job
 from supervisor.core.orders import Orders
 from supervisor.core.registry import Record
-from supervisor.core.workspaces import Workspaces
+from supervisor.core.state_dir import StateDir
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +21,8 @@ class Services:
     """One value for each server."""
 
     pool: WarmPool
-    workspaces: Workspaces
-    files: Files
+    state_dir: StateDir
     backstop: Backstop
-    records: AttemptRecords
     orders: Orders
     journal: Journal
     cancel_budget_s: float

@@ -15,7 +15,7 @@ from supervisor.containment.environment import COOKIE
 from supervisor.containment.starter import Starter
 from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
-from supervisor.core import logbook, processes, span_export
+from supervisor.core import logbook, span_export
 from supervisor.core.admission import Admission
 from supervisor.core.background import BackgroundTasks
 from supervisor.core.catalog import Catalog, TaskDescription
@@ -68,7 +68,7 @@ class Supervisor:
         )
         self._catalog = Catalog(settings.tasks, switched_off=settings.tasks_off)
         self._state_dir = StateDir(settings.state_dir)
-        self.files = self._state_dir.files
+        self.looks = self._state_dir.looks
         self._owners: dict[str, Owner] = {}
         self.faults = Faults()
         self.stuck_watch = StuckWatch(self._owners.values, limits_of(settings), self.faults)
@@ -105,7 +105,7 @@ class Supervisor:
         run_as = self._orders.run_as
         self.metrics.orphans_found(await self._state_dir.open(self._means, for_other_users=run_as.user is not None))
         self._stack.callback(self._state_dir.close)
-        await asyncio.to_thread(run_as.try_out, self._state_dir.workspaces.folder)
+        await asyncio.to_thread(run_as.try_out, self._state_dir.workspaces.folder.path)
         contents = await self.journal.open()
         self._stack.push_async_callback(self.journal.close)
         self._containment = await asyncio.to_thread(Containment.choose, self.settings, run_as.rules_out, self._means)
@@ -126,10 +126,8 @@ class Supervisor:
         self._stack.push_async_callback(self._pool.close)
         self._services = Services(
             pool=self._pool,
-            workspaces=self._state_dir.workspaces,
-            files=self.files,
+            state_dir=self._state_dir,
             backstop=backstop,
-            records=self._state_dir.records,
             orders=self._orders,
             journal=self.journal,
             cancel_budget_s=self.settings.cancel_budget_s,
@@ -154,12 +152,10 @@ class Supervisor:
         self._selftest = SelfTest(self._background, self._services, self._catalog)
         self._background.keep("self-test", self._selftest.run)
         self._intake.restore(contents)
-        if self.journal.damaged is None:
-            self.files.keep_only(self._registry.knows)
-        else:
-            self.files.set_aside(self.journal.damaged.suffix)
+        self._state_dir.sort_files(self._registry.knows, self.journal.damaged)
         self._background.keep("stuck monitor", self.stuck_watch.run)
         self._background.keep("loop lag", self.loop_lag.run)
+        self._background.keep("state folder", self._state_dir.watch)
         self._pool.fill()
         self.accepting = True
 
@@ -203,14 +199,15 @@ class Supervisor:
         """Raises NotFound, Conflict while the job is not finished, and StorageFull when that cannot be written."""
         self._registry.get(job_id, caller)
         self.journal.forget(self._registry.remove(job_id).seq)
-        self.files.discard(job_id)
+        discarding = self._state_dir.discard_files(job_id)
         await self.journal.written()
+        await self._state_dir.discarded(discarding)
 
     async def processes(self, job_id: str, caller: Caller) -> list[ProcessRow]:
         """The job's processes now; empty when it has none. Raises NotFound."""
         known = self._registry.get(job_id, caller)
         root_pid = known.root_pid if isinstance(known, Record) else None
-        return [] if root_pid is None else await asyncio.to_thread(processes.table, root_pid)
+        return [] if root_pid is None else await self.looks.processes(root_pid)
 
     async def stack(self, job_id: str, caller: Caller, *, native: bool = False) -> Stack:
         """The stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
@@ -259,7 +256,7 @@ class Supervisor:
     def _forgotten(self, job: Forgotten) -> None:
         """Retention has taken it out of the journal."""
         if self._registry.drop(job.id, job.seq):
-            self.files.discard(job.id)
+            self._state_dir.discard_files(job.id)
 
     # --- the server itself
 
@@ -280,7 +277,7 @@ class Supervisor:
         """What must hold for the server to take jobs, and what should."""
         return checks_of(
             accepting=self.accepting,
-            folder=self.settings.state_dir,
+            state_dir=self._state_dir,
             journal=self.journal,
             pool=self._pool,
             selftest=self._selftest,

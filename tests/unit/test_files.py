@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.containment.folder import Folder
 from supervisor.core import ledger
 from supervisor.core.files import Files
-from supervisor.core.trash import CLOSE_BOUND_S, Trash, remove_tree
+from supervisor.core.removal import remove_tree
+from supervisor.core.trash import CLOSE_BOUND_S, Trash
 from supervisor.errors import NotFound
 from supervisor.posix import beneath
 
@@ -31,10 +33,11 @@ def trash(tmp_path: Path) -> Iterator[Trash]:
 
 
 @pytest.fixture
-def files(tmp_path: Path, trash: Trash) -> Files:
+def files(tmp_path: Path, trash: Trash) -> Iterator[Files]:
     made = Files(tmp_path, trash)
     made.open()
-    return made
+    yield made
+    made.folder.close()
 
 
 def an_out(tmp_path: Path) -> Path:
@@ -103,9 +106,9 @@ def test_a_file_of_somebody_else_that_was_moved_in_is_not_read(tmp_path: Path, b
     prefix = [os.fsencode(below)] if below else []
     assert paths(root) == [b"/".join([*prefix, b"own"])]
     os.close(beneath.open_file(root, [*prefix, b"own"]))
-    for name in (b"roots", b"anothers"):
+    for wrong in (b"roots", b"anothers"):
         with pytest.raises(FileNotFoundError):
-            beneath.open_file(root, [*prefix, name])
+            beneath.open_file(root, [*prefix, wrong])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -255,8 +258,10 @@ def test_the_end_does_not_wait_for_all_of_the_trash(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("supervisor.core.trash.remove_tree", slow)
     trash = Trash(tmp_path / "trash")
     trash.open()
-    (tmp_path / "large").mkdir()
-    assert trash.take(tmp_path / "large")
+    place = Folder(tmp_path / "place")
+    place.open()
+    (place.path / "large").mkdir()
+    assert trash.take(place, "large")
     began = time.monotonic()
     trash.close()
     took_s = time.monotonic() - began

@@ -1,0 +1,93 @@
+"""One folder of STATE_DIR: made at the start, and made again when it has gone from its place.
+
+One in which jobs put things is held open, so that what is done in it is done where it really is: a folder that somebody
+has moved still has what was in it, and what is not found by its name is not therefore gone.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import structlog
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+MAX_HELD = 8
+"""So many folders that were in this place are remembered, the newest first."""
+
+log = structlog.get_logger()
+
+
+class Folder:
+    """Its methods take as long as the disk does: call them on a thread. `problem` is empty, or why it is of no use."""
+
+    def __init__(self, path: Path, *, held: bool = False) -> None:
+        """`held`: it is held open from `open` to `close`."""
+        self.path = path
+        self._is_held = held
+        self.name = f"STATE_DIR/{path.name}"
+        self.problem = ""
+        self._mode = 0o700
+        self._held: list[int] = []
+        self._lock = threading.Lock()
+
+    def open(self, mode: int = 0o700) -> None:
+        """Make it, whatever is missing above it as well. Raises OSError."""
+        self._mode = mode
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(mode)
+        if self._is_held:
+            self._hold()
+
+    def close(self) -> None:
+        with self._lock:
+            while self._held:
+                os.close(self._held.pop())
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """This folder and those that were in its place before, for `dir_fd`."""
+        return tuple(self._held)
+
+    def look(self) -> str:
+        """See that it is there and can be used, and make it again if it is gone. Return `problem` as it then is."""
+        with self._lock:
+            try:
+                problem = self._look()
+            except OSError as exc:
+                problem = f"cannot use it: {exc.strerror}"
+            self.tell(problem)
+        return problem
+
+    def tell(self, problem: str) -> None:
+        """Keep a problem, or that there is none, and log it when that changes."""
+        if problem == self.problem:
+            return
+        self.problem = problem
+        if problem:
+            log.error("folder_unusable", folder=self.name, error=problem)
+        else:
+            log.info("folder_usable_again", folder=self.name)
+
+    def _look(self) -> str:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            if not self.path.parent.is_dir():
+                return f"{self.path.parent.name} is gone, the folder that it was in"
+            self.path.mkdir(mode=0o700)
+            self.path.chmod(self._mode)
+            log.warning("folder_made_again", folder=self.name)
+            status = self.path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return "it is not a folder any more"
+        if self._is_held and not (self._held and os.path.samestat(status, os.fstat(self._held[0]))):
+            self._hold()
+        return "" if os.access(self.path, os.W_OK | os.X_OK) else "it cannot be written to"
+
+    def _hold(self) -> None:
+        self._held.insert(0, os.open(self.path, _FOLDER))
+        while len(self._held) > MAX_HELD:
+            os.close(self._held.pop())

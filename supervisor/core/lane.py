@@ -1,0 +1,172 @@
+"""Calls that may block for as long as a disk or a job likes, on threads of their own.
+
+The threads are made before the first call. Each call is waited for no longer than its bound; what it does then goes on
+without anybody waiting. Calls with the same key are made one after the other, in the order in which they came, so that
+what belongs to one job keeps its order; other calls pass those that hang. A thread whose call hangs is replaced, up to
+a bound, and counted: `problem` says so for as long as it hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+
+HANGS_AFTER_S = 2.0
+"""Past this a call counts as one that hangs."""
+MAX_HANGING = 8
+"""So many threads that hang are replaced."""
+MAX_WAITING = 10_000
+
+Answer = TypeVar("Answer")
+
+log = structlog.get_logger()
+
+
+class Late(Exception):
+    """A call has not come back within its bound, or too many wait before it. Met by the task that waits for it."""
+
+
+@dataclass(slots=True)
+class _Call:
+    function: Callable[[], Any]
+    key: str
+    place: str
+    future: Future[Any] = field(default_factory=Future)
+    began: float = 0.0
+
+    def run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            answer = self.function()
+        except BaseException as exc:
+            self.future.set_exception(exc)
+        else:
+            self.future.set_result(answer)
+
+
+class Lane:
+    """Some threads and the calls that wait for them. Every method may be called from any thread."""
+
+    def __init__(self, name: str, *, threads: int = 2, hangs_after_s: float = HANGS_AFTER_S) -> None:
+        self.name = name
+        self._wanted = threads
+        self._hangs_after_s = hangs_after_s
+        self._condition = threading.Condition()
+        self._waiting: list[_Call] = []
+        self._running: list[_Call] = []
+        self._threads = 0
+        self._closing = False
+
+    def start(self) -> None:
+        """Make the threads. Raises RuntimeError when there can be none."""
+        with self._condition:
+            while self._threads < self._wanted:
+                self._add_thread()
+
+    def close(self, bound_s: float) -> bool:
+        """Do what waits, for at most so long, and end. False: something is left, or hangs."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+            return self._condition.wait_for(lambda: not self._waiting and not self._running, bound_s)
+
+    def later(self, function: Callable[..., Answer], *args: Any, key: str = "", place: str = "") -> Future[Answer]:
+        """Have `function(*args)` called, and wait for nothing. `place` says in words what it is about.
+
+        The future gets what it returns or raises, or Late at once when too many calls wait.
+        """
+        call = _Call(lambda: function(*args), key, place)
+        with self._condition:
+            if len(self._waiting) >= MAX_WAITING or self._closing:
+                call.future.set_exception(Late(f"{self.name}: {len(self._waiting)} calls wait already"))
+            else:
+                self._waiting.append(call)
+                self._replace_hanging()
+                self._condition.notify()
+        return call.future
+
+    async def call(
+        self, function: Callable[..., Answer], *args: Any, bound_s: float | None, key: str = "", place: str = ""
+    ) -> Answer:
+        """What `function(*args)` returns or raises. Raises Late past the bound: if it has begun, it goes on then."""
+        return await self.answer(self.later(function, *args, key=key, place=place), bound_s, drop=True)
+
+    async def answer(self, future: Future[Answer], bound_s: float | None, *, drop: bool = False) -> Answer:
+        """Wait for what `later` gave. Raises Late. `drop`: if it has not begun by then, it never does."""
+        waiting = asyncio.wrap_future(future)
+        try:
+            done, _ = await asyncio.wait((waiting,), timeout=None if bound_s is None else max(0.0, bound_s))
+            if done:
+                return waiting.result()
+            with self._condition:
+                self._replace_hanging()
+            raise Late(f"{self.name}: no answer within {bound_s:g} s")
+        finally:
+            if not waiting.done():
+                waiting.add_done_callback(_forget)
+                if drop:
+                    future.cancel()
+
+    @property
+    def problem(self) -> str:
+        """What hangs and for how long, in words. Empty: nothing does."""
+        now = time.monotonic()
+        with self._condition:
+            late = [call for call in self._running if now - call.began >= self._hangs_after_s]
+        if not late:
+            return ""
+        places = ", ".join(sorted({call.place or self.name for call in late})[:5])
+        return f"no answer for {now - min(call.began for call in late):.0f} s: {places}"
+
+    # --- the threads
+
+    def _replace_hanging(self) -> None:
+        """Under the lock."""
+        now = time.monotonic()
+        hanging = sum(now - call.began >= self._hangs_after_s for call in self._running)
+        while self._threads < self._wanted + min(hanging, MAX_HANGING):
+            try:
+                self._add_thread()
+            except RuntimeError as exc:  # there can be no more threads now: the next call tries it again
+                log.warning("lane_without_thread", lane=self.name, error=str(exc))
+                return
+
+    def _add_thread(self) -> None:
+        threading.Thread(target=self._serve, name=f"deadstop-{self.name}", daemon=True).start()
+        self._threads += 1
+
+    def _serve(self) -> None:
+        while (call := self._take()) is not None:
+            call.run()
+            with self._condition:
+                self._running.remove(call)
+                self._condition.notify_all()
+
+    def _take(self) -> _Call | None:
+        """Wait for a call whose key nobody is at. None: the thread is to end, at the close or as one too many."""
+        with self._condition:
+            while True:
+                busy = {call.key for call in self._running if call.key}
+                for number, call in enumerate(self._waiting):
+                    if call.key not in busy:
+                        del self._waiting[number]
+                        call.began = time.monotonic()
+                        self._running.append(call)
+                        return call
+                if self._threads > self._wanted + len(self._running) or (self._closing and not self._waiting):
+                    self._threads -= 1
+                    return None
+                self._condition.wait()
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()  # nobody waits for it any more; the function itself has told what there was to tell

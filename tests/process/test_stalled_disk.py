@@ -1,0 +1,106 @@
+"""A disk of STATE_DIR that does not answer holds up no cancel; what it kept waiting is done when it answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from supervisor.containment.attempt_records import AttemptRecords
+from supervisor.core.files import Files
+from supervisor.core.model import State
+from supervisor.core.trash import Trash
+from tests.support import core
+
+BUDGET_S = 2.0
+DEAF = "trap '' TERM HUP; echo UP; while :; do sleep 0.05; done"
+STALLED = {
+    "the rename into the trash": (Trash, "_move"),
+    "the rename of out/": (Files, "publish"),
+    "the record of an attempt": (AttemptRecords, "_remove"),
+}
+
+
+@contextmanager
+def stalled(monkeypatch: pytest.MonkeyPatch, place: str) -> Iterator[None]:
+    """One operation on files blocks, in whichever thread it is called, until the end of the block."""
+    owner, name = STALLED[place]
+    go_on, original = threading.Event(), getattr(owner, name)
+
+    def blocked(*args: object) -> object:
+        assert go_on.wait(60)
+        return original(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, blocked)
+        try:
+            yield
+        finally:
+            go_on.set()
+
+
+@pytest.mark.parametrize("place", list(STALLED))
+def test_cancels_and_ends_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    async def body() -> None:
+        async with core.running(tmp_path) as supervisor:
+            jobs = [
+                core.submit(supervisor, "shell", command=command, terminal=False)
+                for command in (DEAF, DEAF, "echo kept > out/x; echo UP; while [ ! -e go ]; do sleep 0.05; done", DEAF)
+            ]
+            for job in jobs:
+                await core.says(job, "UP")
+            with stalled(monkeypatch, place):
+                (tmp_path / "workspaces" / jobs[2].job.id / "go").touch()
+                await core.ended(jobs[2])
+                assert jobs[2].job.state is State.SUCCEEDED
+                for job in (jobs[0], jobs[1]):
+                    core.cancel(supervisor, job)
+                asked = time.monotonic()
+                for job in (jobs[0], jobs[1]):
+                    await core.ended(job)
+                assert time.monotonic() - asked < BUDGET_S + 0.5
+                for job in (jobs[0], jobs[1]):
+                    cancellation = job.job.cancellation
+                    assert job.job.state is State.CANCELLED
+                    assert cancellation is not None
+                    assert cancellation.within_budget
+                    here = (tmp_path / "workspaces" / job.job.id).exists()
+                    assert cancellation.workspace_removed is (not here)
+                    assert here is (place == "the rename into the trash")
+                await core.until(lambda: not supervisor.checks()["store"].ok)
+                assert "STATE_DIR" in supervisor.checks()["store"].detail
+                said = [event["message"] for event in core.events(jobs[2]) if event["type"] == "job.log"]
+                assert any("does not answer" in message for message in said) is (place != "the record of an attempt")
+            await core.until(lambda: supervisor.checks()["store"].ok)
+            await core.until(lambda: not (tmp_path / "workspaces" / jobs[0].job.id).exists())
+            await core.until((tmp_path / "files" / jobs[2].job.id / "x").exists)
+            core.cancel(supervisor, jobs[3])
+            await core.ended(jobs[3])
+            assert jobs[3].job.cancellation is not None
+            assert jobs[3].job.cancellation.workspace_removed
+        assert list((tmp_path / "attempts").iterdir()) == []
+
+    core.scenario(body)
+
+
+def test_a_cancel_during_the_wait_for_the_disk_is_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        async with core.running(tmp_path) as supervisor:
+            command = "echo UP; while [ ! -e go ]; do sleep 0.05; done; kill -9 $PPID"
+            job = core.submit(supervisor, "shell", command=command, terminal=False)
+            await core.says(job, "UP")
+            with stalled(monkeypatch, "the rename into the trash"):
+                (tmp_path / "workspaces" / job.job.id / "go").touch()
+                await core.until(lambda: job.guardian_pid is None and job.job.state is State.RUNNING)
+                core.cancel(supervisor, job)
+                await core.ended(job)
+                cancellation = job.job.cancellation
+                assert cancellation is not None
+                assert (cancellation.gone_ms, cancellation.within_budget) == (0.0, True)
+                assert cancellation.workspace_removed is False
+
+    core.scenario(body)
