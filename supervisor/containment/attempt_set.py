@@ -207,12 +207,14 @@ class AttemptSet:
             lambda: self.channel.send(Ask()),
             self.started.ask,
         )
+        failures = []
         for tell in ways:
             try:
                 tell()
-            except Exception:
-                # The others are independent of it, and past them all there is the backstop.
-                log.exception("stop_not_sent", guardian=self.guardian.pid)
+            except Exception as exc:
+                failures.append(exc)  # the others are independent of it, and past them all there is the backstop
+        for failure in failures:
+            log.error("stop_not_sent", guardian=self.guardian.pid, exc_info=failure)
 
     def cut(self) -> None:
         """Close the lifeline: the guardian kills what is left and ends."""

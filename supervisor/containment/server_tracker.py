@@ -27,42 +27,48 @@ _MAIN = f"from multiprocessing.resource_tracker import main;main({_PIPE_FD})"
 log = structlog.get_logger()
 
 
+def pid() -> int | None:
+    """Its pid, None before the first start."""
+    found: int | None = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    return found
+
+
 def mend(child_environment: dict[str, str]) -> None:
     """Continue the tracker if it is stopped, and replace it if it is dead. Call before every use of it.
 
     Raises OSError when there cannot be another now; the next call tries again.
     """
     tracker: Any = resource_tracker._resource_tracker
-    pid: int | None = tracker._pid
-    if pid is None:
+    before = pid()
+    if before is None:
         return
-    stat = read_stat(pid)
+    stat = read_stat(before)
     if stat is None or stat.ended:
         with tracker._lock:
             fresh = _start(with_python(child_environment))
             os.close(tracker._fd)
             tracker._pid, tracker._fd = fresh
             with suppress(ChildProcessError):  # reaped by another
-                os.waitpid(pid, 0)
-        log.warning("resource_tracker_replaced", pid=pid)
+                os.waitpid(before, 0)
+        log.warning("resource_tracker_replaced", pid=before)
     elif stat.state == "T":
         # No other process can have the number: it is our child, and not reaped.
-        ignore_missing(os.kill, pid, signal.SIGCONT)
-        log.warning("resource_tracker_continued", pid=pid)
+        ignore_missing(os.kill, before, signal.SIGCONT)
+        log.warning("resource_tracker_continued", pid=before)
 
 
 def kill() -> None:
-    """Fail whoever waits for room in its pipe: it does not read, and a debugger or the disk may hold it."""
-    pid: int | None = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
-    if pid is not None:
-        ignore_missing(os.kill, pid, signal.SIGKILL)
+    """Fail what waits for room in its pipe: it does not read, and a debugger or the disk may hold it."""
+    found = pid()
+    if found is not None:
+        ignore_missing(os.kill, found, signal.SIGKILL)
 
 
 def _start(environment: dict[str, str]) -> tuple[int, int]:
     """As multiprocessing does it, but without its words: of what its predecessor knew it would complain each time."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     try:
-        pid = os.posix_spawn(
+        started = os.posix_spawn(
             sys.executable,
             [sys.executable, "-P", "-c", _MAIN],
             environment,
@@ -78,4 +84,4 @@ def _start(environment: dict[str, str]) -> tuple[int, int]:
         raise
     finally:
         os.close(read_end)
-    return pid, write_end
+    return started, write_end

@@ -9,9 +9,10 @@ from typing import NoReturn
 
 import structlog
 
+from supervisor.containment import server_forkserver, server_tracker
 from supervisor.containment.retries import Retries
 from supervisor.containment.starter import Starter
-from supervisor.containment.strangers import reap_strangers
+from supervisor.containment.strangers import Strangers
 
 EVERY_S = 1.0
 
@@ -21,11 +22,12 @@ log = structlog.get_logger()
 async def keep_up(starter: Starter, is_guardian: Callable[[int], bool]) -> NoReturn:
     """See to the starter's threads, to what ended late and to this process's zombies, until cancelled."""
     failing = Retries()
+    strangers = Strangers(lambda pid: is_guardian(pid) or pid in {server_forkserver.pid(), server_tracker.pid()})
     while True:
         await asyncio.sleep(EVERY_S)
         try:
             starter.tend()
-            reap_strangers(is_guardian)
+            strangers.reap()
             failing.succeeded()
         except Exception as exc:
             # Out of descriptors, say: the next round may do better, and must come.

@@ -203,6 +203,8 @@ class WarmPool:
         try:
             if not await clear(Held(used.guardian, used.started.plan.leaf)):
                 log.warning("idle_set_not_cleared", guardian=used.guardian.pid)
+        except Exception:
+            log.exception("idle_set_not_cleared", guardian=used.guardian.pid)
         finally:
             self._put_away(used)
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from supervisor.containment.strangers import reap_strangers
+from supervisor.containment.strangers import LOOKS, Strangers
 from supervisor.posix import prctl
 
 BOUND_MS = 10_000
@@ -59,15 +59,25 @@ def is_there(pid: int) -> bool:
 def test_who_is_reaped(*, session: bool, name: str, is_init: bool, is_guardian: bool, reaped: bool) -> None:
     pid = zombie(session=session, name=name)
     with reaped_at_last(pid):
-        assert reap_strangers(lambda known: is_guardian and known == pid, is_init=is_init) == int(reaped)
+        strangers = Strangers(lambda known: is_guardian and known == pid, is_init=is_init)
+        assert strangers.reap() == int(reaped)
         assert is_there(pid) is not reaped
+
+
+@pytest.mark.parametrize(("is_init", "is_ours", "reaped"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+def test_a_zombie_of_our_session_is_given_time(*, is_init: bool, is_ours: bool, reaped: int) -> None:
+    """It may be a program that we run and wait for, or an orphan of one that shares our session."""
+    pid = zombie(session=False, name="stranger")
+    with reaped_at_last(pid):
+        strangers = Strangers(lambda known: is_ours and known == pid, is_init=is_init)
+        assert [strangers.reap() for _ in range(LOOKS)] == [0] * (LOOKS - 1) + [reaped]
 
 
 def test_what_lives_is_left_alone_and_a_status_that_is_waited_for_arrives() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as alive:
         pid = zombie(session=True, name="stranger")
         with reaped_at_last(pid):
-            reap_strangers(lambda _pid: False, is_init=True)
+            Strangers(lambda _pid: False, is_init=True).reap()
             assert not is_there(pid)
             assert alive.poll() is None
         alive.communicate(b"\n", timeout=10)
@@ -77,4 +87,4 @@ def test_what_lives_is_left_alone_and_a_status_that_is_waited_for_arrives() -> N
 def test_nothing_to_reap_costs_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "waitid", lambda *_: None)
     monkeypatch.setattr("supervisor.containment.strangers.children", lambda *_, **__: pytest.fail("read /proc"))
-    assert reap_strangers(lambda _pid: False, is_init=True) == 0
+    assert Strangers(lambda _pid: False, is_init=True).reap() == 0
