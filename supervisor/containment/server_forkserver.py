@@ -23,7 +23,7 @@ import structlog
 from supervisor.posix import descriptors
 from supervisor.posix.pidfd import ignore_missing
 
-PREFIX = "deadstop-"
+PREFIX = "deadstop-fork-"
 ROOM_BYTES = 107 - len("/listener-xxxxxxxx")
 """What the path of a socket's folder may take: see unix(7)."""
 OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder with a name of its own is made in them
@@ -35,6 +35,8 @@ class _Place:
     """Where the socket is, and which file it was when the forkserver was started."""
 
     def __init__(self) -> None:
+        self.preferred: str | None = None
+        """This process's temporary folder, if it has one."""
         self.folder: str | None = None
         self.identity: tuple[int, int] | None = None
 
@@ -50,6 +52,14 @@ def pid() -> int | None:
     """Its pid, None before the first start."""
     found: int | None = _server()._forkserver_pid
     return found
+
+
+def prefer_temporary_folder() -> None:
+    """Have the socket there where TMPDIR says so now. Call while the environment is the server's own."""
+    try:
+        _place.preferred = tempfile.gettempdir()
+    except OSError:
+        _place.preferred = None  # none that Python knows can be written to; others are tried, and named if they fail
 
 
 def ensure(open_files: descriptors.Limit | None) -> None:
@@ -143,7 +153,8 @@ def _start() -> None:
 def _new_folder() -> str:
     """A folder of our own, private, with a path that is short enough for a socket. Raises OSError."""
     failures = []
-    for folder in dict.fromkeys((*_preferred(), *OTHER_FOLDERS)):
+    preferred = () if _place.preferred is None else (_place.preferred,)
+    for folder in dict.fromkeys((*preferred, *OTHER_FOLDERS)):
         if len(os.fsencode(folder)) + len(f"/{PREFIX}xxxxxxxx") > ROOM_BYTES:
             failures.append(f"{folder}: its path is too long for a socket")
             continue
@@ -165,13 +176,6 @@ def _folder_with_a_socket(parent: str) -> str:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
-
-
-def _preferred() -> list[str]:
-    try:
-        return [tempfile.gettempdir()]
-    except OSError:
-        return []  # none that it knows can be written to; ours are tried, and named if they fail
 
 
 def _remove_folder() -> None:

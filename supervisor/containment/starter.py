@@ -66,6 +66,7 @@ class Starter:
         self._start_bound_s = start_bound_s
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
+        server_forkserver.prefer_temporary_folder()
         self._retired: list[StartedSet] = []
         self._leaves: dict[Leaf, float] = {}
         """Cgroups of sets that have ended, which could not be removed yet, and since when."""

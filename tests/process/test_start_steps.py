@@ -7,14 +7,16 @@ import itertools
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import context, forkserver
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from supervisor.containment import attempt_set, server_forkserver, starter
+from supervisor.containment import attempt_set, server_forkserver, server_tracker, starter
+from supervisor.containment.cgroup import Leaf
 from supervisor.containment.handle import Handle
-from tests.support.core import scenario
+from tests.support.core import scenario, until
 from tests.support.pools import at_rest, pool_of, served, settled
 
 ERRORS = itertools.cycle((errno.EMFILE, errno.ENOMEM, errno.EIO, errno.EPERM, errno.EINVAL, errno.EAGAIN))
@@ -71,5 +73,64 @@ def test_each_step_fails_once(monkeypatch: pytest.MonkeyPatch) -> None:
                     assert pool.trouble is None
                     pool.retire(made)
                     await settled(pool, before)
+
+    scenario(body)
+
+
+PUT_AWAY: list[tuple[Any, str]] = [
+    (context.ForkServerProcess, "join"),
+    (starter, "reap"),
+    (starter, "read_stat"),
+    (server_tracker, "mend"),
+]
+
+
+def test_each_step_of_putting_away_fails_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is done a moment later, and the thread that failed goes on starting processes."""
+
+    async def body() -> None:
+        async with pool_of() as pool:
+            pool.retire(await served(pool))
+            before = await at_rest(pool)
+            for owner, name in PUT_AWAY:
+                made = await served(pool)
+                step = FailsOnce(getattr(owner, name), 1, next(ERRORS))
+                with monkeypatch.context() as patch:
+                    patch.setattr(owner, name, step.patched())
+                    pool.retire(made)
+                    await until(lambda: step.failed and made.started.event is None)  # noqa: B023 - awaited here
+                await settled(pool, before)
+                assert (pool.thread.trouble, pool.thread.replaced) == (None, 0)
+
+    scenario(body)
+
+
+class Forbidden:
+    """A cgroup whose `cgroup.kill` a job of the same user has taken the right to write away from, for a while."""
+
+    path = "/sys/fs/cgroup/attempt-1"
+
+    def __init__(self, code: int) -> None:
+        self.tries = 0
+        self._code = code
+
+    def remove(self, _bound_s: float) -> bool:
+        self.tries += 1
+        if self.tries < 2:
+            raise OSError(self._code, os.strerror(self._code))
+        return True
+
+
+def test_a_cgroup_that_cannot_be_removed_yet_is_tried_again_and_holds_up_no_start() -> None:
+    async def body() -> None:
+        async with pool_of() as pool:
+            for code in (errno.EACCES, errno.EMFILE, errno.EIO):
+                made = await served(pool)
+                leaf = Forbidden(code)
+                made.started.plan = replace(made.started.plan, leaf=cast("Leaf", leaf))
+                pool.retire(made)
+                pool.retire(await served(pool))
+                await until(lambda: leaf.tries == 2 and not pool._starter._leaves)  # noqa: B023 - awaited here
+                assert (pool.thread.trouble, pool.thread.replaced) == (None, 0)
 
     scenario(body)
