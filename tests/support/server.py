@@ -42,7 +42,8 @@ def serve_command(state_dir: Path, *flags: str) -> list[str]:
 class RunningServer:
     """One server that is ready. `process` is its Popen; `stderr` grows while it runs.
 
-    `prefix` is a command that becomes the server, as `env` or `strace -D` do.
+    `prefix` is a command that becomes the server, as `env` or `strace -D` do. With one that starts it in a pid namespace,
+    `pid_inside` is the process id that the server has there.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class RunningServer:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         prefix: Sequence[str] = (),
+        pid_inside: int | None = None,
     ) -> None:
         self.state_dir = state_dir
+        self._pid_inside = pid_inside
         used.add(state_dir)
         self.stderr_path = state_dir.with_name(state_dir.name + ".stderr")
         home = state_dir.with_name(state_dir.name + ".home")
@@ -100,7 +103,7 @@ class RunningServer:
         while time.monotonic() < deadline:
             with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
                 written = json.loads((self.state_dir / "server.json").read_text(encoding="utf-8"))
-                if written["pid"] == self.pid:
+                if written["pid"] == (self._pid_inside or self.pid):
                     return str(written["url"])
             if self.has_ended(0.005):
                 raise AssertionError(f"the server ended with {self.process.wait()}:\n{self.stderr}")

@@ -1,0 +1,14 @@
+"""What the product does not survive yet: pattern of faults → what is seen. An entry goes when the product is mended."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from tests.faults.faults import Fault
+
+KNOWN: dict[str, str] = {}
+
+
+def known(fault: Fault) -> str | None:
+    """What is known of this fault, None when it must be survived."""
+    return next((what for pattern, what in KNOWN.items() if fnmatchcase(str(fault), pattern)), None)

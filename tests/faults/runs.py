@@ -1,0 +1,74 @@
+"""Many faults, one after the other, and what came of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.faults import Fault, Target
+from tests.faults.invariants import broken
+from tests.faults.known import known
+from tests.faults.places import Place
+from tests.faults.scene import Scene, Seen
+
+MAX_WRONG = 60
+"""After so many broken invariants a run has said enough."""
+
+
+@dataclass
+class Outcome:
+    """`known` and `wrong` have a line for each invariant that was broken; `mended` are known ones that held."""
+
+    played: int = 0
+    came_up: int = 0
+    wrong: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+
+    def take(self, fault: Fault, seen: Seen) -> bool:
+        """Write down what this fault did. Whether anything was wrong."""
+        self.played += 1
+        self.came_up += seen.hits > 0
+        lines = [f"{fault}: {line}" for line in broken(fault, seen)]
+        what = known(fault)
+        (self.wrong if what is None else self.known).extend(lines)
+        if what is not None and not lines:
+            self.mended.append(f"{fault}: {what}")
+        for line in lines:
+            print(line, flush=True)
+        return bool(lines)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.played} faults, {self.came_up} came up; {len(self.wrong)} invariants broken, "
+            f"{len(self.known)} more that are known, {len(self.mended)} known ones held"
+        )
+
+
+def play_all(place: Place, faults: Sequence[Fault]) -> Outcome:
+    """Every fault on one server, and on a new one after whatever went wrong."""
+    outcome = Outcome()
+    left = iter(faults)
+    for fault in left:
+        with place.server() as (server, pid):
+            scene = Scene(server, pid)
+            for one in itertools.chain([fault], left):
+                seen, _ = scene.play(one, stubborn=outcome.played % 2 == 1)
+                if outcome.take(one, seen):
+                    break
+        if len(outcome.wrong) >= MAX_WRONG:
+            break
+    return outcome
+
+
+def counted(place: Place) -> dict[Target, dict[str, int]]:
+    """How often each target makes each call in one scene, at most: a start may come before the look or after it."""
+    counts: dict[Target, dict[str, int]] = {}
+    with place.server() as (server, pid):
+        scene = Scene(server, pid)
+        for target in (*Target, *Target):
+            _, injection = scene.play(None, target=target)
+            before = counts.setdefault(target, {})
+            counts[target] = before | {call: max(n, before.get(call, 0)) for call, n in injection.counts().items()}
+    return counts

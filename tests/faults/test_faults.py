@@ -1,0 +1,26 @@
+"""The short set: one fault of each kind, on one server. The whole is in test_every_fault.py."""
+
+from __future__ import annotations
+
+from tests.faults.faults import Fault
+from tests.faults.places import DEFAULT
+from tests.faults.runs import play_all
+from tests.support.tracing import needs_attaching
+
+FAULTS = (
+    "server:openat:EMFILE:2",
+    "server:getdents64:EIO:2",
+    "server:pwrite64:ENOSPC:4",
+    "server:fdatasync:EIO:1",
+    "server:rename:EROFS:1",
+    "guardian:openat:EMFILE:3",
+    "guardian:kill:EPERM:1",
+    "forkserver:clone:EAGAIN:1",
+)
+
+
+@needs_attaching
+def test_one_fault_of_each_kind_is_survived() -> None:
+    outcome = play_all(DEFAULT, [Fault.parse(text) for text in FAULTS])
+    assert outcome.wrong == []
+    assert outcome.came_up == len(FAULTS), "some never came up, and so showed nothing"
