@@ -74,6 +74,12 @@ class Injection:
         lines = self._trace.read_text(encoding="utf-8", errors="replace").splitlines()
         return sum("(INJECTED)" in line or "(DELAYED)" in line for line in lines)
 
+    def wait_for_hit(self, bound_s: float) -> None:
+        """Wait until the fault has come up once, at most so long. There is no event for it."""
+        deadline = time.monotonic() + bound_s
+        while not self.hits and time.monotonic() < deadline:
+            time.sleep(0.01)
+
     def counts(self) -> dict[str, int]:
         """The most that one thread has made of each call."""
         made: defaultdict[str, Counter[str]] = defaultdict(Counter)

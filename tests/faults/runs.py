@@ -21,7 +21,7 @@ class Outcome:
     """`known` and `wrong` have a line for each invariant that was broken; `mended` are known ones that held."""
 
     played: int = 0
-    came_up: int = 0
+    never_came_up: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
@@ -29,7 +29,8 @@ class Outcome:
     def take(self, fault: Fault, seen: Seen) -> bool:
         """Write down what this fault did. Whether anything was wrong."""
         self.played += 1
-        self.came_up += seen.hits > 0
+        if not seen.hits:
+            self.never_came_up.append(str(fault))
         lines = [f"{fault}: {line}" for line in broken(fault, seen)]
         what = known(fault)
         (self.wrong if what is None else self.known).extend(lines)
@@ -41,7 +42,7 @@ class Outcome:
 
     def __str__(self) -> str:
         return (
-            f"{self.played} faults, {self.came_up} came up; {len(self.wrong)} invariants broken, "
+            f"{self.played} faults, {len(self.never_came_up)} of them never came up; {len(self.wrong)} invariants broken, "
             f"{len(self.known)} more that are known, {len(self.mended)} known ones held"
         )
 

@@ -28,6 +28,8 @@ MARGIN_S = 1.0
 READY_BOUND_S = 15.0
 TRY_S = 2.5
 """After so long without an answer a client asks again, on a connection of its own."""
+WAIT_S = 2
+"""What a client lets the server wait for a job's end."""
 ANSWER_BOUND_S = 6.0
 """Within this a cancel is answered, whatever the fault, unless the fault is in the way to the server itself."""
 AFTER_BOUND_S = 10.0
@@ -37,8 +39,10 @@ WELL_BOUND_S = 40.0
 LEFTOVERS_S = 0.5
 NEXT_JOBS = 3
 """More than there are workers that wait: at least one of them has to be started anew."""
-DURING_S = 1.5
-"""How long a new job may take to start and end while the fault lasts, and readyz to show what is wrong."""
+COMES_UP_S = 0.5
+"""How much longer a fault is kept that has not come up yet: a worker that was taken is replaced a moment later."""
+SHOWN_BOUND_S = 1.5
+"""How long readyz may take to show what lasts."""
 
 POLITE = "(setsid sh -c 'echo READY; exec sleep 300' &); exec sleep 300"
 STUBBORN = "trap '' TERM; (setsid sh -c 'echo READY; exec sleep 300' &); sleep 300; sleep 300"
@@ -104,6 +108,8 @@ class Scene:
                 injection = self._injection(aimed, guardians, fault)
                 with injection:
                     self._during(seen, fault, cancelled, tree, lambda: os.write(fd, b"\n"))
+                    if fault is not None:
+                        injection.wait_for_hit(COMES_UP_S)
                 seen.hits = injection.hits if fault is not None else 0
                 self._afterwards(seen, cancelled, ended, tree, rest)
         finally:
@@ -136,10 +142,10 @@ class Scene:
         if seen.cancel_status is not None:
             seen.late = [str(one) for one in tree.wait_gone(answered_at + BUDGET_S + MARGIN_S)]
         if seen.submit_status == 202:
-            job = self._job(f"during-{self._number}?wait={DURING_S}", DURING_S + 0.5)
+            job = self._job(f"during-{self._number}?wait={WAIT_S}", TRY_S)
             seen.started_during = job is not None and job["started_at"] is not None
         if fault is not None and fault.lasting:
-            seen.ready_during = self._is_ready(until=False, bound_s=DURING_S)
+            seen.ready_during = self._is_ready(until=False, bound_s=SHOWN_BOUND_S)
 
     # --- once it is over
 
@@ -214,7 +220,7 @@ class Scene:
         deadline = time.monotonic() + AFTER_BOUND_S
         job: dict[str, Any] = {}
         while (left_s := deadline - time.monotonic()) > 0:
-            job = self._job(f"{job_id}?wait={TRY_S / 2}", left_s) or job
+            job = self._job(f"{job_id}?wait={WAIT_S}", left_s) or job
             if job.get("finished_at") is not None:
                 break
         return job

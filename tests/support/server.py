@@ -42,8 +42,8 @@ def serve_command(state_dir: Path, *flags: str) -> list[str]:
 class RunningServer:
     """One server that is ready. `process` is its Popen; `stderr` grows while it runs.
 
-    `prefix` is a command that becomes the server, as `env` or `strace -D` do. With one that starts it in a pid namespace,
-    `pid_inside` is the process id that the server has there.
+    `prefix` is a command that becomes the server, as `env` or `strace -D` do; of one that starts it in a pid namespace
+    `pid_inside` is the process id that the server has inside.
     """
 
     def __init__(
