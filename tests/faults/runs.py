@@ -42,7 +42,7 @@ class Outcome:
 
     def __str__(self) -> str:
         return (
-            f"{self.played} faults, {len(self.never_came_up)} of them never came up; {len(self.wrong)} invariants broken, "
+            f"{self.played} faults, {len(self.never_came_up)} never came up; {len(self.wrong)} invariants broken, "
             f"{len(self.known)} more that are known, {len(self.mended)} known ones held"
         )
 
