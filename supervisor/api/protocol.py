@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from supervisor.api.peer import Peer
 from supervisor.api.problems import HEAD_TOO_LARGE, MEDIA_TYPE, SHAPES, Kind, Problem
+from supervisor.core.awake_clock import AwakeClock, AwakeTimer
 from supervisor.core.loop_clock import callback_since, event_since
 
 LINGER_S = 2.0
@@ -33,6 +34,8 @@ class Patience:
     """From the first byte of a request (or from connecting) to the end of its headers, however it drips in."""
     frozen_s: float = 30.0
     """With a response waiting, and none of it taken."""
+    clock: AwakeClock = field(default_factory=AwakeClock)
+    """The server's: while it sleeps it sees nothing of what a client does."""
 
 
 class Connection(H11Protocol):
@@ -43,8 +46,8 @@ class Connection(H11Protocol):
         self.peer = Peer(None)
         self._patience = patience
         self._discarded_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._frozen_timer: asyncio.TimerHandle | None = None
+        self._head_timer: AwakeTimer | None = None
+        self._frozen_timer: AwakeTimer | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -89,7 +92,7 @@ class Connection(H11Protocol):
     def _expect_head(self) -> None:
         """A request has begun, or should. What comes of it while the clock runs does not set it back."""
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self._patience.head_s, self._head_is_late)
+            self._head_timer = self._patience.clock.call_later(self._patience.head_s, self._head_is_late)
 
     def _head_is_there(self) -> None:
         if self._head_timer is not None:
@@ -120,7 +123,7 @@ class Connection(H11Protocol):
         return -self.transport.get_write_buffer_size() if acknowledged is None else acknowledged
 
     def _watch_frozen(self, taken: int) -> None:
-        self._frozen_timer = self.loop.call_later(self._patience.frozen_s, self._look_whether_frozen, taken)
+        self._frozen_timer = self._patience.clock.call_later(self._patience.frozen_s, self._look_whether_frozen, taken)
 
     def _look_whether_frozen(self, taken_before: int) -> None:
         taken = self._taken()

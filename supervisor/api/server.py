@@ -75,7 +75,12 @@ async def _run(settings: Settings, folder: StateFolder, sock: socket.socket) -> 
         token = settings.token.get_secret_value() if settings.token is not None else folder.token()
         async with Supervisor(settings) as supervisor:
             gate = Gate()
-            web = _Web(_web_config(create_app(supervisor, token=token, gate=gate), settings.frozen_after_s))
+            web = _Web(
+                _web_config(
+                    create_app(supervisor, token=token, gate=gate),
+                    Patience(frozen_s=settings.frozen_after_s, clock=supervisor.clock),
+                )
+            )
             serving = asyncio.create_task(web.serve([sock]))
             announcing = asyncio.create_task(_announce(supervisor, folder, url_of(sock)))
             try:
@@ -141,11 +146,11 @@ def _ready(supervisor: Supervisor) -> bool:
     return all(check.ok for check in supervisor.checks().values() if check.required)
 
 
-def _web_config(app: Starlette, frozen_after_s: float) -> uvicorn.Config:
+def _web_config(app: Starlette, patience: Patience) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         # uvicorn only ever calls it, and a partial can be called.
-        http=cast("type[asyncio.Protocol]", partial(Connection, patience=Patience(frozen_s=frozen_after_s))),
+        http=cast("type[asyncio.Protocol]", partial(Connection, patience=patience)),
         loop="asyncio",
         ws="none",
         lifespan="off",

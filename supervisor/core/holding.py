@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from supervisor.core.awake_clock import AwakeClock, AwakeTimer
 from supervisor.core.model import Cause, Reason, State
 from supervisor.core.registry import Record
 
 
 class Holding:
-    """Belongs to the event loop. `cancel` stops a job, `on_held` is told when a job begins to hang on a stream."""
+    """Belongs to the event loop. `cancel` stops a job, `on_held` is called when a job begins to hang on a stream."""
 
-    def __init__(self, cancel: Callable[[Record, Cause], None], on_held: Callable[[Record], None]) -> None:
+    def __init__(
+        self, cancel: Callable[[Record, Cause], None], on_held: Callable[[Record], None], clock: AwakeClock
+    ) -> None:
+        self._clock = clock
         self._cancel = cancel
         self._on_held = on_held
-        self._graces: dict[str, asyncio.TimerHandle] = {}
+        self._graces: dict[str, AwakeTimer] = {}
         self._closing = False
 
     def attach(self, record: Record) -> None:
@@ -38,9 +41,7 @@ class Holding:
         if grace_s <= 0:
             self._cancel(record, _disconnected(time.monotonic() if left_at is None else left_at, vanished=vanished))
         elif not record.job.state.terminal:
-            loop = asyncio.get_running_loop()
-            due = loop.time() + grace_s
-            self._graces[record.job.id] = loop.call_at(due, self._grace_over, record, due)
+            self._graces[record.job.id] = self._clock.call_later(grace_s, self._grace_over, record)
 
     def let_go(self, record: Record) -> None:
         """Nobody has to come back for this job any more."""
@@ -55,8 +56,8 @@ class Holding:
             grace.cancel()
         self._graces.clear()
 
-    def _grace_over(self, record: Record, due: float) -> None:
-        self._graces.pop(record.job.id, None)
+    def _grace_over(self, record: Record) -> None:
+        due = self._graces.pop(record.job.id).due_at
         self._cancel(record, _disconnected(due, vanished=False))
 
 

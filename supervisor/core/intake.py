@@ -98,7 +98,7 @@ class Intake:
             self._journal.add(record, new=False)
             owner = Owner(record, self._services)
             enter = partial(self._admission.enter, row.token, again=True)
-            self._begin(owner, take_over(owner, enter, partial(self._checked_again, record)))
+            self._begin(owner, take_over(owner, enter, partial(self._checked_again, record), self._services.clock))
 
     def _as_of_now(self, job: Job) -> Job:
         """A queued job will be held at the level that it gets now. If there is none, it is told when it would begin."""
@@ -125,7 +125,15 @@ class Intake:
             raise InvalidRequest.at("containment", str(exc)) from None
 
     def _record(self, job: Job, token: str, seq: int, **more: Any) -> Record:
-        record = Record(job, lambda event: self._journal.note(record, event), token=token, seq=seq, gated=True, **more)
+        record = Record(
+            job,
+            lambda event: self._journal.note(record, event),
+            token=token,
+            seq=seq,
+            gated=True,
+            clock=self._services.clock.now,
+            **more,
+        )
         self._registry.add(record)
         return record
 

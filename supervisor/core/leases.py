@@ -6,12 +6,11 @@ there, a renewal does. It runs from the job's creation, also while the job waits
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from supervisor.core.awake_clock import AwakeClock, AwakeTimer
 from supervisor.core.model import Cause, Job, Reason, State
 from supervisor.errors import Conflict
 
@@ -26,14 +25,18 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    timer: asyncio.TimerHandle
+    timer: AwakeTimer
     expire: Callable[[Cause], None]
 
 
 class Leases:
-    """The leases of all jobs that have one and have not ended. Belongs to the event loop."""
+    """The leases of all jobs that have one and have not ended. Belongs to the event loop.
 
-    def __init__(self) -> None:
+    They run on `clock`: a client cannot renew while the server sleeps.
+    """
+
+    def __init__(self, clock: AwakeClock) -> None:
+        self._clock = clock
         self._running: dict[str, _Running] = {}
 
     def begin(self, job: Job, expire: Callable[[Cause], None]) -> None:
@@ -60,10 +63,10 @@ class Leases:
             running.timer.cancel()
 
     def _set(self, job_id: str, lease_s: float, expire: Callable[[Cause], None]) -> None:
-        timer = asyncio.get_running_loop().call_later(lease_s, self._expired, job_id, lease_s)
+        timer = self._clock.call_later(lease_s, self._expired, job_id, lease_s)
         self._running[job_id] = _Running(timer, expire)
 
     def _expired(self, job_id: str, lease_s: float) -> None:
         detail = f"the lease of {lease_s:g} s ran out"
-        cause = Cause(Reason.CLIENT_DISCONNECTED, time.monotonic(), datetime.now(UTC), detail)
-        self._running.pop(job_id).expire(cause)
+        running = self._running.pop(job_id)
+        running.expire(Cause(Reason.CLIENT_DISCONNECTED, running.timer.due_at, datetime.now(UTC), detail))

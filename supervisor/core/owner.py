@@ -69,7 +69,7 @@ class Owner:
     def cancel(self, cause: Cause) -> None:
         """The only way to stop a job. Returns at once; what comes of it is in the record."""
         budget_s = self._services.cancel_budget_s if cause.budget_s is None else cause.budget_s
-        self.record.pulse.caused(cause.detected)
+        self.record.pulse.caused()
         self.apply(CancelRequested(cause, min(budget_s, self._services.cancel_budget_s)))
         self.record.stop_wanted.set()
 
@@ -111,14 +111,14 @@ class Owner:
                 self.record.pulse.reported()
                 self._sweep_timer = asyncio.get_running_loop().call_later(RESULT_GRACE_S, self._sweep_after_result)
             case StartTimeout(seconds):
-                self._timeout = asyncio.get_running_loop().call_later(seconds, self._timed_out)
+                loop = asyncio.get_running_loop()
+                self._timeout = loop.call_at(loop.time() + seconds, self._timed_out, loop.time() + seconds)
             case Finish():
                 self._finish()
 
-    def _timed_out(self) -> None:
-        self.cancel(
-            Cause(Reason.TIMEOUT, time.monotonic(), datetime.now(UTC), f"ran {self.record.job.request.timeout_s} s")
-        )
+    def _timed_out(self, due: float) -> None:
+        # Detected when it was due: the lateness of the loop counts against the budget.
+        self.cancel(Cause(Reason.TIMEOUT, due, datetime.now(UTC), f"ran {self.record.job.request.timeout_s} s"))
 
     def _sweep_after_result(self) -> None:
         if self._attempt is not None and self.record.guardian_pid is not None:

@@ -1,16 +1,18 @@
-"""When a job last gave a sign of life. All times are monotonic seconds; None means "not yet"."""
+"""When a job last gave a sign of life. All times are seconds of the server's awake clock; None means "not yet"."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class Pulse:
-    """Belongs to the event loop."""
+    """Belongs to the event loop. `clock` does not count the time that the server itself slept through."""
 
-    born_at: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
+    born_at: float = field(init=False)
     """The job was created."""
     admitted_at: float | None = None
     """The job got its slot."""
@@ -23,34 +25,29 @@ class Pulse:
     reported_at: float | None = None
     """The task's result arrived; since then its processes are to end."""
     caused_at: float | None = None
-    """The first cause to stop it was detected."""
+    """The first cause to stop it came."""
 
-    @staticmethod
-    def now() -> float:
-        return time.monotonic()
+    def __post_init__(self) -> None:
+        self.born_at = self.clock()
+
+    def now(self) -> float:
+        return self.clock()
 
     def admitted(self) -> None:
-        self.admitted_at = time.monotonic()
+        self.admitted_at = self.clock()
 
     def bound(self) -> None:
-        self.bound_at = self.beat_at = self.task_at = time.monotonic()
+        self.bound_at = self.beat_at = self.task_at = self.clock()
 
     def beat(self) -> None:
-        self.beat_at = time.monotonic()
+        self.beat_at = self.clock()
 
     def task_spoke(self) -> None:
-        self.task_at = time.monotonic()
+        self.task_at = self.clock()
 
     def reported(self) -> None:
-        self.reported_at = time.monotonic()
+        self.reported_at = self.clock()
 
-    def caused(self, detected: float) -> None:
+    def caused(self) -> None:
         if self.caused_at is None:
-            self.caused_at = detected
-
-    def forgive(self, seconds: float) -> None:
-        """Do not count a time in which nobody could have listened: the server itself stood still."""
-        for each in fields(self):
-            moment = getattr(self, each.name)
-            if moment is not None:
-                setattr(self, each.name, moment + seconds)
+            self.caused_at = self.clock()

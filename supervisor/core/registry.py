@@ -7,6 +7,7 @@ and the journal has the rest. So whether an id or key is taken, and by what, is 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
@@ -26,7 +27,8 @@ MAX_FINISHED_EVENT_BYTES = 64 * 1024 * 1024
 class Record:
     """One known job: its present value, its events, and who waits for it. Belongs to the event loop.
 
-    `seq` is its place in the order of creation. `gated`: its events are released by `release`.
+    `seq` is its place in the order of creation. `gated`: its events are released by `release`. `clock` is the server's
+    awake clock, in seconds.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Record:
         last_event_id: int = 0,
         held: bool = False,
         gated: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.life = Life(job)
         self.seq = seq
@@ -62,7 +65,7 @@ class Record:
         self.root_pid: int | None = None
         """While it has processes: its guardian, and the one that all of them are below, the guardian or a namespace's
         init."""
-        self.pulse = Pulse()
+        self.pulse = Pulse(clock)
         self.stuck: Stuck | None = None
 
     @property

@@ -6,12 +6,12 @@ If such a job hangs on a stream, its client must come back first, within a few s
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from supervisor.core.admission import Place
+from supervisor.core.awake_clock import AwakeClock
 from supervisor.core.facts import ServerDied
 from supervisor.core.model import Cause, Reason, State
 from supervisor.core.owner import Owner
@@ -23,7 +23,9 @@ PUT_AWAY_BOUND_S = 1.0
 """How long the disk may hold up the end of a job whose server has died."""
 
 
-async def take_over(owner: Owner, enter: Callable[[], Place], clear: Callable[[], Awaitable[str]]) -> None:
+async def take_over(
+    owner: Owner, enter: Callable[[], Place], clear: Callable[[], Awaitable[str]], clock: AwakeClock
+) -> None:
     """See an earlier server's job through.
 
     `enter` gives it a place among those that wait, `clear` says with which module of tasks it may begin.
@@ -33,7 +35,7 @@ async def take_over(owner: Owner, enter: Callable[[], Place], clear: Callable[[]
         await owner.belongings.put_away(PUT_AWAY_BOUND_S)
         owner.apply(ServerDied())
         return
-    if record.held and not await _client_is_back(record):
+    if record.held and not await _client_is_back(record, clock):
         owner.cancel(
             Cause(
                 Reason.CLIENT_DISCONNECTED,
@@ -47,12 +49,8 @@ async def take_over(owner: Owner, enter: Callable[[], Place], clear: Callable[[]
         await owner.run(enter(), clear())
 
 
-async def _client_is_back(record: Record) -> bool:
+async def _client_is_back(record: Record, clock: AwakeClock) -> bool:
     """False: it is not, and nobody has decided anything else about the job."""
-    back = asyncio.ensure_future(record.attached.wait())
-    stop = asyncio.ensure_future(record.stop_wanted.wait())
     bound_s = max(REATTACH_S, record.job.request.reconnect_grace_s)
-    await asyncio.wait({back, stop}, timeout=bound_s, return_when=asyncio.FIRST_COMPLETED)
-    back.cancel()
-    stop.cancel()
+    await clock.wait_any([record.attached.wait(), record.stop_wanted.wait()], bound_s)
     return record.attached.is_set() or record.stop_wanted.is_set()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from supervisor.containment.backstop import Backstop
 from supervisor.containment.warm import WarmPool
+from supervisor.core.awake_clock import AwakeClock
 from supervisor.core.facts import Fact
 from supervisor.core.faults import Faults
 from supervisor.core.journal.journal import Journal
@@ -27,6 +28,7 @@ class Services:
     journal: Journal
     cancel_budget_s: float
     faults: Faults
+    clock: AwakeClock
     on_end: Callable[[Record], None]
     observers: tuple[Callable[[Record, Job, Fact], None], ...] = ()
     """Told of every fact that a job took, with the job as it was before."""

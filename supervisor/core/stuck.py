@@ -35,14 +35,14 @@ class StuckLimits:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`since` is on the monotonic clock: the last sign of life, not the moment when patience ended."""
+    """`since` is on the awake clock: the last sign of life, not the moment when patience ended."""
 
     rule: Rule
     since: float
 
 
 def judge(record: Record, limits: StuckLimits, now: float) -> Finding | None:
-    """What is wrong with an unfinished job, if anything. `now` is monotonic."""
+    """What is wrong with an unfinished job, if anything. `now` is on the awake clock."""
     pulse, job = record.pulse, record.job
     match job.state:
         case State.CANCELLING:

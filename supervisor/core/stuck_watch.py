@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from supervisor.config import Settings
+from supervisor.core.awake_clock import AwakeClock
 from supervisor.core.diagnosis import Diagnosis, diagnose
 from supervisor.core.faults import Faults
 from supervisor.core.model import SERVER, Caller, Cause, Reason, Rule, State, Stuck, StuckAction
@@ -21,8 +22,6 @@ from supervisor.core.stuck import Finding, StuckLimits, judge
 from supervisor.posix.proc import read_stat
 
 TICK_S = 0.25
-STALL_S = 0.5
-"""A tick that comes so much too late says that the server stood still; nobody's silence is counted for that time."""
 MAX_AT_ONCE = 4
 """Stacks and process tables come from threads that everybody shares."""
 MAX_STACK_CHARS = 16_000
@@ -48,7 +47,10 @@ def limits_of(settings: Settings) -> StuckLimits:
 class StuckWatch:
     """Belongs to the supervisor's task group. `owners` are those of the unfinished jobs."""
 
-    def __init__(self, owners: Callable[[], Iterable[Owner]], defaults: StuckLimits, faults: Faults) -> None:
+    def __init__(
+        self, owners: Callable[[], Iterable[Owner]], defaults: StuckLimits, faults: Faults, clock: AwakeClock
+    ) -> None:
+        self._clock = clock
         self._owners = owners
         self._faults = faults
         self._defaults = defaults
@@ -57,14 +59,10 @@ class StuckWatch:
 
     async def run(self) -> None:
         """Never returns."""
-        last = time.monotonic()
         try:
             while True:
                 await asyncio.sleep(TICK_S)
-                now = time.monotonic()
-                stalled_s = now - last - TICK_S
-                last = now
-                self.look(now, stalled_s if stalled_s >= STALL_S else 0.0)
+                self.look(self._clock.now())
         finally:
             for report in self._reports:
                 report.cancel()
@@ -89,11 +87,9 @@ class StuckWatch:
         found = [(owner, owner.record.stuck) for owner in self._owners() if caller.sees(owner.record.token)]
         return await asyncio.gather(*(one(owner, stuck) for owner, stuck in found if stuck is not None))
 
-    def look(self, now: float, stalled_s: float = 0.0) -> None:
-        """One look at all of them. `stalled_s` is how long the server itself could not listen before."""
+    def look(self, now: float) -> None:
+        """Look at all of them once. `now` is on the awake clock."""
         for owner in list(self._owners()):
-            if stalled_s:
-                owner.record.pulse.forgive(stalled_s)
             try:
                 self._look_at(owner, judge(owner.record, self.limits(owner), now), now)
             except Exception as exc:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Self
 
 import structlog
 
@@ -17,6 +16,7 @@ from supervisor.containment.status import ContainmentStatus, status_of
 from supervisor.containment.warm import WarmPool
 from supervisor.core import logbook, span_export
 from supervisor.core.admission import Admission
+from supervisor.core.awake_clock import AwakeClock
 from supervisor.core.background import BackgroundTasks
 from supervisor.core.catalog import Catalog, TaskDescription
 from supervisor.core.checking import Checked, Checking
@@ -37,7 +37,7 @@ from supervisor.core.loop_lag import LoopLag
 from supervisor.core.metrics import Metrics, gauges_of
 from supervisor.core.model import SERVER, Caller, Cause, JobRequest, State
 from supervisor.core.orders import Orders
-from supervisor.core.owner import Owner
+from supervisor.core.owners import Owners
 from supervisor.core.processes import ProcessRow
 from supervisor.core.registry import Known, Record, Registry, state_of
 from supervisor.core.selftest import SelfTest
@@ -59,6 +59,8 @@ class Supervisor:
         self.settings = settings
         self._means = means
         self.accepting = False
+        self.faults = Faults()
+        self.clock = AwakeClock()
         self.metrics = Metrics()
         self.loop_lag = LoopLag(self.metrics.lag_s.set)
         self.feed = Feed(self.metrics.dropped)
@@ -69,9 +71,10 @@ class Supervisor:
         self._catalog = Catalog(settings.tasks, switched_off=settings.tasks_off)
         self._state_dir = StateDir(settings.state_dir)
         self.looks = self._state_dir.looks
-        self._owners: dict[str, Owner] = {}
-        self.faults = Faults()
-        self.stuck_watch = StuckWatch(self._owners.values, limits_of(settings), self.faults)
+        self.leases = Leases(self.clock)
+        self._background = BackgroundTasks(self.faults)
+        self._owners = Owners(self._background, self.leases)
+        self.stuck_watch = StuckWatch(lambda: self._owners, limits_of(settings), self.faults, self.clock)
         self.metrics.watch(lambda: gauges_of(self._registry, self._pool))
         self.journal = Journal(
             settings.state_dir,
@@ -81,9 +84,8 @@ class Supervisor:
             on_refused=self._registry.withdraw,
         )
         self.lookup = Lookup(self._registry, self.journal)
-        self._early = EarlyCancels(on_kept=self.journal.keep_early, on_taken=self.journal.take_early)
-        self._holding = Holding(self._cancel, self.journal.note)
-        self.leases = Leases()
+        self._early = EarlyCancels(self.clock, on_kept=self.journal.keep_early, on_gone=self.journal.take_early)
+        self._holding = Holding(self._owners.cancel, self.journal.note, self.clock)
         self._orders = Orders.from_settings(settings, mark={COOKIE: self._state_dir.records.cookie})
         self._stack = AsyncExitStack()
         self.spans = span_export.open_spans(self._stack)
@@ -132,11 +134,11 @@ class Supervisor:
             journal=self.journal,
             cancel_budget_s=self.settings.cancel_budget_s,
             faults=self.faults,
+            clock=self.clock,
             on_end=self._ended,
             observers=(self.metrics.fact, logbook.tell),
         )
         self.checking = self._stack.enter_context(Checking(self._catalog))
-        self._background = BackgroundTasks(self.faults)
         self._stack.push_async_callback(self._background.close)
         self._intake = Intake(
             services=self._services,
@@ -147,13 +149,14 @@ class Supervisor:
             early=self._early,
             levels=self._containment.levels,
             controllers=self._containment.controllers,
-            begin=self._begin,
+            begin=self._owners.begin,
         )
         self._selftest = SelfTest(self._background, self._services, self._catalog)
         self._background.keep("self-test", self._selftest.run)
         self._intake.restore(contents)
         self._state_dir.sort_files(self._registry.knows, self.journal.damaged)
         self._background.keep("stuck monitor", self.stuck_watch.run)
+        self._background.keep("clock", self.clock.run)
         self._background.keep("loop lag", self.loop_lag.run)
         self._background.keep("state folder", self._state_dir.watch)
         self._pool.fill()
@@ -191,7 +194,7 @@ class Supervisor:
         except NotFound:
             self._early.keep(job_id, cause, caller.token)
             return False
-        if (owner := self._owners.get(job_id)) is not None:
+        if (owner := self._owners.find(job_id)) is not None:
             owner.cancel(cause)
         return True
 
@@ -212,7 +215,7 @@ class Supervisor:
     async def stack(self, job_id: str, caller: Caller, *, native: bool = False) -> Stack:
         """The stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
         known = self._registry.get(job_id, caller)
-        if (owner := self._owners.get(job_id)) is None or owner.record.guardian_pid is None:
+        if (owner := self._owners.find(job_id)) is None or owner.record.guardian_pid is None:
             raise Conflict(f"cannot take a stack of job {job_id}: it is {state_of(known)}, no process of it runs")
         return await take_stack(owner, native=native)
 
@@ -222,28 +225,12 @@ class Supervisor:
 
     def detach(self, record: Record, *, vanished: bool = False, left_at: float | None = None) -> None:
         """Such a stream leaves. With the last one the job is cancelled, unless it has ended."""
-        if self._owner_of(record) is not None:
+        if self._owners.of(record) is not None:
             self.metrics.disconnected(vanished=vanished)
         self._holding.detach(record, vanished=vanished, left_at=left_at)
 
-    def _begin(self, owner: Owner, life: Coroutine[Any, Any, None]) -> None:
-        job_id = owner.record.job.id
-        self._owners[job_id] = owner
-        self.leases.begin(owner.record.job, owner.cancel)
-        self._background.start(life, name=f"job {job_id}")
-
-    def _owner_of(self, record: Record) -> Owner | None:
-        owner = self._owners.get(record.job.id)
-        return owner if owner is not None and owner.record is record else None
-
-    def _cancel(self, record: Record, cause: Cause) -> None:
-        if (owner := self._owner_of(record)) is not None:
-            owner.cancel(cause)
-
     def _ended(self, record: Record) -> None:
-        if self._owner_of(record) is not None:
-            del self._owners[record.job.id]
-            self.leases.end(record.job.id)
+        self._owners.end(record)
         self._holding.let_go(record)
         for gone in self._registry.trim(self.journal.is_written):
             self.journal.drop(gone)
@@ -293,5 +280,5 @@ class Supervisor:
         self._background.stop_watches()
         self._admission.close()
         self._holding.close()
-        if late := await end_all(list(self._owners.values()), self.settings.cancel_budget_s, force=force):
+        if late := await end_all(self._owners, self.settings.cancel_budget_s, force=force):
             log.error("shutdown_unproven", jobs=late)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import Any
 
@@ -91,3 +92,13 @@ def test_the_same_id_with_another_lease_is_another_body(server: RealServer) -> N
     assert server.ask("POST", "/jobs", body).status == 200
     assert server.ask("POST", "/jobs", body | {"lease_s": 61}).status == 409
     server.ended("leased")
+
+
+def test_the_time_in_which_the_server_was_stopped_does_not_count(server: RealServer) -> None:
+    lease_s = 1.5
+    job_id = created(server, lease_s=lease_s)
+    server.process.send_signal(signal.SIGSTOP)
+    time.sleep(2 * lease_s)  # not to wait for anything: it is how long the server stands still
+    server.process.send_signal(signal.SIGCONT)
+    assert server.ask("POST", f"/jobs/{job_id}/lease").status == 200
+    assert server.ended(job_id)["cancellation"]["detail"] == "the lease of 1.5 s ran out"

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import TypeAdapter
 
+from supervisor.core.awake_clock import AwakeClock
 from supervisor.core.early_cancels import EARLY_CANCEL_KEPT_S, EarlyCancels
 from supervisor.core.journal.rows import EarlyRow
 from supervisor.core.model import Cause, Reason
+from tests.support.clock import SteppedClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -17,7 +22,7 @@ def a_cause(*, force: bool = False) -> Cause:
 
 
 def test_an_early_cancel_is_kept_per_token_and_taken_once() -> None:
-    early = EarlyCancels()
+    early = EarlyCancels(AwakeClock())
     cause = a_cause()
     early.keep("x", cause, "t")
     assert early.take("x", "other") is None
@@ -26,7 +31,7 @@ def test_an_early_cancel_is_kept_per_token_and_taken_once() -> None:
 
 
 def test_the_first_early_cause_is_kept_unless_force_comes() -> None:
-    early = EarlyCancels()
+    early = EarlyCancels(AwakeClock())
     first, second, forced = a_cause(), a_cause(), a_cause(force=True)
     for cause in (first, second):
         early.keep("x", cause, "t")
@@ -36,27 +41,36 @@ def test_the_first_early_cause_is_kept_unless_force_comes() -> None:
     assert early.take("x", "t") is forced
 
 
-def test_an_early_cancel_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    early = EarlyCancels()
-    now = [100.0]
-    monkeypatch.setattr("supervisor.core.early_cancels.time.monotonic", lambda: now[0])
+def test_an_early_cancel_expires() -> None:
+    clock = SteppedClock()
+    early = EarlyCancels(clock.awake)
     early.keep("x", a_cause(), "t")
-    now[0] += 31
+    clock.step(31)
     assert early.take("x", "t") is None
 
 
-def test_a_cancel_that_comes_again_is_kept_for_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_in_which_the_server_slept_does_not_count() -> None:
+    clock = SteppedClock()
+    early = EarlyCancels(clock.awake)
+    cause = a_cause()
+    early.keep("x", cause, "t")
+    clock.step(20)
+    clock.sleep(3600)
+    clock.step(9)
+    assert early.take("x", "t") is cause
+
+
+def test_a_cancel_that_comes_again_is_kept_for_as_long_as_it_says() -> None:
     rows: list[EarlyRow] = []
-    early = EarlyCancels(on_kept=rows.append)
-    now = [100.0]
-    monkeypatch.setattr("supervisor.core.early_cancels.time.monotonic", lambda: now[0])
+    clock = SteppedClock()
+    early = EarlyCancels(clock.awake, on_kept=rows.append)
     first = a_cause()
     early.keep("x", first, "t")
     early.keep("y", a_cause(), "t")
-    now[0] += 29
+    clock.step(29)
     early.keep("x", a_cause(), "t")
     assert [row.id for row in rows] == ["x", "y", "x"]
-    now[0] += 29
+    clock.step(29)
     early.keep("z", a_cause(), "t")
     assert early.take("y", "t") is None
     assert early.take("x", "t") is first
@@ -64,7 +78,7 @@ def test_a_cancel_that_comes_again_is_kept_for_as_long_as_it_says(monkeypatch: p
 
 def test_one_token_pushes_out_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("supervisor.core.early_cancels.MAX_EARLY_CANCELS", 3)
-    early = EarlyCancels()
+    early = EarlyCancels(AwakeClock())
     early.keep("mine", a_cause(), "t")
     for number in range(5):
         early.keep(f"x{number}", a_cause(), "flood")
@@ -74,16 +88,47 @@ def test_one_token_pushes_out_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_was_kept_survives_a_restart_for_the_rest_of_its_time() -> None:
     rows: list[EarlyRow] = []
-    before = EarlyCancels(on_kept=rows.append)
+    before = EarlyCancels(AwakeClock(), on_kept=rows.append)
     before.keep("x", a_cause(force=True), "t")
     assert EARLY_CANCEL_KEPT_S - 5 < rows[0].expires_at - time.time() <= EARLY_CANCEL_KEPT_S
-    taken: list[tuple[str, str]] = []
-    after = EarlyCancels(on_taken=lambda token, id_: taken.append((token, id_)))
-    after.restore([*rows, EarlyRow("t", "late", time.time() - 1, rows[0].cause)])
+    gone: list[tuple[str, str]] = []
+    after = EarlyCancels(AwakeClock(), on_gone=lambda token, id_: gone.append((token, id_)))
+    after.restore([*rows, EarlyRow("t", "late", rows[0].expires_at, aged(rows[0], 31.0))])
+    assert gone == [("t", "late")]
     assert after.take("late", "t") is None
     cause = after.take("x", "t")
     assert cause is not None
-    # The old server's monotonic clock says nothing here: the ladder would start in the past.
+    # The detection is now, or the ladder would start in the past.
     assert (cause.force, cause.requested_at) == (True, NOW)
     assert abs(cause.detected - time.monotonic()) < 5
-    assert taken == [("t", "x")]
+    assert gone == [("t", "late"), ("t", "x")]
+
+
+@pytest.mark.parametrize("jump_s", [-86400.0, 86400.0])
+def test_a_wall_clock_that_jumps_changes_nothing_within_one_boot(jump_s: float) -> None:
+    rows: list[EarlyRow] = []
+    EarlyCancels(AwakeClock(), on_kept=rows.append).keep("x", a_cause(), "t")
+    after = EarlyCancels(AwakeClock())
+    after.restore([replace(rows[0], expires_at=rows[0].expires_at + jump_s)])
+    assert after.take("x", "t") is not None
+
+
+@pytest.mark.parametrize(("left_s", "is_kept"), [(-1.0, False), (5.0, True), (86400.0, False)])
+def test_after_another_boot_only_the_wall_clock_is_left(left_s: float, is_kept: bool) -> None:
+    rows: list[EarlyRow] = []
+    EarlyCancels(AwakeClock(), on_kept=rows.append).keep("x", a_cause(), "t")
+    text = json.dumps(json.loads(rows[0].cause) | {"boot_id": "another"})
+    after = EarlyCancels(AwakeClock())
+    after.restore([EarlyRow("t", "x", time.time() + left_s, text)])
+    assert (after.take("x", "t") is not None) is is_kept
+
+
+def test_a_row_of_an_earlier_version_is_read() -> None:
+    after = EarlyCancels(AwakeClock())
+    after.restore([EarlyRow("t", "x", time.time() + 5, TypeAdapter(Cause).dump_json(a_cause()).decode())])
+    assert after.take("x", "t") is not None
+
+
+def aged(row: EarlyRow, seconds: float) -> str:
+    fields = json.loads(row.cause)
+    return json.dumps(fields | {"kept_at": fields["kept_at"] - seconds})

@@ -14,6 +14,7 @@ from supervisor.core.model import Cancellation, Job, JobRequest, Reason, Rule, S
 from supervisor.core.registry import Record
 from supervisor.core.stuck import Finding, StuckLimits, judge
 from supervisor.errors import StartupError
+from tests.support.clock import SteppedClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = StuckLimits(after_s=30.0, no_event_s=None, action=StuckAction.REPORT)
@@ -26,7 +27,7 @@ def record_in(state: State, **values: object) -> Record:
 
 def cancelling(**values: object) -> Record:
     record = record_in(State.CANCELLING, cancellation=Cancellation(Reason.API, None, NOW, False, 2.0, **values))  # type: ignore[arg-type]
-    record.pulse.caused(100.0)
+    record.pulse.caused_at = 100.0
     return record
 
 
@@ -77,13 +78,17 @@ def test_a_finished_job_is_never_stuck() -> None:
     assert judge(record, LIMITS, 1e9) is None
 
 
-def test_time_in_which_the_server_stood_still_is_nobody_s_silence() -> None:
+def test_time_in_which_the_server_stood_still_is_not_counted() -> None:
+    clock = SteppedClock()
     record = record_in(State.RUNNING)
-    record.pulse.beat_at = record.pulse.task_at = 100.0
-    record.pulse.forgive(60.0)
-    assert judge(record, LIMITS, 189.0) is None
-    assert judge(record, LIMITS, 190.0) is not None
-    assert record.pulse.caused_at is None
+    record.pulse.clock = clock.awake.now
+    record.pulse.bound()
+    clock.step(20)
+    clock.sleep(60)
+    clock.step(9)
+    assert judge(record, LIMITS, clock.awake.now()) is None
+    clock.step(2)
+    assert judge(record, LIMITS, clock.awake.now()) is not None
 
 
 def test_settings_take_off_and_refuse_less_than_a_beat(monkeypatch: pytest.MonkeyPatch) -> None:

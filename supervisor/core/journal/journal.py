@@ -210,6 +210,7 @@ class Journal:
         self._soon()
 
     def take_early(self, token: str, job_id: str) -> None:
+        self._batch.early = [row for row in self._batch.early if (row.token, row.id) != (token, job_id)]
         self._batch.early_taken.append((token, job_id))
         self._soon()
 

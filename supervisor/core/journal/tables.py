@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Collection
 
 from supervisor.core.journal.batch import Batch, Change, merged
@@ -72,5 +71,3 @@ class Tables:
             "INSERT OR REPLACE INTO early VALUES (?, ?, ?, ?)",
             [(early.token, early.id, early.expires_at, early.cause) for early in batch.early],
         )
-        if batch.early:
-            self._connection.execute("DELETE FROM early WHERE expires_at < ?", (time.time(),))
