@@ -8,7 +8,6 @@ binding a set to the job and looking for a cause are one step.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 

@@ -59,6 +59,7 @@ def test_the_time_in_which_the_server_was_deaf_counts(server: RealServer, how: s
         finally:
             server.process.send_signal(signal.SIGCONT)
         if how == "nothing":
+            assert server.ask("GET", "/livez").status == 200  # it listens again
             stream.sock.close()
         gone_ms = server.ended(job_id)["cancellation"]["gone_ms"]
     assert (gone_ms >= 590) is (how != "nothing"), gone_ms
