@@ -35,6 +35,7 @@ from supervisor.core.facts import (
     StopAttempt,
     SweepAfterResult,
 )
+from supervisor.core.held_report import HeldReport
 from supervisor.core.looks import Looks
 from supervisor.core.model import Cause, JobError, Reason, State
 from supervisor.core.registry import Record
@@ -206,11 +207,12 @@ class Owner:
     async def _execute(self, bound: AttemptSet) -> None:
         short_path = self.belongings.short_path
         work = self._services.orders.work(self.record.job, self._module, self.belongings.workspace, short_path)
+        held = HeldReport(self.record, self.apply)
         messages = RunnerMessages(
             self.record,
             self._services.journal,
             runner_pid=bound.runner.pid,
-            apply=self.apply,
+            apply=held.take,
             write_input=self._write_input,
             on_running=self.belongings.hold_workspace,
         )
@@ -233,6 +235,7 @@ class Owner:
         limit = None if limits == NO_LIMITS else order_for(limits, self.record.job.controllers)
         gone = await self._attempt.run(work, limit)
         self._retire()
+        await held.settle(gone)
         self.apply(await self._put_away(gone))
 
     def _write_input(self, typed: protocol.Input) -> int:
