@@ -9,6 +9,7 @@ What is swallowed instead, by a bare `except`, a `__del__` or a callback of C co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ from runner.unwinding import is_unwinding
 
 AGAIN_S = 0.1
 """The pause before JobCancelled is raised again in a task that has swallowed it."""
+LATE_ASK_S = 0.1
+"""How long a task that was ended by SIGTERM keeps its outcome for itself, in case the server is being stopped too."""
 
 
 class JobCancelled(KeyboardInterrupt):
@@ -35,11 +38,22 @@ class JobCancelled(KeyboardInterrupt):
     """
 
 
-class Cancellation:
-    """The one flag of an attempt, and everybody who has to hear of it."""
+def _signal_group(pid: int) -> None:
+    # Where there is no guardian. A stopped process takes SIGTERM when it continues.
+    for number in (signal.SIGTERM, signal.SIGCONT):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
 
-    def __init__(self, acknowledge: Callable[[], None]) -> None:
+
+class Cancellation:
+    """The one flag of an attempt, and everybody who has to hear of it.
+
+    `stop_command` has a command of `ctx.terminal` signalled: given its pid, it signals the command's process group.
+    """
+
+    def __init__(self, acknowledge: Callable[[], None], stop_command: Callable[[int], None] = _signal_group) -> None:
         self._acknowledge = acknowledge
+        self.stop_command = stop_command
         self._requested = threading.Event()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._unwinding = False
@@ -87,6 +101,11 @@ class Cancellation:
     def wait(self, timeout_s: float) -> bool:
         """Sleep until the ask or the timeout, in seconds. True: asked to stop."""
         return self._requested.wait(timeout_s)
+
+    def wait_for_a_late_ask(self) -> None:
+        """Return at once, unless SIGTERM came without an ask: then the server may have had it too, and may ask soon."""
+        if self._unwinding and not self.requested:
+            self.wait(LATE_ASK_S)
 
     def ask(self) -> None:
         """Called by the watch thread, once."""

@@ -15,7 +15,8 @@ from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, R
 from runner.reporting import Reporter
 from runner.resources.browser import Browser, launched
 from runner.resources.files import open_atomic
-from runner.resources.spawning import DEFAULT_SIZE, shell_words, spawn
+from runner.resources.script import shell_words
+from runner.resources.spawning import DEFAULT_SIZE, spawn
 from runner.resources.terminal import Terminal
 from runner.texts import shown, shown_fields
 
@@ -124,37 +125,41 @@ class Context:
         cwd: str | Path | None = None,
         env: Mapping[str, str] | None = None,
         size: tuple[int, int] = DEFAULT_SIZE,
-        open_stdin: bool = False,
+        open_stdin: bool | None = None,
         show: bool = True,
         plain: bool = False,
     ) -> Iterator[Terminal]:
         """Start a command in a terminal of its own: `with ctx.terminal("make") as t: t.run().check()`.
 
         A text is run by the shell, a list as it is. `env` adds variables; `size` is rows and columns. Without `pty` it
-        runs on pipes, where stdin is empty unless `open_stdin`. `show`: what it writes goes to the job's events.
-        `plain`: what is read here comes without escape sequences.
+        runs on pipes. `open_stdin`: it can be typed into, in a terminal unless told otherwise; else its stdin is empty
+        and it has no controlling terminal. `show`: what it writes goes to the job's events. `plain`: what is read here
+        comes without escape sequences.
 
         Raises TaskFailed when it cannot be started, and ValueError or TypeError for what is no command. At the end of
-        the block it is asked to go, then killed. When the job is to stop it is asked at once, whatever the task is
-        doing.
+        the block it is asked to go, then killed; what it left in the background when it ended by itself lives until
+        the job ends, or `close()`. When the job is to stop it is asked at once, whatever the task is doing.
         """
         words = [command] if isinstance(command, str) else [os.fspath(word) for word in command]
         argv = shell_words(command) if isinstance(command, str) else words
         if not self._cancellation.unwinding:
             self.raise_if_cancelled()
-        with self.holding("terminal" if pty else "process", " ".join(words)):
+        stdin = pty if open_stdin is None else open_stdin
+        with contextlib.ExitStack() as held:
+            held.enter_context(self.holding("terminal" if pty else "process", " ".join(words)))
             terminal: Terminal | None = None
             try:
                 # Shielded: JobCancelled between the start and the assignment would leave a command that nobody ends.
                 with self._cancellation.shielded():
-                    spawned = spawn(argv, pty=pty, cwd=cwd or self.workspace, env=env, size=size, open_stdin=open_stdin)
+                    spawned = spawn(argv, pty=pty, cwd=cwd or self.workspace, env=env, size=size, open_stdin=stdin)
                     terminal = Terminal(
                         spawned, self._cancellation, self._reporter.output if show else None, plain=plain
                     )
                 yield terminal
             finally:
                 if terminal is not None:
-                    terminal.close()
+                    terminal.leave()
+                    terminal.when_over(held.pop_all().close)
 
     @contextlib.asynccontextmanager
     async def browser(self) -> AsyncIterator[Browser]:

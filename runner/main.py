@@ -34,13 +34,16 @@ from runner.job_input import JobInput
 from runner.loading import Task, load
 from runner.protocol import (
     TO_RUNNER,
+    AskSeen,
     Describe,
     Failure,
     ProtocolError,
     Result,
     Running,
+    StopCommand,
     Work,
     decode,
+    encode,
 )
 from runner.reporting import Reporter, flush_standard_streams, open_standard_streams
 from runner.texts import words_of
@@ -65,12 +68,16 @@ def run(
     """
     status = 70  # EX_SOFTWARE: a bug of ours, when nothing below says otherwise
     try:
-        os.setsid()
+        # Not the leader of a session, which would get the first terminal that it opens as its controlling one, and
+        # SIGHUP with that terminal's end.
+        os.setpgid(0, 0)
         reset_signals()
         close_inherited(output_fds, [channel.fileno(), acknowledge_fd, stack_fd, *keep_open])
         order, rest = _next_order(channel)
         if order is not None:
-            cancellation = Cancellation(lambda: _acknowledge(acknowledge_fd))
+            cancellation = Cancellation(
+                lambda: _tell(acknowledge_fd, AskSeen()), lambda pid: _tell(acknowledge_fd, StopCommand(pid))
+            )
             secrets = order.secrets if isinstance(order, Work) else {}
             reporter = Reporter(channel, cancellation, secrets.values())
             typed = JobInput(reporter.send)
@@ -117,6 +124,7 @@ def _run_work(
         thread.start()
     loop = TaskLoop()
     outcome = _outcome(work, cancellation, reporter, typed, loop)
+    cancellation.wait_for_a_late_ask()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if os.getpid() != runner_pid:
         flush_standard_streams(reporter)
@@ -191,8 +199,8 @@ def _plain(value: object) -> object:
         raise TaskFailed("protocol", unusable(exc).message) from exc
 
 
-def _acknowledge(fd: int) -> None:
-    os.write(fd, b"A")
+def _tell(guardian_fd: int, frame: AskSeen | StopCommand) -> None:
+    os.write(guardian_fd, encode(frame))
 
 
 def _become_ordinary() -> None:

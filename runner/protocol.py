@@ -6,6 +6,7 @@ they do not fit; parsing can build nothing but the dataclasses below.
     supervisor → runner     Work, Describe, Input, Ask
     runner → supervisor     Running, Heartbeat, PhaseChange, Progress, Output, Log, ResourceChange, InputTaken,
                             InputClosed, Result, Failure, Described
+    runner → guardian       AskSeen, StopCommand
 """
 
 from __future__ import annotations
@@ -212,6 +213,24 @@ class Described:
     type: Literal["described"] = "described"
 
 
+# --- runner → guardian
+
+
+@dataclass(frozen=True, slots=True)
+class AskSeen:
+    """The runner knows that the job is to stop."""
+
+    type: Literal["ask_seen"] = "ask_seen"
+
+
+@dataclass(frozen=True, slots=True)
+class StopCommand:
+    """A command of the job is to get the stop signal now. `pid` is its number in the runner's pid namespace."""
+
+    pid: int
+    type: Literal["stop_command"] = "stop_command"
+
+
 ToRunner = Annotated[Work | Describe | Input | Ask, Field(discriminator="type")]
 FromRunner = Annotated[
     Running
@@ -228,9 +247,11 @@ FromRunner = Annotated[
     | Described,
     Field(discriminator="type"),
 ]
+RunnerToGuardian = Annotated[AskSeen | StopCommand, Field(discriminator="type")]
 
 TO_RUNNER: TypeAdapter[ToRunner] = TypeAdapter(ToRunner)
 FROM_RUNNER: TypeAdapter[FromRunner] = TypeAdapter(FromRunner)
+RUNNER_TO_GUARDIAN: TypeAdapter[RunnerToGuardian] = TypeAdapter(RunnerToGuardian)
 
 
 def encode(frame: object) -> bytes:

@@ -27,7 +27,7 @@ class Command:
     def run(self) -> str:
         """What it wrote, and how it ended."""
         try:
-            with self._ctx.terminal(self._command, cwd=self._folder, plain=True) as terminal:
+            with self._ctx.terminal(self._command, cwd=self._folder, plain=True, open_stdin=False) as terminal:
                 with self._lock:
                     self._terminal = terminal
                     timeout_s = 0.0 if self._unwanted else self._timeout_s

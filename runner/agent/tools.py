@@ -49,7 +49,10 @@ class Tools:
         return [self.run_command, self.read_file, self.write_file, self.list_files, self.open_page]
 
     async def run_command(self, command: str, timeout_s: float = COMMAND_S) -> str:
-        """Run a shell command in a terminal, in the working folder, and answer with what it wrote and how it ended."""
+        """Run a shell command in a terminal, in the working folder, and answer with what it wrote and how it ended.
+
+        Its stdin is empty. What it starts in the background, such as a server, runs on.
+        """
         made = Command(self._ctx, self._root, command, timeout_s)
         try:
             return _shortened(await _in_thread(made.run))

@@ -1,8 +1,12 @@
-"""What goes on between a task and its command: output out, typed text in, signals, the end. One poll(2) at a time."""
+"""What goes on between a task and its command: output out, typed text in, signals, the end. One poll(2) at a time.
+
+The end of a command is the end of its output: `exec > >(tee log)` leaves a process that still writes when the shell has
+ended. So the output is read on to its end, but for LINGER_S at most, since a daemon may hold it for ever. While the job
+is being stopped, what the command left in its process group has the time that the ladder gives it.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -10,19 +14,26 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from runner.cancellation import Cancellation
 from runner.job_input import JobInput, Typed
 from runner.reporting import READ_BYTES, Decoder, Stream
 from runner.resources.command_end import ExitStatus
+from runner.resources.groups import any_alive, groups_below, signal_groups
 from runner.resources.spawning import Spawned
+from runner.resources.typing_in import TypedText
 
+LINGER_S = 0.5
+"""How long output may come after the command has ended."""
 LAST_READS = 64
-"""A background child may write for ever; what was in the buffers when the command ended is enough."""
+"""A background child may write for ever; what is in the buffers after LINGER_S is enough."""
+_LOOK_S = 0.02
+_LONGEST_LOOK_S = 0.16
+"""How often a process group is looked at that has lost its leader: ever less, as every process is read for it."""
 _POLL_WITHOUT_PIDFD_S = 0.05
 _LONGEST_POLL_MS = 3_600_000.0
 """poll(2) takes a C int. After this it is asked again."""
-_END_OF_INPUT = b"\x04"
 
 
 class Pump:
@@ -43,8 +54,12 @@ class Pump:
         self._exit_fd = os.pidfd_open(spawned.pid) if hasattr(os, "pidfd_open") else None
         self._noticed = False
         self._asked = False
-        self._unsent = bytearray()
-        self._at_line_start = True
+        self._exited_at: float | None = None
+        self._ended: ExitStatus | None = None
+        self._asked_groups: frozenset[int] = frozenset()
+        self._look_at = 0.0
+        self._look_s = _LOOK_S / 2
+        self._typing = TypedText(terminal=spawned.terminal_fd is not None)
         self._end_when_sent = False
         self._input: JobInput | None = None
         self._typed: Typed | None = None
@@ -61,7 +76,12 @@ class Pump:
 
     @property
     def unsent_bytes(self) -> int:
-        return len(self._unsent)
+        return len(self._typing)
+
+    @property
+    def open_outputs(self) -> frozenset[int]:
+        """Descriptors whose other side somebody may still write to."""
+        return frozenset(self._open)
 
     def attach(self, typed: JobInput) -> None:
         """From now on, pass on what clients type."""
@@ -71,19 +91,13 @@ class Pump:
 
     def type(self, data: bytes, *, eof: bool = False) -> None:
         """Queue what is to be typed. The end of the input is Ctrl-D in a terminal, the end of stdin on pipes."""
-        self._unsent += data
-        if data:
-            self._at_line_start = data[-1:] in (b"\n", b"\r")
-        if eof and self.spawned.terminal_fd is not None:
-            # In the middle of a line the first one only passes the line on; the second one is the end.
-            self._unsent += _END_OF_INPUT if self._at_line_start else _END_OF_INPUT * 2
-            self._at_line_start = True
-        elif eof:
+        self._typing.add(data, eof=eof)
+        if eof and self.spawned.terminal_fd is None:
             self._end_when_sent = True
         self._send()
 
     def drop_unsent(self) -> None:
-        self._unsent.clear()
+        self._typing.clear()
 
     def _take_input(self) -> None:
         assert self._input is not None
@@ -99,14 +113,13 @@ class Pump:
         if fd is None:
             return
         try:
-            if self._unsent:
-                del self._unsent[: os.write(fd, self._unsent)]
+            self._typing.send(fd)
         except BlockingIOError:
             return
         except OSError:  # EPIPE, EIO: it has closed its side
             self._close_input()
             return
-        if not self._unsent:
+        if not self._typing:
             if self._typed is not None and self._input is not None:
                 self._input.taken(self._typed)
                 self._typed = None
@@ -114,7 +127,7 @@ class Pump:
                 self._close_input()
 
     def _close_input(self) -> None:
-        self._unsent.clear()
+        self._typing.clear()
         self.spawned.close_input()
         if self._input is not None:
             self._input.close()
@@ -124,28 +137,52 @@ class Pump:
     def signal(self, number: signal.Signals) -> None:
         """Signal the command's process group, and what runs in the terminal's foreground. Stopped ones wake up."""
         with self._reaping:
-            if self.status is not None:
-                return  # its number may be somebody else's by now
-            groups = {self.spawned.pid}
-            if self.spawned.terminal_fd is not None:
-                with contextlib.suppress(OSError):
-                    groups.add(os.tcgetpgrp(self.spawned.terminal_fd))
-            for group in groups - {0}:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(group, number)
-                    os.killpg(group, signal.SIGCONT)
+            signal_groups(self._groups(), number)
+
+    def has_group(self) -> bool:
+        """Whether anything is alive in these groups, or in those that have been asked to go."""
+        with self._reaping:
+            return any_alive(self._groups() | self._asked_groups)
+
+    def end_group(self, grace_s: float) -> None:
+        """Wait until nothing is left in these groups, and send SIGKILL to what is after `grace_s`."""
+        deadline = time.monotonic() + grace_s
+        while self.has_group():
+            if time.monotonic() >= deadline:
+                self.signal(signal.SIGKILL)
+                return
+            time.sleep(_LOOK_S)
+
+    def _groups(self) -> set[int]:
+        groups = self.spawned.groups()
+        # A number is given to no new process while a group has it: if there is one, the command's group is gone.
+        if self._ended is not None and Path(f"/proc/{self.spawned.pid}").exists():
+            groups.discard(self.spawned.pid)
+        return groups
 
     def ask(self) -> None:
-        """Ask it to go, once: SIGTERM. Never waits."""
+        """Ask it to go, once. Never waits.
+
+        While the job is being stopped the guardian signals, which knows for each process whether it was already.
+        """
         if self.listening and not self._asked:
             self._asked = True
-            self.signal(signal.SIGTERM)
+            if not self._cancellation.requested:
+                self.signal(signal.SIGTERM)
+            elif self.status is None:
+                self._asked_groups = groups_below(self.spawned.pid)
+                self._cancellation.stop_command(self.spawned.pid)
 
-    def close(self) -> None:
-        """Give back the descriptors. Call once it has ended."""
+    def leave(self) -> None:
+        """What goes on is background work, and for the task's code no longer: it is not asked for by itself."""
         self._cancellation.forget(self.ask)
         if self._input is not None:
             self._input.close()
+
+    def close(self) -> None:
+        """Give back the descriptors. Call once it has ended. Again: nothing happens."""
+        self.leave()
+        self._open.clear()
         self.spawned.close()
         if self._exit_fd is not None:
             os.close(self._exit_fd)
@@ -161,7 +198,7 @@ class Pump:
         for fd, events in self._poller().poll(self._timeout_ms(deadline)):
             if fd in self._open:
                 # In a terminal this may be room for input only; a read then finds nothing, which costs nothing.
-                self._take_output(fd)
+                self.take_output(fd)
             elif fd == self.spawned.input_fd and events & select.POLLERR:
                 self._close_input()
             elif self._input is not None and fd == self._input.fileno():
@@ -170,8 +207,13 @@ class Pump:
                 self._noticed = self._cancellation.notice()
                 self.ask()
         self._send()
-        if self._has_exited():
-            self._finish()
+        if self._exited_at is None and self._has_exited():
+            self._exited_at = time.monotonic()
+            self._reap()
+        if self._exited_at is not None:
+            if self._is_over(self._exited_at):
+                self._take_the_rest()
+                self.status = self._ended
         elif deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError(f"the command with pid {self.spawned.pid} still runs")
 
@@ -181,25 +223,29 @@ class Pump:
             poller.register(fd, select.POLLIN)
         if self.spawned.input_fd is not None:
             both = select.POLLIN if self.spawned.input_fd in self._open else 0
-            room = select.POLLOUT if self._unsent else 0
+            room = select.POLLOUT if self._typing else 0
             # A pipe tells even unasked that nobody reads it; a terminal would tell so again and again.
             if room or self.spawned.terminal_fd is None:
                 poller.register(self.spawned.input_fd, room | both)
-            if self._input is not None and not self._unsent:
+            if self._input is not None and not self._typing:
                 poller.register(self._input.fileno(), select.POLLIN)
         if self.listening and not self._noticed:
             poller.register(self._cancellation.wake_fd, select.POLLIN)
-        if self._exit_fd is not None:
+        if self._exit_fd is not None and self._exited_at is None:
             poller.register(self._exit_fd, select.POLLIN)
         return poller
 
     def _timeout_ms(self, deadline: float | None) -> float | None:
+        if self._exited_at is not None:
+            return (
+                _LOOK_S if self._is_being_stopped() else max(0.0, self._exited_at + LINGER_S - time.monotonic())
+            ) * 1000
         timeout_ms = None if deadline is None else min(max(0.0, (deadline - time.monotonic()) * 1000), _LONGEST_POLL_MS)
         if self._exit_fd is None:  # macOS: the exit is looked for at intervals
             return min(_POLL_WITHOUT_PIDFD_S * 1000, timeout_ms or math.inf)
         return timeout_ms
 
-    def _take_output(self, fd: int) -> bool:
+    def take_output(self, fd: int) -> bool:
         """What one read gives. False at the end of the stream."""
         stream, decoder = self._decoders[fd]
         try:
@@ -219,14 +265,29 @@ class Pump:
             return bool(select.select([self._exit_fd], [], [], 0)[0])
         return os.waitid(os.P_PID, self.spawned.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def _finish(self) -> None:
-        """It has ended: take the rest of its output, and its status."""
-        for fd in list(self._open):
-            for _ in range(LAST_READS):
-                if not select.select([fd], [], [], 0)[0] or not self._take_output(fd):
-                    break
+    def _reap(self) -> None:
         # Shielded: a pid that was reaped without our knowing it might be signalled when it is somebody else's.
         with self._cancellation.shielded(), self._reaping:
             _, status = os.waitpid(self.spawned.pid, 0)
             self.spawned.reaped(status)
-            self.status = ExitStatus.of(status)
+            self._ended = ExitStatus.of(status)
+
+    def _is_being_stopped(self) -> bool:
+        return self._asked and self._cancellation.requested
+
+    def _is_over(self, exited_at: float) -> bool:
+        """Whether to wait no longer for what the command has left."""
+        if self._is_being_stopped():
+            if time.monotonic() < self._look_at:
+                return False
+            if self.has_group():
+                self._look_s = min(2 * self._look_s, _LONGEST_LOOK_S)
+                self._look_at = time.monotonic() + self._look_s
+                return False
+        return not self._open or time.monotonic() >= exited_at + LINGER_S
+
+    def _take_the_rest(self) -> None:
+        for fd in list(self._open):
+            for _ in range(LAST_READS):
+                if not select.select([fd], [], [], 0)[0] or not self.take_output(fd):
+                    break

@@ -1,4 +1,10 @@
-"""Starting a command in a pseudo-terminal or on pipes, as a shell would: its own session, its signals restored."""
+"""Starting a command in a pseudo-terminal or on pipes, as a shell would: its own process group, its signals restored.
+
+A command that is typed into controls its terminal (`session.py`). One that is not has an empty stdin and no controlling
+terminal, so that `read` and `read < /dev/tty` end at once instead of waiting for a person; it still writes to a
+terminal. It stays in the runner's session and does not lead it: the leader of a session would get the first terminal
+that it opens by name, /dev/stdout for one, as its controlling one.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptyprocess import PtyProcess
-
 from runner.errors import TaskFailed
 from runner.reporting import Stream
+from runner.resources.script import without_long_script
+from runner.resources.session import Holder, Program, start_in_session
 
 Size = tuple[int, int]
 """Rows and columns."""
@@ -29,28 +35,25 @@ _HELD = frozenset({signal.SIGTERM})
 
 @dataclass(slots=True)
 class Spawned:
-    """A command that runs, leader of its own session and process group.
+    """A command that runs, leader of its own process group.
 
-    `outputs` are descriptors to read; `input_fd` is where to write, None when its stdin is empty. In a terminal
-    both are the same one. `owner` is the library's object, which holds the descriptors.
+    `outputs` are descriptors to read; `input_fd` is where to write, None when its stdin is empty. `terminal_fd` is our
+    side of its terminal, None on pipes. `process` holds the pipes, `holder` the session of a terminal that it controls.
     """
 
     pid: int
     outputs: dict[int, Stream]
     input_fd: int | None
-    owner: PtyProcess | subprocess.Popen[bytes]
-
-    @property
-    def terminal_fd(self) -> int | None:
-        """Our side of the terminal; None on pipes."""
-        return self.owner.fd if isinstance(self.owner, PtyProcess) and not self.owner.closed else None
+    terminal_fd: int | None = None
+    process: subprocess.Popen[bytes] | None = None
+    holder: Holder | None = None
 
     def close_input(self) -> None:
         """Nothing more can be written. On pipes that is the end of the command's stdin."""
         self.input_fd = None
-        if isinstance(self.owner, subprocess.Popen) and self.owner.stdin is not None:
+        if self.process is not None and self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self.owner.stdin.close()
+                self.process.stdin.close()
 
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal a new size, which its foreground learns by SIGWINCH. Pipes have none.
@@ -59,35 +62,40 @@ class Spawned:
         """
         check_size((rows, columns))
         if self.terminal_fd is not None:
-            fcntl.ioctl(self.terminal_fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            _set_size(self.terminal_fd, (rows, columns))
+
+    def groups(self) -> set[int]:
+        """The command's process group, and the one in its terminal's foreground."""
+        groups = {self.pid}
+        if self.terminal_fd is not None:
+            with contextlib.suppress(OSError):  # no session has it for its terminal, or not any more
+                groups.add(os.tcgetpgrp(self.terminal_fd))
+        return groups - {0}
 
     def reaped(self, status: int) -> None:
         """Tell the library, which would otherwise wait for, or signal, a pid that is no longer its own."""
-        if isinstance(self.owner, PtyProcess):
-            self.owner.terminated = True
-        else:
-            self.owner.returncode = os.waitstatus_to_exitcode(status)
+        if self.process is not None:
+            self.process.returncode = os.waitstatus_to_exitcode(status)
 
     def close(self) -> None:
+        """Give back the descriptors, and end the session of a terminal. Again: nothing happens."""
         self.close_input()
-        if isinstance(self.owner, PtyProcess):
-            self.owner.fileobj.close()
-            self.owner.closed = True
-            return
-        for stream in (self.owner.stdout, self.owner.stderr):
-            if stream is not None:
-                stream.close()
+        if self.holder is not None:
+            self.holder.end()
+            self.holder = None
+        if self.terminal_fd is not None:
+            os.close(self.terminal_fd)
+            self.terminal_fd = None
+        if self.process is not None:
+            for stream in (self.process.stdout, self.process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def check_size(size: Size) -> None:
     """Raises ValueError unless both numbers are 0 to 65535."""
     if not all(isinstance(number, int) and 0 <= number <= MAX_SIDE for number in size):
         raise ValueError(f"cannot give a terminal the size {size}: rows and columns are 0 to {MAX_SIDE}")
-
-
-def shell_words(command: str) -> list[str]:
-    """The argument list that has a shell run `command`: bash, or sh where there is none."""
-    return ["/bin/bash" if Path("/bin/bash").exists() else "/bin/sh", "-c", command]
 
 
 def spawn(
@@ -101,7 +109,7 @@ def spawn(
 ) -> Spawned:
     """Start `argv`. Raises TaskFailed, kind exited with the shell's 126 or 127, when it cannot be run.
 
-    Raises ValueError or TypeError for what is no command, environment or size.
+    With `open_stdin` it can be typed into. Raises ValueError or TypeError for what is no command, environment or size.
     """
     environment = {**os.environ, "TERM": "xterm-256color" if pty else "dumb", **(env or {}), "PWD": str(cwd)}
     _check(argv, environment)
@@ -109,10 +117,12 @@ def spawn(
     if not Path(cwd).is_dir():
         raise TaskFailed("load", f"cannot use cwd {str(cwd)!r}: no such directory")
     try:
-        program = _find(argv[0], cwd, environment)
-        if pty:
-            return _in_terminal([program, *argv[1:]], cwd, environment, size)
-        return _on_pipes(argv, program, cwd, environment, open_stdin=open_stdin)
+        path = _find(argv[0], cwd, environment)
+        with without_long_script(argv) as (words, keep):
+            program = Program(path, words, environment, str(cwd), keep)
+            if not pty:
+                return _on_pipes(program, open_stdin=open_stdin)
+            return _in_terminal(program, size) if open_stdin else _writing_to_terminal(program, size)
     except FileNotFoundError:
         raise TaskFailed("exited", f"cannot run {argv[0]!r}: command not found", exit_code=127) from None
     except OSError as exc:
@@ -142,39 +152,58 @@ def _find(name: str, cwd: str | Path, env: Mapping[str, str]) -> str:
     return str(Path(cwd, found))
 
 
-def _in_terminal(argv: list[str], cwd: str | Path, env: dict[str, str], size: Size) -> Spawned:
-    if not Path(argv[0]).exists():
-        raise FileNotFoundError(argv[0])
-    if not os.access(argv[0], os.X_OK) or Path(argv[0]).is_dir():
-        # The library would say "not found" of this too, and a shell tells them apart.
-        raise PermissionError(13, os.strerror(13))
-    parent = os.getpid()
-    with _terminate_held_back():
-        try:
-            process = PtyProcess.spawn(argv, cwd=str(cwd), env=env, dimensions=size, preexec_fn=_restore_signals)
-        finally:
-            if os.getpid() != parent:  # whatever fails between fork and exec: a copy of the task must not go on
-                os._exit(126)
-    os.set_inheritable(process.fd, False)
-    return Spawned(process.pid, {process.fd: "terminal"}, process.fd, process)
+def _in_terminal(program: Program, size: Size) -> Spawned:
+    with _new_terminal(size) as (master, slave), _terminate_held_back():
+        pid, holder = start_in_session(program, slave)
+        return Spawned(pid, {master: "terminal"}, master, terminal_fd=master, holder=holder)
 
 
-def _on_pipes(argv: Sequence[str], program: str, cwd: str | Path, env: dict[str, str], *, open_stdin: bool) -> Spawned:
-    process = subprocess.Popen(
-        list(argv),
-        executable=program,
-        bufsize=0,
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.PIPE if open_stdin else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+def _writing_to_terminal(program: Program, size: Size) -> Spawned:
+    with _new_terminal(size) as (master, slave):
+        process = _popen(program, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+        return Spawned(process.pid, {master: "terminal"}, None, terminal_fd=master, process=process)
+
+
+def _on_pipes(program: Program, *, open_stdin: bool) -> Spawned:
+    stdin = subprocess.PIPE if open_stdin else subprocess.DEVNULL
+    process = _popen(program, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     outputs: dict[int, Stream] = {process.stdout.fileno(): "stdout", process.stderr.fileno(): "stderr"}
-    return Spawned(process.pid, outputs, None if process.stdin is None else process.stdin.fileno(), process)
+    return Spawned(process.pid, outputs, None if process.stdin is None else process.stdin.fileno(), process=process)
+
+
+def _popen(program: Program, *, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        list(program.argv),
+        executable=program.path,
+        bufsize=0,
+        cwd=program.cwd,
+        env=program.env,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        process_group=0,
+        pass_fds=program.keep,
+    )
+
+
+@contextlib.contextmanager
+def _new_terminal(size: Size) -> Iterator[tuple[int, int]]:
+    """Both sides of a new terminal. When the block ends only ours is open, and when it raises neither."""
+    master, slave = os.openpty()
+    try:
+        _set_size(master, size)
+        yield master, slave
+    except BaseException:
+        os.close(master)
+        raise
+    finally:
+        os.close(slave)
+
+
+def _set_size(fd: int, size: Size) -> None:
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
 
 
 @contextlib.contextmanager
@@ -185,10 +214,3 @@ def _terminate_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _restore_signals() -> None:
-    # Runs in the child. Python ignores the first two; a command expects them to kill it, as in any shell.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)

@@ -1,7 +1,7 @@
 """A command in a pseudo-terminal (or on pipes): read as it writes, typed into, waited for, asked to stop with the job.
 
-On cancel the command's process group gets SIGTERM, so that a shell's `trap` runs; if it does not go, the job's
-ladder ends it. EOF is never waited for: a background child may hold the terminal open for ever.
+On cancel the command gets SIGTERM, so that a shell's `trap` runs; if it does not go, the job's ladder ends it. What it
+leaves in the background when it ends by itself lives on, and its output is read, until the job ends or `close()`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from runner.cancellation import Cancellation
 from runner.errors import CommandEnded
 from runner.job_input import JobInput
 from runner.reporting import Stream
+from runner.resources.background import Background
 from runner.resources.command_end import ExitStatus
 from runner.resources.escapes import PlainText
+from runner.resources.groups import ignores
 from runner.resources.pump import Pump
 from runner.resources.spawning import Spawned
 
 HANGUP_AFTER_S = 0.25
 CLOSE_GRACE_S = 0.5
-"""A command whose block ends first gets SIGTERM, then SIGHUP, for which interactive shells go, then SIGKILL."""
+"""A command whose block ends first gets SIGTERM, then SIGKILL; one that ignores SIGTERM, as interactive shells do,
+gets SIGHUP in between."""
 MAX_UNREAD = 1024 * 1024
 """Characters of output kept for `read` and `wait_for`; when nobody takes them, the oldest go."""
 LAST_SHOWN = 200
@@ -76,17 +79,19 @@ class Terminal:
         self, spawned: Spawned, cancellation: Cancellation, show: Show | None = None, *, plain: bool = False
     ) -> None:
         self.pid = spawned.pid
+        self._is_terminal = spawned.terminal_fd is not None
         self._pump = Pump(spawned, cancellation, self._take)
         self._cancellation = cancellation
         self._show = show
         self._plain = PlainText() if plain else None
         self._unread = Unread()
+        self._background: Background | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self.leave()
 
     @property
     def status(self) -> ExitStatus | None:
@@ -96,7 +101,7 @@ class Terminal:
     @property
     def is_terminal(self) -> bool:
         """False on pipes."""
-        return self._pump.spawned.terminal_fd is not None
+        return self._is_terminal
 
     # --- reading
 
@@ -178,21 +183,46 @@ class Terminal:
         """Signal the command's process group, and what runs in the terminal's foreground. Stopped ones wake up."""
         self._pump.signal(number)
 
+    def leave(self) -> None:
+        """The block ends: end the command if it still runs, but let live what it has left in the background."""
+        if self.status is not None and (self._pump.open_outputs or self._pump.has_group()):
+            self._background = Background(self._pump)
+            self._background.start()
+        else:
+            self.close()
+
+    def when_over(self, then: Callable[[], object]) -> None:
+        """Call `then` when nothing is left of the command, at the latest at the end of `close()`. After `leave`."""
+        if self._background is None:
+            then()
+        else:
+            self._background.when_over(then)
+
     def close(self) -> None:
-        """End the command if it still runs, and close the terminal.
+        """End the command if it still runs, with what it has left in its process group, and close the terminal.
 
         When the job is to stop it has as long as the ladder gives it; else CLOSE_GRACE_S.
         """
+        if self._background is not None:
+            self._background.end(CLOSE_GRACE_S)
+            return
         left_to_the_ladder = self._pump.listening and self._cancellation.requested
         self._pump.listening = True
         self._pump.ask()
         self._pump.listening = False
         if not left_to_the_ladder:
-            for grace_s, then in ((HANGUP_AFTER_S, signal.SIGHUP), (CLOSE_GRACE_S - HANGUP_AFTER_S, signal.SIGKILL)):
-                if not self._ends_within(grace_s):
-                    self.signal(then)
+            self._end_within_grace()
         self._ends_within(None)
         self._pump.close()
+
+    def _end_within_grace(self) -> None:
+        began = time.monotonic()
+        if not self._ends_within(HANGUP_AFTER_S):
+            if ignores(self.pid, signal.SIGTERM):
+                self.signal(signal.SIGHUP)
+            if not self._ends_within(CLOSE_GRACE_S - HANGUP_AFTER_S):
+                self.signal(signal.SIGKILL)
+        self._pump.end_group(CLOSE_GRACE_S - (time.monotonic() - began))
 
     def _ends_within(self, seconds: float | None) -> bool:
         deadline = _deadline(seconds)

@@ -16,7 +16,7 @@ _EITHER = {
     ],
 }
 
-_STDIN = "open: POST /jobs/{id}/input types into it. closed: nothing is typed; with pipes it is empty."
+_STDIN = "open: POST /jobs/{id}/input types into it. closed: it is empty, and there is no /dev/tty."
 
 NoNul = Annotated[str, Field(pattern="^[^\\x00]*$")]
 _VARIABLE = "^[^=\\x00]+$"
@@ -40,7 +40,8 @@ def shell(
 ) -> dict[str, Any]:
     """Run a command and stream what it writes.
 
-    Exit code 0 is success. On cancel the command's process group gets SIGTERM, so that `trap` runs.
+    Exit code 0 is success. The command has ended when its output has, or 0.5 s after it exited. On cancel it gets
+    SIGTERM with all that it has started, each process once, so that `trap` runs.
     """
     is_open = stdin == "open"
     ctx.phase("tool", (command or " ".join(argv or []))[:200])

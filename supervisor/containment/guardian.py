@@ -21,7 +21,7 @@ from multiprocessing.synchronize import Event as SharedEvent
 from typing import Literal, NoReturn
 
 from runner import main as runner_main
-from runner.protocol import decode, encode
+from runner.protocol import AskSeen, StopCommand, decode, encode
 from supervisor.containment.ladder import GRACE_AFTER_TERMINATE_S, Ladder, Step
 from supervisor.containment.launch import Launched, LaunchFailed, launch, prepare, sweep_of
 from supervisor.containment.level import Plan
@@ -38,6 +38,7 @@ from supervisor.containment.protocol import (
     Stop,
 )
 from supervisor.containment.rounds import Rounds
+from supervisor.containment.runner_words import RunnerWords
 from supervisor.containment.sweep import LOOK_S, end_children, reap_children
 from supervisor.containment.tracker import Tracker
 from supervisor.posix import prctl
@@ -95,7 +96,7 @@ class Guardian:
         self._plan = plan
         self._control = control
         self._control.settimeout(SEND_BOUND_S)
-        self._acknowledge_fd = acknowledge_fd
+        self._runner_words = RunnerWords(acknowledge_fd)
         self._launched = launched
         self._tracker = tracker
         self._sweep = sweep_of(plan, launched, tracker.own_pids)
@@ -118,7 +119,7 @@ class Guardian:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only wakes the poll below
         signal.set_wakeup_fd(self._child_write, warn_on_full_buffer=False)
         self._poller = select.poll()
-        for fd in (self._control.fileno(), self._acknowledge_fd, self._child_read):
+        for fd in (self._control.fileno(), self._runner_words.fd, self._child_read):
             self._poller.register(fd, select.POLLIN)
         if self._launched.namespace is not None:
             self._poller.register(self._launched.namespace.report_fd, select.POLLIN)
@@ -176,10 +177,8 @@ class Guardian:
             if fd == self._child_read:
                 with contextlib.suppress(BlockingIOError):
                     os.read(fd, 4096)
-            elif fd == self._acknowledge_fd:
-                self._poller.unregister(fd)
-                if os.read(fd, 1):
-                    self._acknowledged()
+            elif fd == self._runner_words.fd:
+                self._hear_runner()
             elif fd == self._control.fileno():
                 self._read_orders()
             else:
@@ -232,6 +231,17 @@ class Guardian:
         )
         if self._acknowledged_early:
             self._acknowledged()
+
+    def _hear_runner(self) -> None:
+        frames = self._runner_words.read()
+        if frames is None:
+            self._poller.unregister(self._runner_words.fd)
+        for frame in frames or ():
+            match frame:
+                case AskSeen():
+                    self._acknowledged()
+                case StopCommand(pid):
+                    self._sweep.stop_command(pid)
 
     def _acknowledged(self) -> None:
         if self._ladder is None:

@@ -24,7 +24,7 @@ MANY_SESSIONS = 256
 
 
 class Sightings:
-    """One job's. `root` is its guardian, whose own session is not the job's; `leave_out` are the guardian's own."""
+    """One job's. `root` is its guardian, in whose session the job begins; `leave_out` are the guardian's own."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Sightings:
         self._runner = runner
         self._not_ours = {os.getpid(), root, *leave_out}
         self._known = {runner}
-        self._sessions: set[int] = {runner.pid}
+        self._sessions: set[int] = {root}
         self._search_at = MANY_SESSIONS
         self.mark = mark or {}
         """Variables that everything of the job has in its environment, unless it took them out."""
@@ -92,15 +92,22 @@ class Sightings:
 
     def _remember(self, stat: Stat) -> None:
         self._known.add(_identity(stat))
-        if stat.sid != self._root:
-            self._sessions.add(stat.sid)
+        self._sessions.add(stat.sid)
 
     def _forget_what_is_over(self, table: dict[int, Stat]) -> None:
         """A number is free again once its process, or its session, is over, and may then be a stranger's."""
         self._known = {one for one in self._known if one.pid in table and _identity(table[one.pid]) == one}
         there = {stat.sid for stat in table.values()}
         ours = {*self._known, self._runner}
-        self._sessions = {sid for sid in self._sessions & there if sid not in table or _identity(table[sid]) in ours}
+        self._sessions = {
+            sid
+            for sid in self._sessions & there
+            if sid not in table or _identity(table[sid]) in ours or self._is_root(table[sid])
+        }
+
+    def _is_root(self, stat: Stat) -> bool:
+        """Whether it is the guardian. What has its number and is younger than the runner is a stranger."""
+        return stat.pid == self._root and stat.start_ticks <= self._runner.start_ticks
 
     def _is_ours(self, stat: Stat, found: dict[int, Stat]) -> bool:
         return (

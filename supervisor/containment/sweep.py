@@ -1,8 +1,9 @@
 """Signalling a whole tree and reaping it, again and again until it is empty.
 
 A snapshot of a tree is never enough: while it is read, its processes fork. So SIGTERM goes to newcomers on every
-round, and SIGKILL rounds end only when there is nothing left to kill. Killing without stopping first wins
-against fork storms more often than stopping first.
+round, but to each process once, because many programs take a second one for "leave your clean-up". SIGKILL rounds end
+only when there is nothing left to kill. Killing without stopping first wins against fork storms more often than
+stopping first.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import time
 from dataclasses import dataclass, field
 
 from supervisor.containment.cgroup import Leaf
+from supervisor.containment.handle import Identity
 from supervisor.posix.pidfd import ignore_missing
-from supervisor.posix.proc import HAS_CHILDREN_FILES, children, descendants, read_stat
+from supervisor.posix.proc import HAS_CHILDREN_FILES, Stat, children, descendants, read_stat
+from supervisor.posix.process_status import ignores, inner_pid
 
 LOOK_S = 0.002
 
@@ -35,7 +38,8 @@ class Sweep:
     next_look: float | None = None
     """When to `look`; None at levels where an orphan comes back by itself and nothing has to be remembered."""
     seen: set[int] = field(default_factory=set)
-    _terminated: set[int] = field(default_factory=set)
+    _terminated: set[Identity] = field(default_factory=set)
+    _hung_up: set[Identity] = field(default_factory=set)
 
     def pids(self) -> list[int]:
         """Everything of the job that is there now, zombies included."""
@@ -67,17 +71,43 @@ class Sweep:
     def terminate(self) -> list[int]:
         """SIGTERM, then SIGCONT so that stopped ones receive it, to all that have not had it yet. Who they were.
 
-        The leader of a terminal's session gets SIGHUP besides, as if the terminal had been closed.
+        The leader of a terminal that ignores it, as an interactive shell does, gets SIGHUP besides.
         """
-        fresh = [pid for pid in self.pids() if pid not in self._terminated]
-        for pid in fresh:
-            self._terminated.add(pid)
+        found = self.pids()
+        fresh = self._terminate(found)
+        for pid in found:
             stat = read_stat(pid)
-            self._signal(pid, signal.SIGTERM)
-            if stat is not None and stat.terminal and stat.sid == pid:
-                self._signal(pid, signal.SIGHUP)
-            self._signal(pid, signal.SIGCONT)
+            if stat is not None and _leads_terminal(stat) and ignores(pid, signal.SIGTERM):
+                self._once(self._hung_up, stat, signal.SIGHUP)
         return fresh
+
+    def stop_command(self, pid: int) -> list[int]:
+        """The same for one command of the job, with what is below it and what is in its process group.
+
+        `pid` is what its runner calls it, which differs in a pid namespace. Nothing is done for what is not the job's.
+        """
+        found = self.pids()
+        leader = pid if self.init_pid is None else next((one for one in found if inner_pid(one) == pid), None)
+        if leader is None or leader not in found:
+            return []
+        below = set(descendants(leader, leave_out=self.leave_out, use_children_files=self.use_children_files))
+        stats = (read_stat(one) for one in found)
+        grouped = {stat.pid for stat in stats if stat is not None and stat.pgid == leader}
+        return self._terminate([one for one in found if one == leader or one in below | grouped])
+
+    def _terminate(self, pids: list[int]) -> list[int]:
+        stats = (read_stat(pid) for pid in pids)
+        return [stat.pid for stat in stats if stat is not None and self._once(self._terminated, stat, signal.SIGTERM)]
+
+    def _once(self, had: set[Identity], stat: Stat, number: signal.Signals) -> bool:
+        """Whether it had not had this signal yet; now it has."""
+        identity = Identity(stat.pid, stat.start_ticks)
+        if identity in had:
+            return False
+        had.add(identity)
+        self._signal(stat.pid, number)
+        self._signal(stat.pid, signal.SIGCONT)
+        return True
 
     def kill(self) -> list[int]:
         """One round of SIGKILL over all that is there now. Who they were.
@@ -109,6 +139,14 @@ class Sweep:
         """Resident memory of the tree; shared pages count for each process that maps them."""
         stats = (read_stat(pid) for pid in self.pids())
         return sum(stat.rss_bytes for stat in stats if stat is not None)
+
+
+def _leads_terminal(stat: Stat) -> bool:
+    """Whether it is the first process in a terminal: the leader of its session, or else a child of another session."""
+    if not stat.terminal or stat.pgid != stat.pid:
+        return False
+    parent = read_stat(stat.ppid)
+    return stat.sid == stat.pid or parent is None or parent.sid != stat.sid
 
 
 def end_children() -> None:

@@ -22,6 +22,7 @@ class TableSweep(Sweep):
     next_look: float | None = 0.0
     _now: dict[int, Identity] = field(default_factory=dict)
     _thorough: bool = True
+    _searched: bool = False
 
     def look(self, now: float) -> None:
         self.next_look = now + LOOK_EVERY_S
@@ -41,7 +42,8 @@ class TableSweep(Sweep):
 
     def terminate(self) -> list[int]:
         # For what is only asked to go one search is enough, and then newcomers in sight.
-        self._thorough = not self._terminated
+        self._thorough = not self._searched
+        self._searched = True
         fresh = Sweep.terminate(self)
         self._thorough = True
         return fresh

@@ -41,7 +41,8 @@ def probe(ctx: Context) -> dict:
         "ignored": status["SigIgn"].strip(), "blocked": status["SigBlk"].strip(),
         "false": subprocess.run(["false"]).returncode,
         "home": os.path.realpath(os.environ["HOME"]),
-        "cwd": os.getcwd(), "tmp": tempfile.gettempdir(), "sid": os.getsid(0), "pid": os.getpid(),
+        "cwd": os.getcwd(), "tmp": tempfile.gettempdir(),
+        "sid": os.getsid(0), "pgid": os.getpgid(0), "pid": os.getpid(), "ppid": os.getppid(),
         "core": __import__("resource").getrlimit(__import__("resource").RLIMIT_CORE),
         "oom": int(open("/proc/self/oom_score_adj").read()),
         "random": random.random(),
@@ -83,7 +84,9 @@ def test_what_a_task_finds_around_itself(tmp_path: Path, monkeypatch: pytest.Mon
     assert int(first["ignored"], 16) == python_ignores
     assert int(first["blocked"], 16) == 0
     assert first["false"] == 1
-    assert first["sid"] == first["pid"]
+    # A session's leader would get the first terminal that it opens by name, and SIGHUP with that terminal's end.
+    assert first["sid"] == first["ppid"]
+    assert first["pgid"] == first["pid"]
     assert first["core"][0] == 0
     assert first["oom"] == 500
     assert first["random"] != second["random"]

@@ -7,7 +7,8 @@ from typing import Any
 from runner.cancellation import Cancellation
 from runner.reporting import Stream
 from runner.resources.command_end import ExitStatus
-from runner.resources.spawning import DEFAULT_SIZE, shell_words, spawn
+from runner.resources.script import shell_words
+from runner.resources.spawning import DEFAULT_SIZE, spawn
 from runner.resources.terminal import Terminal
 
 BOUND_S = 10.0
@@ -31,7 +32,8 @@ def start(
     cancellation: Cancellation, command: str | list[str], *, show: Shown | None = None, plain: bool = False, **how: Any
 ) -> Terminal:
     argv = shell_words(command) if isinstance(command, str) else command
-    settings: dict[str, Any] = {"pty": True, "cwd": "/", "env": None, "size": DEFAULT_SIZE, "open_stdin": False} | how
+    settings: dict[str, Any] = {"pty": True, "cwd": "/", "env": None, "size": DEFAULT_SIZE} | how
+    settings.setdefault("open_stdin", settings["pty"])
     return Terminal(spawn(argv, **settings), cancellation, show, plain=plain)
 
 
