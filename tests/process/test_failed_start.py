@@ -18,7 +18,7 @@ from supervisor.core.journal.journal import Journal
 from supervisor.core.run_as import RunAs
 from supervisor.core.supervisor import Supervisor
 from supervisor.posix.proc import children
-from tests.support.core import running, scenario
+from tests.support.core import running, scenario, until
 
 STEPS = [
     (RunAs, "try_out"),
@@ -43,12 +43,13 @@ def test_a_step_that_fails_leaves_nothing_open(
     async def body() -> None:
         async with running(tmp_path):
             pass  # what is made once for the whole process
-        threads, descriptors, processes = seen()
+        await until(lambda: not seen()[0])  # a thread ends a moment after it was asked to
+        before = seen()
         with monkeypatch.context() as patch:
             patch.setattr(part, step, fail)
             with pytest.raises(OSError, match="No space left"):
                 await Supervisor(load_settings(state_dir=tmp_path)).__aenter__()
-        assert seen() == (threads, descriptors, processes)
+        await until(lambda: seen() == before)
         async with running(tmp_path):
             pass
 
