@@ -7,6 +7,7 @@ death of any process, and of a power cut nothing is left that would have to be f
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -75,10 +76,10 @@ class AttemptRecords:
         """Make the folder and say who this server is. What earlier servers wrote; raises OSError."""
         self.folder.open()
         earlier = list(self._read())
-        pid = os.getpid()
-        stat = read_stat(pid)
-        assert stat is not None
-        name, note = self._name(), Note(self._boot_id, self.cookie, None, (Identity(pid, stat.start_ticks),))
+        stat = read_stat(os.getpid())
+        if stat is None:
+            raise FileNotFoundError(errno.ENOENT, "/proc does not show this process", "/proc")
+        name, note = self._name(), Note(self._boot_id, self.cookie, None, (Identity.shown_by(stat),))
         self._notes[name] = note
         self._write(name, note)
         return earlier

@@ -1,8 +1,6 @@
 """The supervisor's own kill, for when guardians are stopped, dead or late.
 
-A dead guardian's orphans come to the supervisor, because it is a subreaper too. They are told from its own children
-by their session: a runner starts a new session and nothing below it can join the supervisor's. An orphan does not say
-whose it was, so it counts against every guardian that is dead and not younger than it, until it is reaped.
+A dead guardian's orphans come to the supervisor, because it is a subreaper too: see `adopted.py`.
 
 At level pgroup no orphan comes. There the process table is searched for each attempt, by what the supervisor itself
 knows of the job: with a guardian what it has seen is lost.
@@ -15,19 +13,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
 
+from supervisor.containment.adopted import Adopted
 from supervisor.containment.cgroup import Leaf
 from supervisor.containment.handle import Handle, Identity, Survivor
+from supervisor.containment.parts import Parts
 from supervisor.containment.sightings import Sightings
+from supervisor.posix import descriptors
 from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.pidfd import ignore_missing
-from supervisor.posix.proc import Stat, children, descendants, process_table, read_stat
+from supervisor.posix.proc import OnError, Stat, descendants, process_table, read_stat
+from supervisor.posix.procfs import Unreadable
 
 log = structlog.get_logger()
 
@@ -35,6 +38,8 @@ _STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "
 
 CLEAR_ROUNDS = 20
 CLEAR_PAUSE_S = 0.02
+RESERVED = 8
+"""Descriptors: a round needs one at a time to read, and one to signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +54,18 @@ class Held:
     sightings: Sightings | None = None
     init_pid: int | None = None
 
-    def search(self, table: dict[int, Stat] | None = None) -> list[Identity]:
-        """What the process table shows of it, where only that can tell."""
-        return [] if self.sightings is None else self.sightings.search(table)
+    def search(self, table: dict[int, Stat] | None = None, *, on_error: OnError) -> list[Identity]:
+        """What the process table shows of it, where only that can tell. Goes on without what cannot be read."""
+        return [] if self.sightings is None else self.sightings.search(table, on_error=on_error)
 
 
-def _search(attempts: Sequence[Held]) -> list[list[Identity]]:
+def _search(attempts: Sequence[Held], parts: Parts) -> list[list[Identity]]:
     """The same for many, from one reading of the table."""
-    table = process_table() if any(held.sightings is not None for held in attempts) else None
-    return [held.search(table) for held in attempts]
+    on_error = parts.noting("process table")
+    with parts.part("process table"):
+        table = process_table(on_error) if any(held.sightings is not None for held in attempts) else None
+        return [held.search(None if parts.failed else table, on_error=on_error) for held in attempts]
+    return [[] for _ in attempts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +82,19 @@ class Round:
 class Backstop:
     """Rounds of SIGKILL over guardians' trees, their cgroups and what was adopted.
 
-    `is_guardian` names the pids to leave.
+    `guardians` is what the pool knows of, as it changes: they are left. Make it before there is a job, when the limit
+    of descriptors is the one to keep: its thread, its descriptors and a few in reserve exist from then on.
     """
 
-    def __init__(self, is_guardian: Callable[[int], bool], means: Means = AVAILABLE) -> None:
+    def __init__(self, guardians: set[Identity], means: Means = AVAILABLE) -> None:
         self._means = means
-        self._is_guardian = is_guardian
-        self._pid = os.getpid()
-        self._sid = os.getsid(0)
+        self._adopted = Adopted(guardians, means)
+        self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._reserve = descriptors.Reserve(RESERVED)
+        self._failed: dict[str, str] = {}
         self._thread = ThreadPoolExecutor(1, "deadstop-backstop")
+        # Now, and not when a job is to be killed that has left no room for a thread.
+        self._thread.submit(int).result()
         self._asked: list[tuple[Held, asyncio.Future[Round]]] = []
         self._rounds: asyncio.Task[None] | None = None
 
@@ -103,12 +115,14 @@ class Backstop:
         return False
 
     async def survivors(self, held: Held) -> tuple[Survivor, ...]:
-        """Who is still there, for people to look at."""
+        """The processes that are still there, for people to look at. What fails is left out."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._survivors, held)
 
     def close(self) -> None:
         """End the thread. Call when nobody asks any more; a round is short and is waited for."""
         self._thread.shutdown()
+        self._reserve.close()
+        self._adopted.close()
 
     async def _serve(self) -> None:
         try:
@@ -122,97 +136,136 @@ class Backstop:
         attempts = [held for held, _ in asked]
         try:
             rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, attempts)
-        except OSError as exc:
-            # Out of descriptors or of memory, say: the next round may do better, and nobody must wait for ever.
-            log.error("backstop_round_failed", error=str(exc))
+        except Exception:
+            # A bug of ours: the next round may do better, and all who wait must get an answer.
+            log.exception("backstop_round_failed")
             rounds = [Round(done=False, seen=frozenset()) for _ in asked]
         for (_, answer), found in zip(asked, rounds, strict=True):
             if not answer.done():
                 answer.set_result(found)
 
     def kill_once(self, attempts: Sequence[Held]) -> list[Round]:
-        """One round over all of them. Blocks for as long as reading their part of /proc takes."""
+        """One round over all of them. Blocks for as long as reading their part of /proc takes.
+
+        A part that fails is noted and left out. What was not seen then counts as not gone.
+        """
+        parts = Parts()
+        rounds = self._kill_once(attempts, parts)
+        if parts.out_of_descriptors:
+            parts.clear()
+            descriptors.raise_again(self._open_files)
+            with self._reserve.released():
+                rounds = self._kill_once(attempts, parts)
+        self._tell(parts.failed)
+        return rounds
+
+    def _kill_once(self, attempts: Sequence[Held], parts: Parts) -> list[Round]:
         guardians = [held.guardian for held in attempts]
-        trees = [self._below_guardian(guardian) for guardian in guardians]
-        inside = [_kill_inside(held.leaf) for held in attempts]
-        sighted = _search(attempts)
-        orphans = self._orphans_of(attempts)
-        below = {orphan.pid: [orphan.pid, *self._below(orphan.pid)] for orphan in orphans}
+        trees = [self._below_guardian(guardian, parts) for guardian in guardians]
+        inside = [_kill_inside(held.leaf, parts) for held in attempts]
+        sighted = _search(attempts, parts)
+        orphans = self._adopted.of(attempts, parts)
+        below = {orphan.pid: [orphan.pid, *self._below(orphan.pid, parts)] for orphan in orphans}
         for pid in {pid for tree in (*trees, *below.values()) for pid in tree}:
-            ignore_missing(os.kill, pid, signal.SIGKILL)
+            with parts.part("signal"):
+                ignore_missing(os.kill, pid, signal.SIGKILL)
         for one in {one for found in sighted for one in found}:
-            one.send(signal.SIGKILL, use_pidfd=self._means.pidfd)
+            with parts.part("signal"):
+                one.send(signal.SIGKILL, use_pidfd=self._means.pidfd)
         for guardian in guardians:
             # Last, so that until then nothing below it is reparented away while it is being listed.
-            guardian.kill()
+            with parts.part("guardian"):
+                guardian.kill()
         for orphan in orphans:
             reap(orphan.pid)
-        # In this order: what a guardian leaves is adopted before its end can be seen.
-        ended = [guardian.ended for guardian in guardians]
-        empty = [held.leaf is None or not held.leaf.populated for held in attempts]
-        alive = _search(attempts)
-        left = self._orphans_of(attempts)
-        return [
-            Round(
-                done=ended[number]
-                and empty[number]
-                and not alive[number]
-                and not any(_may_be_of(guardian, orphan) for orphan in left),
-                seen=frozenset(trees[number]).union(
+        return self._look(
+            attempts,
+            [
+                frozenset(trees[number]).union(
                     inside[number],
                     (one.pid for one in sighted[number]),
-                    *(below[orphan.pid] for orphan in orphans if _may_be_of(guardian, orphan)),
-                ),
-            )
-            for number, guardian in enumerate(guardians)
-        ]
+                    *(below[orphan.pid] for orphan in orphans if orphan.may_be_of(guardian)),
+                )
+                for number, guardian in enumerate(guardians)
+            ],
+            parts,
+        )
 
-    def _below(self, pid: int) -> list[int]:
-        return descendants(pid, use_children_files=self._means.children_files)
-
-    def _below_guardian(self, guardian: Handle) -> list[int]:
-        return self._below(guardian.pid) if not guardian.ended else []
-
-    def _orphans_of(self, attempts: Sequence[Held]) -> list[Stat]:
-        """Those that count against any of these attempts."""
-        adopting = [held.guardian.start_ticks for held in attempts if held.sightings is None]
-        return self._orphans(min(adopting)) if adopting else []
-
-    def _orphans(self, born_after_ticks: int) -> list[Stat]:
-        """Adopted children: another session, not a guardian, not older than the oldest guardian that is asked for."""
-        stats = [read_stat(pid) for pid in children(self._pid, use_children_files=self._means.children_files)]
+    def _look(self, attempts: Sequence[Held], seen: Sequence[frozenset[int]], before: Parts) -> list[Round]:
+        """What is left now, of each. Nothing is gone that could not be looked for."""
+        parts = Parts()
+        # In this order: what a guardian leaves is adopted before its end can be seen.
+        ended = [held.guardian.ended for held in attempts]
+        empty = [held.leaf is None or not held.leaf.populated for held in attempts]
+        alive = _search(attempts, parts)
+        left = self._adopted.of(attempts, parts)
+        certain = not parts.failed
+        before.add(parts)
         return [
-            stat
-            for stat in stats
-            if stat is not None
-            and stat.sid != self._sid
-            and stat.start_ticks >= born_after_ticks
-            and not self._is_guardian(stat.pid)
+            Round(
+                done=certain
+                and ended[number]
+                and empty[number]
+                and not alive[number]
+                and not any(orphan.may_be_of(held.guardian) for orphan in left),
+                seen=seen[number],
+            )
+            for number, held in enumerate(attempts)
         ]
+
+    def _tell(self, failed: dict[str, str]) -> None:
+        """Log what fails when it changes, and not in each round."""
+        if failed != self._failed:
+            self._failed = dict(failed)
+            if failed:
+                log.error("backstop_parts_failed", parts=self._failed)
+            else:
+                log.info("backstop_parts_work_again")
+
+    def _below(self, pid: int, parts: Parts) -> list[int]:
+        with parts.part("tree"):
+            return descendants(pid, use_children_files=self._means.children_files, on_error=parts.noting("tree"))
+        return []
+
+    def _below_guardian(self, guardian: Handle, parts: Parts) -> list[int]:
+        return self._below(guardian.pid, parts) if not guardian.ended else []
 
     def _survivors(self, held: Held) -> tuple[Survivor, ...]:
-        pids = self._below_guardian(held.guardian)
-        if held.leaf is not None:
-            pids += held.leaf.pids()
-        pids += [one.pid for one in held.search()]
-        for orphan in self._orphans_of([held]):
-            pids += [orphan.pid, *self._below(orphan.pid)]
-        stats = [stat for pid in dict.fromkeys(pids) if (stat := read_stat(pid)) is not None]
+        parts = Parts()
+        pids = self._below_guardian(held.guardian, parts)
+        pids += _inside(held.leaf, parts)
+        with parts.part("process table"):
+            pids += [one.pid for one in held.search(on_error=parts.noting("process table"))]
+        for orphan in self._adopted.of([held], parts):
+            pids += [orphan.pid, *self._below(orphan.pid, parts)]
+        found = [_survivor(pid) for pid in dict.fromkeys(pids)]
+        there = [survivor for survivor in found if survivor is not None]
         # An init cannot end before all else in its namespace has: it is ours, and waits for those who are to be named.
-        named = [stat for stat in stats if stat.pid != held.init_pid] or stats
-        return tuple(Survivor(stat.pid, stat.name, _STATES.get(stat.state, stat.state)) for stat in named)
+        return tuple([survivor for survivor in there if survivor.pid != held.init_pid] or there)
 
 
-def _kill_inside(leaf: Leaf | None) -> list[int]:
-    if leaf is None:
-        return []
-    found = leaf.pids()
-    leaf.kill()
+def _survivor(pid: int) -> Survivor | None:
+    """None: it is gone. One that cannot be read is named by its pid."""
+    try:
+        stat = read_stat(pid)
+    except Unreadable:
+        return Survivor(pid, "?", "unknown")
+    return None if stat is None else Survivor(stat.pid, stat.name, _STATES.get(stat.state, stat.state))
+
+
+def _inside(leaf: Leaf | None, parts: Parts) -> list[int]:
+    if leaf is not None:
+        with parts.part("cgroup.procs"):
+            return leaf.pids()
+    return []
+
+
+def _kill_inside(leaf: Leaf | None, parts: Parts) -> list[int]:
+    found = _inside(leaf, parts)
+    if leaf is not None:
+        with parts.part("cgroup.kill"):
+            leaf.kill()
     return found
-
-
-def _may_be_of(guardian: Handle, orphan: Stat) -> bool:
-    return orphan.start_ticks >= guardian.start_ticks
 
 
 def reap(pid: int) -> bool:

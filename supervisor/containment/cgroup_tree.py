@@ -13,12 +13,16 @@ the server has to leave the cgroup it was started in. Only names made here are e
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import os
 from pathlib import Path
 
-from supervisor.containment.cgroup import Leaf, read, write
+from supervisor.containment.cgroup import Leaf
+from supervisor.containment.cgroup_files import read, write
+from supervisor.posix import procfs
+from supervisor.posix.proc import boot_id
 
 CONTROLLERS = ("memory", "pids", "cpu")
 SERVER = "server"
@@ -30,8 +34,17 @@ class NoCgroup(Exception):
 
 
 def tree_name(state_dir: Path) -> str:
-    """Two servers on one machine never have the same STATE_DIR, and so never the same name."""
-    return _PREFIX + hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:12]
+    """Named for the folder itself, which one server at a time has locked, by whatever path. Raises OSError.
+
+    A path would name another folder in another mount namespace, and one folder may have several.
+    """
+    try:
+        folder = state_dir.stat()
+    except FileNotFoundError:
+        named = str(state_dir.resolve())  # no server has locked it: a name that none has
+    else:
+        named = f"{boot_id()} {folder.st_dev} {folder.st_ino}"
+    return _PREFIX + hashlib.sha256(named.encode()).hexdigest()[:12]
 
 
 def own_cgroup(mountinfo: str, membership: str) -> Path:
@@ -83,12 +96,11 @@ class CgroupTree:
     @classmethod
     def find(cls, state_dir: Path, mountinfo: Path) -> CgroupTree:
         """Make the server's subtree, or take over what an earlier server left of it. Raises NoCgroup."""
-        membership = Path("/proc/self/cgroup")
         try:
-            base = own_cgroup(mountinfo.read_text(encoding="utf-8"), membership.read_text(encoding="utf-8"))
+            base = own_cgroup(_text(mountinfo), _text(Path("/proc/self/cgroup")))
+            name = tree_name(state_dir)
         except OSError as exc:
             raise NoCgroup(f"cannot read {exc.filename}: {exc.strerror}") from None
-        name = tree_name(state_dir)
         if base.name == SERVER and base.parent.name == name:
             base = base.parent.parent  # started from inside of an earlier server that had moved
         tree = cls(base, name)
@@ -104,7 +116,12 @@ class CgroupTree:
         folders = [path for path in self.path.iterdir() if path.is_dir()] if self.path.is_dir() else []
         for folder in folders:
             leaf = Leaf(str(folder))
-            pids = leaf.pids()
+            try:
+                pids = leaf.pids()
+            except OSError:
+                if folder.name == SERVER:
+                    continue  # this process may be in it
+                pids = []  # ended all the same
             if os.getpid() not in pids:
                 killed += len(pids)
                 leaf.remove()
@@ -149,7 +166,11 @@ class CgroupTree:
         """An empty leaf for one attempt. Raises OSError."""
         folder = self.path / f"attempt-{next(self._numbers)}"
         folder.mkdir()
-        return Leaf(str(folder))
+        try:
+            return Leaf(str(folder)).hold()
+        except BaseException:
+            folder.rmdir()
+            raise
 
     def close(self) -> bool:
         """Remove every leaf and the subtree. False when something is left that the kernel still holds."""
@@ -157,6 +178,16 @@ class CgroupTree:
         if self._moved:
             self._move_back()
         return not self._moved and Leaf(str(self.path)).remove()
+
+
+def _text(path: Path) -> str:
+    """Raises OSError. What a job of an earlier server has mounted over /proc is not what is read."""
+    if not path.is_relative_to("/proc"):
+        return path.read_text(encoding="utf-8")
+    text = procfs.read(str(path.relative_to("/proc")))
+    if text is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return text.decode()
 
 
 def _is_root(folder: Path) -> bool:

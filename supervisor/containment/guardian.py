@@ -41,7 +41,7 @@ from supervisor.containment.rounds import Rounds
 from supervisor.containment.runner_words import RunnerWords
 from supervisor.containment.sweep import LOOK_S, end_children, reap_children
 from supervisor.containment.tracker import Tracker
-from supervisor.posix import prctl
+from supervisor.posix import prctl, procfs
 from supervisor.posix.descriptors import close_all_but
 
 NAME = "deadstop-guard"
@@ -68,7 +68,7 @@ def main(
     prctl.set_name(NAME)
     prepare(plan)
     # Among others the forkserver's alive pipe and the server's resource tracker, which must not wait for us.
-    close_all_but(control.fileno(), channel.fileno(), stdout.fileno(), stderr.fileno(), stack.fileno())
+    close_all_but(procfs.FOLDER_FD, *(end.fileno() for end in (control, channel, stdout, stderr, stack)))
     tracker = Tracker.start()
     acknowledge_read, acknowledge_write = os.pipe2(os.O_CLOEXEC)
     outputs = (stdout.fileno(), stderr.fileno())
@@ -159,7 +159,7 @@ class Guardian:
                 self._runner_ended(status)
         if self._runner_gone_at is None:
             return False
-        return set(self._sweep.children()) <= {self._tracker.pid} and not self._sweep.orphans()
+        return self._sweep.is_left_with(self._tracker.pid) and not self._sweep.orphans()
 
     def _runner_ended(self, status: int) -> None:
         now = time.monotonic()

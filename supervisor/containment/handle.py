@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 
 from supervisor.posix.pidfd import HAS_PIDFD, has_ended, ignore_missing, open_pidfd, send_signal
-from supervisor.posix.proc import read_stat
+from supervisor.posix.proc import Stat, look_at, read_stat
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,16 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int) -> Identity:
-        """Of a process that the caller knows to be alive, or to have been just now."""
+        """Of a process that the caller knows to be alive, or to have been just now. Raises OSError."""
         stat = read_stat(pid)
         return cls(pid, 0 if stat is None else stat.start_ticks)
 
+    @classmethod
+    def shown_by(cls, stat: Stat) -> Identity:
+        return cls(stat.pid, stat.start_ticks)
+
     def send(self, number: signal.Signals, *, use_pidfd: bool = HAS_PIDFD) -> bool:
-        """Signal exactly this process. False when it is gone, or not ours to signal."""
+        """Signal exactly this process. False when it is gone, or not ours to signal. Raises OSError."""
         handle = Handle.open(self.pid, use_pidfd=use_pidfd)
         try:
             # Opened first, then compared: if this is the one, the handle is that of no other.
@@ -56,9 +60,14 @@ class Handle:
 
     @classmethod
     def open(cls, pid: int, *, use_pidfd: bool = HAS_PIDFD) -> Handle:
-        """Name a process that the caller knows to be alive, or to have been just now."""
+        """Name a process that the caller knows to be alive, or to have been just now. Raises OSError."""
         pidfd = open_pidfd(pid) if use_pidfd else None
-        stat = read_stat(pid)
+        try:
+            stat = read_stat(pid)
+        except BaseException:
+            if pidfd is not None:
+                os.close(pidfd)
+            raise
         return cls(pid, stat.start_ticks if stat is not None else 0, pidfd)
 
     @property
@@ -67,16 +76,25 @@ class Handle:
 
     @property
     def ended(self) -> bool:
-        """Every thread has ended. A zombie has ended; whether it was reaped is another question."""
+        """Every thread has ended. A zombie has ended; whether it was reaped is another question.
+
+        What cannot be read has not ended, as far as is known.
+        """
         if self.pidfd is not None:
             return has_ended(self.pidfd)
-        stat = read_stat(self.pid)
+        try:
+            stat = read_stat(self.pid)
+        except OSError:
+            return False
         return stat is None or stat.start_ticks != self.start_ticks or stat.ended
 
     @property
     def stopped(self) -> bool:
-        """It does nothing until it is continued, or a debugger lets it go. Ask of one that has not ended."""
-        stat = read_stat(self.pid)
+        """It does nothing until it is continued, or a debugger lets it go. Ask of one that has not ended.
+
+        False also when that cannot be read: then it is not known to be stopped.
+        """
+        stat = look_at(self.pid)
         return stat is not None and stat.state in "Tt"
 
     def kill(self) -> bool:

@@ -61,9 +61,9 @@ def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
         case _:
             assert_never(plan.level)
     if plan.leaf is not None:
-        # Before it is handed a job: what it forks from now on is born in there.
+        # Before it is handed a job: what it forks from now on is born in there, and cannot take its files away.
         try:
-            plan.leaf.add(launched.runner_pid)
+            plan.leaf.hold().add(launched.runner_pid)
         except OSError as exc:
             raise LaunchFailed(f"cannot use cgroup {plan.leaf.path}: {exc.strerror}") from exc
     return launched

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
-from supervisor.posix import namespaces, prctl
+from supervisor.posix import namespaces, prctl, procfs
 
 _EX_SOFTWARE = 70
 
@@ -25,9 +24,9 @@ def unshare_user_and_pid() -> None:
         # The maps of a process that is not dumpable belong to root.
         prctl.set_dumpable(True)
         # An ordinary user may map only itself, and only once it has given up setgroups(2). See user_namespaces(7).
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{uid} {uid} 1")
-        _write("/proc/self/gid_map", f"{gid} {gid} 1")
+        _write("self/setgroups", "deny")
+        _write("self/uid_map", f"{uid} {uid} 1")
+        _write("self/gid_map", f"{gid} {gid} 1")
         prctl.set_dumpable(False)
         return
     with _mapped_from_outside():
@@ -64,7 +63,7 @@ def _map_all_ids(pid: int, go_fd: int) -> NoReturn:
     try:
         if os.read(go_fd, 1):
             for kind in ("uid_map", "gid_map"):
-                _write(f"/proc/{pid}/{kind}", identical(Path(f"/proc/self/{kind}").read_text(encoding="ascii")))
+                _write(f"{pid}/{kind}", identical((procfs.read(f"self/{kind}") or b"").decode("ascii")))
         number = 0
     except OSError as exc:
         number = exc.errno or _EX_SOFTWARE
@@ -80,10 +79,10 @@ def identical(id_map: str) -> str:
 
 def _write(path: str, text: str) -> None:
     # One write(2): the kernel takes a map whole or not at all.
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = procfs.open_file(path, os.O_WRONLY)
     try:
         os.write(fd, text.encode("ascii"))
     except OSError as exc:
-        raise OSError(exc.errno, f"cannot write {path}: {exc.strerror}") from exc
+        raise OSError(exc.errno, f"cannot write /proc/{path}: {exc.strerror}") from exc
     finally:
         os.close(fd)

@@ -90,12 +90,12 @@ def launch(run: Callable[[], NoReturn]) -> Namespace:
         (runner_pid,) = children(init_pid)
         with mounts_read:
             _, (mounts_fd,), _, _ = socket.recv_fds(mounts_read, 1, 1)
-    except (NamespaceFailed, ValueError) as exc:
+    except (NamespaceFailed, ValueError, OSError) as exc:
         os.kill(init_pid, signal.SIGKILL)
         os.waitpid(init_pid, 0)
         os.close(report_read)
         os.close(lifeline_write)
-        raise NamespaceFailed(str(exc) if isinstance(exc, NamespaceFailed) else "its runner ended at once") from exc
+        raise NamespaceFailed("its runner ended at once" if isinstance(exc, ValueError) else str(exc)) from exc
     os.set_blocking(report_read, False)
     return Namespace(init_pid, runner_pid, report_read, lifeline_write, mounts_fd)
 

@@ -109,7 +109,10 @@ def _orphan_a_canary() -> str | None:
     # The canary ends with our end of its stdin, whatever becomes of us; its parent ends at once.
     with _shell("exec 3<&0; (read _ <&3) & echo $!") as parent:
         assert parent.stdout is not None
-        canary = int(parent.stdout.readline())
+        line = parent.stdout.readline()
+        if not line.strip().isdigit():
+            return "cannot start a process to try it with: the shell started none"
+        canary = int(line)
         parent.wait()
         if not _within_bound(lambda: _is_child(canary)):
             return f"an orphan did not come to the server within {PROBE_BOUND_S} s"
@@ -162,6 +165,8 @@ def probe_pidns() -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"no namespace was made within {PIDNS_BOUND_S} s"
+    except OSError as exc:
+        return f"cannot start a process to try it with: {exc.strerror}"
     return done.stdout.strip() or (done.stderr.strip().rpartition("\n")[2] if done.returncode != 0 else None)
 
 

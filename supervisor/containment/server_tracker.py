@@ -20,6 +20,7 @@ import structlog
 from supervisor.containment.environment import with_python
 from supervisor.posix.pidfd import ignore_missing
 from supervisor.posix.proc import read_stat
+from supervisor.posix.procfs import Unreadable
 
 _PIPE_FD = 3
 _MAIN = f"from multiprocessing.resource_tracker import main;main({_PIPE_FD})"
@@ -42,7 +43,10 @@ def mend(child_environment: dict[str, str]) -> None:
     before = pid()
     if before is None:
         return
-    stat = read_stat(before)
+    try:
+        stat = read_stat(before)
+    except Unreadable:
+        return  # it is not known to be dead, or stopped
     if stat is None or stat.ended:
         with tracker._lock:
             fresh = _start(with_python(child_environment))

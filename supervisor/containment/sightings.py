@@ -18,7 +18,8 @@ from collections.abc import Iterable
 from runner.protocol import Describe, Work
 from supervisor.containment.environment import COOKIE, JOB_ID
 from supervisor.containment.handle import Identity
-from supervisor.posix.proc import Stat, descendants, environment_of, process_table, read_stat
+from supervisor.posix.proc import OnError, Stat, descendants, environment_of, process_table, read_stat, reraise
+from supervisor.posix.procfs import Unreadable
 
 MANY_SESSIONS = 256
 
@@ -43,15 +44,24 @@ class Sightings:
         self.mark = mark or {}
         """Variables that everything of the job has in its environment, unless it took them out."""
 
-    def look(self) -> None:
-        """Remember what is below the guardian and below what is known. Costs some microseconds a process."""
+    def look(self, *, on_error: OnError = reraise) -> None:
+        """Remember what is below the guardian and below what is known. Costs some microseconds a process.
+
+        Goes on without what cannot be read, if `on_error` returns.
+        """
         self._known = {self._runner, *self._alive()}
         if len(self._sessions) >= self._search_at:
-            self.search()  # which forgets those that are over, as a job that runs for days may have had thousands
+            self.search(
+                on_error=on_error
+            )  # which forgets those that are over, as a job that runs for days may have had thousands
             self._search_at = max(MANY_SESSIONS, 2 * len(self._sessions))
         for root in [self._root, *(one.pid for one in self._alive())]:
-            for pid in descendants(root, leave_out=frozenset(self._not_ours)):
-                stat = read_stat(pid)
+            for pid in descendants(root, leave_out=frozenset(self._not_ours), on_error=on_error):
+                try:
+                    stat = read_stat(pid)
+                except Unreadable as exc:
+                    on_error(exc)
+                    continue
                 if stat is not None:
                     self._remember(stat)
 
@@ -59,11 +69,15 @@ class Sightings:
         """What was seen and has not ended, without a search."""
         return [one for one in self._alive() if one.pid not in self._not_ours]
 
-    def search(self, table: dict[int, Stat] | None = None) -> list[Identity]:
-        """Everything of the job that has not ended, from one reading of the whole table: this one, or a fresh one."""
+    def search(self, table: dict[int, Stat] | None = None, *, on_error: OnError = reraise) -> list[Identity]:
+        """Everything of the job that has not ended, from one reading of the whole table: this one, or a fresh one.
+
+        Raises Unreadable, unless `on_error` returns: then it is what could be read.
+        """
         if table is None:
-            table = process_table()
-        self._forget_what_is_over(table)
+            table = self._read_table(on_error)
+        else:
+            self._forget_what_is_over(table)
         found: dict[int, Stat] = {}
         # Whatever began before the runner is a stranger.
         younger = [stat for stat in table.values() if stat.start_ticks >= self._runner.start_ticks]
@@ -72,11 +86,23 @@ class Sightings:
         for stat in pending:
             # An orphan's new parent is older than any of the job's; the others are below one that is looked at.
             parent = table.get(stat.ppid)
-            if (parent is None or parent.start_ticks <= self._runner.start_ticks) and self._is_marked(stat):
+            if (parent is None or parent.start_ticks <= self._runner.start_ticks) and self._is_marked(stat, on_error):
                 found[stat.pid] = stat
                 self._remember(stat)
         self._collect(pending, found)  # what is below those, marked or not
         return [_identity(stat) for stat in found.values() if not stat.ended]
+
+    def _read_table(self, on_error: OnError) -> dict[int, Stat]:
+        failed: list[Unreadable] = []
+
+        def note(error: Unreadable) -> None:
+            failed.append(error)
+            on_error(error)
+
+        table = process_table(note)
+        if not failed:  # else somebody who lives may be missing in it
+            self._forget_what_is_over(table)
+        return table
 
     def _collect(self, pending: list[Stat], found: dict[int, Stat]) -> list[Stat]:
         """Add to `found` what is the job's for what is known by now, until nothing more is. Those that are left."""
@@ -87,8 +113,7 @@ class Sightings:
         return [stat for stat in pending if stat.pid not in found]
 
     def _alive(self) -> Iterable[Identity]:
-        stats = ((one, read_stat(one.pid)) for one in self._known)
-        return [one for one, stat in stats if stat is not None and _identity(stat) == one and not stat.ended]
+        return [one for one in self._known if _may_live(one)]
 
     def _remember(self, stat: Stat) -> None:
         self._known.add(_identity(stat))
@@ -117,11 +142,24 @@ class Sightings:
             or stat.ppid in found
         )
 
-    def _is_marked(self, stat: Stat) -> bool:
+    def _is_marked(self, stat: Stat, on_error: OnError) -> bool:
         if not self.mark:
             return False
-        environment = environment_of(stat.pid)
+        try:
+            environment = environment_of(stat.pid)
+        except Unreadable as exc:
+            on_error(exc)
+            return False
         return all(environment.get(name.encode()) == value.encode() for name, value in self.mark.items())
+
+
+def _may_live(one: Identity) -> bool:
+    """What cannot be read is not known to be gone."""
+    try:
+        stat = read_stat(one.pid)
+    except Unreadable:
+        return True
+    return stat is not None and _identity(stat) == one and not stat.ended
 
 
 def mark_of(order: Work | Describe) -> dict[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from runner.protocol_stacks import STACK_END, STACK_SIGNAL, STACK_SIGNAL_ANYHOW, STACK_THREAD
 from supervisor.posix.proc import read_stat
+from supervisor.posix.procfs import Unreadable
 from supervisor.posix.threads import find_thread, signal_thread
 
 GIL_WAIT_S = 0.15
@@ -40,10 +41,13 @@ def take(runner_pid: int, fd: int) -> str:
     """
     if STACK_SIGNAL is None or STACK_SIGNAL_ANYHOW is None:
         raise NoStack("this system cannot signal one thread of a process")
-    stat = read_stat(runner_pid)
+    try:
+        stat = read_stat(runner_pid)
+        thread = find_thread(runner_pid, STACK_THREAD)
+    except Unreadable as exc:
+        raise NoStack(f"process {runner_pid} cannot be read: {exc.strerror}") from None
     if stat is None or stat.state in _DEAF:
         raise NoStack(f"process {runner_pid} {'has ended' if stat is None else _DEAF[stat.state]}")
-    thread = find_thread(runner_pid, STACK_THREAD)
     if thread is None:
         raise NoStack(f"process {runner_pid} has no Python of ours in it (any more)")
     deadline = time.monotonic() + BOUND_S

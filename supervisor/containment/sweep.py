@@ -4,6 +4,8 @@ A snapshot of a tree is never enough: while it is read, its processes fork. So S
 round, but to each process once, because many programs take a second one for "leave your clean-up". SIGKILL rounds end
 only when there is nothing left to kill. Killing without stopping first wins against fork storms more often than
 stopping first.
+
+A part of a round that fails (no descriptors, say) is left out, and noted: all others have their turn.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from dataclasses import dataclass, field
 
 from supervisor.containment.cgroup import Leaf
 from supervisor.containment.handle import Identity
+from supervisor.containment.parts import Parts
+from supervisor.posix.own import Own
 from supervisor.posix.pidfd import ignore_missing
-from supervisor.posix.proc import HAS_CHILDREN_FILES, Stat, children, descendants, read_stat
+from supervisor.posix.proc import HAS_CHILDREN_FILES, Stat, children, descendants, look_at, read_stat
 from supervisor.posix.process_status import ignores, inner_pid
+from supervisor.posix.procfs import Unreadable
 
 LOOK_S = 0.002
 
@@ -38,6 +43,8 @@ class Sweep:
     next_look: float | None = None
     """When to `look`; None at levels where an orphan comes back by itself and nothing has to be remembered."""
     seen: set[int] = field(default_factory=set)
+    own: Own = field(default_factory=Own)
+    parts: Parts = field(default_factory=Parts)
     _terminated: set[Identity] = field(default_factory=set)
     _hung_up: set[Identity] = field(default_factory=set)
 
@@ -52,7 +59,25 @@ class Sweep:
         return [pid for pid in self._walk() if pid != self.init_pid]
 
     def _walk(self) -> list[int]:
-        return descendants(self.root, leave_out=self.leave_out, use_children_files=self.use_children_files)
+        return descendants(
+            self.root,
+            leave_out=self.leave_out,
+            use_children_files=self.use_children_files,
+            on_error=self.parts.noting("tree"),
+            first=self._directly_below(),
+        )
+
+    def _directly_below(self) -> list[int] | None:
+        """None: they cannot be known better than others are."""
+        if not self._knows_own_children:
+            return None
+        with self.parts.part("children"):
+            return self.own.children()
+        return None
+
+    @property
+    def _knows_own_children(self) -> bool:
+        return self.root == self.own.pid and self.use_children_files
 
     def look(self, now: float) -> None:
         """Remember what is there, where that is needed."""
@@ -64,9 +89,17 @@ class Sweep:
         """What is the job's and not below the root. Nothing, where orphans come to the root."""
         return []
 
-    def children(self) -> list[int]:
-        """Only those directly below the root, zombies included: what is orphaned comes here, so none means no tree."""
-        return children(self.root, use_children_files=self.use_children_files)
+    def is_left_with(self, own_child: int | None) -> bool:
+        """Whether no other child is directly below the root: what is orphaned comes there, so none means no tree.
+
+        Zombies are children, and what cannot be read is not known to be none.
+        """
+        try:
+            if self._knows_own_children:
+                return set(self.own.children()) <= {own_child}
+            return set(children(self.root, use_children_files=self.use_children_files)) <= {own_child}
+        except OSError:
+            return False
 
     def terminate(self) -> list[int]:
         """SIGTERM, then SIGCONT so that stopped ones receive it, to all that have not had it yet. Who they were.
@@ -76,9 +109,9 @@ class Sweep:
         found = self.pids()
         fresh = self._terminate(found)
         for pid in found:
-            stat = read_stat(pid)
+            stat = look_at(pid)
             if stat is not None and _leads_terminal(stat) and ignores(pid, signal.SIGTERM):
-                self._once(self._hung_up, stat, signal.SIGHUP)
+                self._once(self._hung_up, Identity.shown_by(stat), signal.SIGHUP)
         return fresh
 
     def stop_command(self, pid: int) -> list[int]:
@@ -90,23 +123,37 @@ class Sweep:
         leader = pid if self.init_pid is None else next((one for one in found if inner_pid(one) == pid), None)
         if leader is None or leader not in found:
             return []
-        below = set(descendants(leader, leave_out=self.leave_out, use_children_files=self.use_children_files))
-        stats = (read_stat(one) for one in found)
+        below = set(
+            descendants(
+                leader,
+                leave_out=self.leave_out,
+                use_children_files=self.use_children_files,
+                on_error=self.parts.noting("tree"),
+            )
+        )
+        stats = (look_at(one) for one in found)
         grouped = {stat.pid for stat in stats if stat is not None and stat.pgid == leader}
         return self._terminate([one for one in found if one == leader or one in below | grouped])
 
     def _terminate(self, pids: list[int]) -> list[int]:
-        stats = (read_stat(pid) for pid in pids)
-        return [stat.pid for stat in stats if stat is not None and self._once(self._terminated, stat, signal.SIGTERM)]
+        named = (self._name(pid) for pid in pids)
+        return [one.pid for one in named if one is not None and self._once(self._terminated, one, signal.SIGTERM)]
 
-    def _once(self, had: set[Identity], stat: Stat, number: signal.Signals) -> bool:
+    def _name(self, pid: int) -> Identity | None:
+        try:
+            stat = read_stat(pid)
+        except Unreadable as exc:
+            self.parts.note("stat", exc)
+            return Identity(pid, 0)  # it gets its signal, and a second one if it can be read later
+        return None if stat is None else Identity.shown_by(stat)
+
+    def _once(self, had: set[Identity], identity: Identity, number: signal.Signals) -> bool:
         """Whether it had not had this signal yet; now it has."""
-        identity = Identity(stat.pid, stat.start_ticks)
         if identity in had:
             return False
         had.add(identity)
-        self._signal(stat.pid, number)
-        self._signal(stat.pid, signal.SIGCONT)
+        self._signal(identity.pid, number)
+        self._signal(identity.pid, signal.SIGCONT)
         return True
 
     def kill(self) -> list[int]:
@@ -114,9 +161,11 @@ class Sweep:
 
         What has left the cgroup is still in the tree, and what is not ours to signal is in the cgroup.
         """
+        self.parts.clear()
         found = self._walk()
         if self.leaf is not None:
-            self.leaf.kill()
+            with self.parts.part("cgroup.kill"):
+                self.leaf.kill()
         # With its init the kernel ends a whole namespace, also what is being forked right now.
         for pid in [self.init_pid] if self.init_pid in found else found:
             self._signal(pid, signal.SIGKILL)
@@ -128,16 +177,15 @@ class Sweep:
         ignore_missing(os.kill, pid, number)
 
     def proven_empty(self) -> bool:
-        """The proof: there is no child, not even a zombie, and the cgroup holds nothing. Only inside `root` itself."""
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return self.leaf is None or not self.leaf.populated
-        return False
+        """The proof: there is no child, not even a zombie, and the cgroup holds nothing. Only inside `root` itself.
+
+        None is given while /proc does not show this process, or the cgroup cannot be read.
+        """
+        return _has_no_child() and self.own.is_seen() and (self.leaf is None or not self.leaf.populated)
 
     def rss_bytes(self) -> int:
         """Resident memory of the tree; shared pages count for each process that maps them."""
-        stats = (read_stat(pid) for pid in self.pids())
+        stats = (look_at(pid) for pid in self.pids())
         return sum(stat.rss_bytes for stat in stats if stat is not None)
 
 
@@ -152,10 +200,18 @@ def _leads_terminal(stat: Stat) -> bool:
 def end_children() -> None:
     """Kill and reap everything below this process. Only for one that owns all its children."""
     sweep = Sweep(os.getpid())
-    while not sweep.proven_empty():
+    while not _has_no_child():
         sweep.kill()
         reap_children()
         time.sleep(LOOK_S)
+
+
+def _has_no_child() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
 
 
 def reap_children() -> dict[int, int]:

@@ -26,17 +26,21 @@ class TableSweep(Sweep):
 
     def look(self, now: float) -> None:
         self.next_look = now + LOOK_EVERY_S
-        self.sightings.look()
+        self.sightings.look(on_error=self.parts.noting("look"))
 
     def mark(self, variables: dict[str, str]) -> None:
         self.sightings.mark = variables
 
     def _walk(self) -> list[int]:
-        if self._thorough:
-            found = self.sightings.search()
-        else:
-            self.sightings.look()
-            found = self.sightings.known()
+        found: list[Identity] = []
+        on_error = self.parts.noting("process table")
+        with self.parts.part("process table"):
+            if self._thorough:
+                found = self.sightings.search(on_error=on_error)
+        if not self._thorough or self.parts.failed:
+            with self.parts.part("look"):
+                self.sightings.look(on_error=on_error)
+            found = list({*found, *self.sightings.known()})
         self._now = {one.pid: one for one in found}
         return list(self._now)
 
@@ -59,8 +63,14 @@ class TableSweep(Sweep):
 
     def proven_empty(self) -> bool:
         # Zero-argument super() does not find its class in one with slots.
-        return Sweep.proven_empty(self) and not self.sightings.search()
+        if not Sweep.proven_empty(self):
+            return False
+        try:
+            return not self.sightings.search()
+        except OSError:
+            return False  # what cannot be read is not empty
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
         # By identity: nobody waits for an orphan here, so its number is free as soon as it has ended.
-        self._now[pid].send(number, use_pidfd=self.use_pidfd)
+        with self.parts.part("signal"):
+            self._now[pid].send(number, use_pidfd=self.use_pidfd)

@@ -13,6 +13,7 @@ import structlog
 
 from supervisor.containment.attempt_set import AttemptSet
 from supervisor.containment.backstop import Held, reap
+from supervisor.containment.handle import Identity
 from supervisor.containment.helper_thread import HelperThread
 from supervisor.containment.level import Level
 from supervisor.containment.retries import FIRST_PAUSE_S
@@ -42,7 +43,7 @@ class WarmPool:
         self._hurt: set[AttemptSet] = set()
         self.clear: Callable[[Held], Awaitable[bool]] | None = None
         """Ends what a guardian left that was killed while it held no job: nobody else looks for that."""
-        self.guardian_pids: set[int] = set()
+        self.guardians: set[Identity] = set()
         """Every guardian that was met and not yet put away, idle or not."""
         self._maker = SetMaker(starter, self._met, first_pause_s)
         self._cold: Counter[Level] = Counter()
@@ -121,7 +122,7 @@ class WarmPool:
             return
         if not self._keeping:
             self._keeping = True
-            self._spawn(keep_up(self._starter, self.guardian_pids.__contains__))
+            self._spawn(keep_up(self._starter, self._has_guardian))
         self._waiting = deque(future for future in self._waiting if not future.done())
         missing = self._size + len(self._waiting) - len(self._ready) - self._starting
         at_once = MAX_STARTING
@@ -162,9 +163,12 @@ class WarmPool:
             if not self._cold[level]:
                 self._maker.forget(level)
 
+    def _has_guardian(self, pid: int) -> bool:
+        return any(guardian.pid == pid for guardian in self.guardians)
+
     def _met(self, fresh: AttemptSet) -> None:
         fresh.watch_exit(fresh.guardian, lambda: self._lost(fresh))
-        self.guardian_pids.add(fresh.guardian.pid)
+        self.guardians.add(fresh.guardian.identity)
 
     def _deliver(self, ready: AttemptSet) -> None:
         while self._waiting:
@@ -214,7 +218,7 @@ class WarmPool:
         self._left.set()
         used.close()
         reap(used.guardian.pid)  # it is our child only if the forkserver died before it
-        self.guardian_pids.discard(used.guardian.pid)
+        self.guardians.discard(used.guardian.identity)
         self._starter.retire(used.started)
 
     async def close(self) -> None:

@@ -6,11 +6,11 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psutil
 
 from supervisor.containment import tracker
+from supervisor.posix import procfs
 from supervisor.posix.proc import descendants
 
 SAMPLE_S = 0.1
@@ -52,7 +52,7 @@ def table(root_pid: int) -> list[ProcessRow]:
     Takes SAMPLE_S seconds: call it from a thread.
     """
     samples = []
-    for pid in descendants(root_pid):
+    for pid in descendants(root_pid, on_error=lambda _: None):  # shown is what can be read
         try:
             process = psutil.Process(pid)
             process.cpu_percent()
@@ -111,7 +111,7 @@ def _rates(sample: _Sample) -> tuple[float | None, float | None]:
 def _wait_channel(pid: int) -> str | None:
     """The kernel tells it only to those who may trace the process. "0": it runs."""
     try:
-        name = Path(f"/proc/{pid}/wchan").read_text(encoding="ascii", errors="replace").strip()
+        name = (procfs.read(f"{pid}/wchan") or b"").decode("ascii", "replace").strip()
     except OSError:
         return None
     return name if name not in {"", "0"} else None

@@ -19,7 +19,7 @@ from supervisor.core.owner import Owner
 from supervisor.core.registry import Record
 from supervisor.core.stack import take_stack
 from supervisor.core.stuck import Finding, StuckLimits, judge
-from supervisor.posix.proc import read_stat
+from supervisor.posix.proc import look_at
 
 TICK_S = 0.25
 MAX_AT_ONCE = 4
@@ -165,7 +165,7 @@ def describe(owner: Owner, finding: Finding, now: float) -> str:
 
 
 def _what_holds(runner_pid: int | None) -> str:
-    stat = None if runner_pid is None else read_stat(runner_pid)
+    stat = None if runner_pid is None else look_at(runner_pid)
     if stat is None:
         return "its process has ended"
     return f"process {stat.pid}: {_HOLDS.get(stat.state, 'state ' + stat.state)}"

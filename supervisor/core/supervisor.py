@@ -122,7 +122,7 @@ class Supervisor:
         )
         self._stack.callback(starter.close)
         self._pool = WarmPool(starter, self.settings.warm, self._containment.levels.default)
-        backstop = Backstop(self._pool.guardian_pids.__contains__, self._means)
+        backstop = Backstop(self._pool.guardians, self._means)
         self._stack.callback(backstop.close)
         self._pool.clear = backstop.clear
         self._stack.push_async_callback(self._pool.close)

@@ -3,20 +3,43 @@
 `/proc/<pid>/task/<tid>/children` lists a process's children in one read; a psutil walk of the whole table costs
 ten to a hundred times as much. The kernel promises an exact list only for frozen processes, so every caller
 repeats until nothing is left. See proc_pid_children(5).
+
+What is gone is None, or nothing in a list. What cannot be read raises Unreadable, or goes to the caller's `on_error`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
-_NOT_SHOWN = (FileNotFoundError, ProcessLookupError, PermissionError)
-"""No such process, any more; or another user's, where /proc is mounted with hidepid, see proc(5)."""
+from supervisor.posix import procfs
+from supervisor.posix.procfs import Unreadable
+
+_ANOTHER_USERS = frozenset({errno.EACCES, errno.EPERM})
+"""How /proc refuses to show a process of another user, where it is mounted with hidepid: see proc(5)."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-HAS_CHILDREN_FILES = Path(f"/proc/self/task/{os.getpid()}/children").exists()
+
+
+def _has_children_files() -> bool:
+    try:
+        return procfs.read(f"self/task/{os.getpid()}/children") is not None
+    except Unreadable:
+        return False
+
+
+HAS_CHILDREN_FILES = _has_children_files()
+
+OnError = Callable[[Unreadable], object]
+"""Told what could not be read, by a walk that goes on without it."""
+
+
+def reraise(error: Unreadable) -> NoReturn:
+    raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +66,42 @@ class Stat:
 
 
 def read_stat(pid: int) -> Stat | None:
-    """One process's line, or None when there is no such process (any more), or none that is shown to us."""
+    """One process's line, or None when there is no such process (any more). Raises Unreadable.
+
+    None also of another user's, where /proc is mounted so that they are not shown.
+    """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - this runs inside kill sweeps
-            raw = file.read()
-    except _NOT_SHOWN:
+        raw = procfs.read(f"{pid}/stat")
+    except Unreadable as exc:
+        if exc.errno in _ANOTHER_USERS and _is_another_users(pid):
+            return None
+        raise
+    return None if not raw else parse_stat(raw)
+
+
+def _is_another_users(pid: int) -> bool:
+    try:
+        return procfs.stat(str(pid)).st_uid != os.geteuid()
+    except OSError:
+        return False
+
+
+def look_at(pid: int) -> Stat | None:
+    """The same for a caller that does nothing else when it knows less: None also when it cannot be read now."""
+    try:
+        return read_stat(pid)
+    except Unreadable:
         return None
+
+
+def parse_stat(raw: bytes) -> Stat:
+    """The text of /proc/<pid>/stat. See proc_pid_stat(5)."""
     # The name is in parentheses and may itself contain parentheses and spaces.
     end = raw.rindex(b")")
     name = raw[raw.index(b"(") + 1 : end].decode(errors="replace")
     fields = raw[end + 2 :].split()
     return Stat(
-        pid=pid,
+        pid=int(raw[: raw.index(b" ")]),
         name=name,
         state=fields[0].decode(),
         ppid=int(fields[1]),
@@ -70,89 +117,105 @@ def read_stat(pid: int) -> Stat | None:
 def boot_id() -> str:
     """What names this boot of the machine: start times of two boots cannot be compared."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:  # containers may hide it
-        return f"booted at {psutil.boot_time():.0f}"
+        text = procfs.read("sys/kernel/random/boot_id")
+    except Unreadable:  # containers may hide it
+        text = None
+    return text.decode("ascii").strip() if text else f"booted at {psutil.boot_time():.0f}"
 
 
 def process_ids() -> list[int]:
-    """Every process that /proc shows."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    """Every process that /proc shows. Raises Unreadable."""
+    return [int(name) for name in procfs.names() or () if name.isdigit()]
 
 
-def process_table() -> dict[int, Stat]:
+def process_table(on_error: OnError = reraise) -> dict[int, Stat]:
     """All of them, by pid. Some ten microseconds for each process of the machine."""
-    return {stat.pid: stat for pid in process_ids() if (stat := read_stat(pid)) is not None}
+    table: dict[int, Stat] = {}
+    for pid in process_ids():
+        try:
+            stat = read_stat(pid)
+        except Unreadable as exc:
+            on_error(exc)
+            continue
+        if stat is not None:
+            table[pid] = stat
+    if os.getpid() not in table:
+        on_error(Unreadable(errno.ENOENT, "it does not show this process", "/proc"))
+    return table
 
 
 def environment_of(pid: int) -> dict[bytes, bytes]:
-    """The variables that a process was exec'd with; empty when it is gone, or somebody else's."""
-    try:
-        raw = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return {}
-    return {name: value for entry in raw.split(b"\0") for name, _, value in [entry.partition(b"=")]}
+    """The variables that a process was exec'd with; empty when it is gone, or belongs to another user.
 
-
-def pss_bytes(pid: int) -> int | None:
-    """Resident memory with each shared page divided among its users; None where that may not be known.
-
-    The kernel walks the process's page tables for it: some milliseconds for gigabytes.
+    Raises Unreadable when it may be read, and cannot be now.
     """
     try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:  # noqa: PTH123 - beside its siblings
-            for line in file:
-                if line.startswith(b"Pss:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:  # gone, without an address space, somebody else's, or a kernel without this file
-        pass
-    return None
+        raw = procfs.read(f"{pid}/environ") or b""
+    except Unreadable as exc:
+        if exc.errno not in _ANOTHER_USERS:
+            raise
+        return {}
+    return {name: value for entry in raw.split(b"\0") if entry for name, _, value in [entry.partition(b"=")]}
 
 
-def children(pid: int, *, use_children_files: bool = HAS_CHILDREN_FILES) -> list[int]:
-    """The direct children of every thread of `pid`; empty when the process is gone, or not shown to us."""
+def children(pid: int, *, use_children_files: bool = HAS_CHILDREN_FILES, on_error: OnError = reraise) -> list[int]:
+    """The direct children of every thread of `pid`; empty when the process is gone."""
     if not use_children_files:
-        return _children_by_parent().get(pid, [])
+        return _children_by_parent(on_error).get(pid, [])
     found: list[int] = []
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except _NOT_SHOWN:
-        return found
-    for thread in threads:
+    for thread in _threads(pid, on_error):
         try:
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
-                found.extend(int(child) for child in file.read().split())
-        except _NOT_SHOWN:
+            text = procfs.read(f"{pid}/task/{thread}/children")
+        except Unreadable as exc:
+            on_error(exc)
             continue
+        found.extend(map(int, (text or b"").split()))
     return found
 
 
-def _children_by_parent() -> dict[int, list[int]]:
+def _threads(pid: int, on_error: OnError) -> list[str]:
+    try:
+        return procfs.names(f"{pid}/task") or []
+    except Unreadable as exc:
+        on_error(exc)
+    return [str(pid)]  # the first thread's number is its process's: its file may still be readable
+
+
+def _children_by_parent(on_error: OnError) -> dict[int, list[int]]:
     # For kernels built without CONFIG_PROC_CHILDREN: one pass over the whole table.
     found: dict[int, list[int]] = {}
-    for pid in process_ids():
-        stat = read_stat(pid)
-        if stat is not None:
-            found.setdefault(stat.ppid, []).append(stat.pid)
+    for stat in process_table(on_error).values():
+        found.setdefault(stat.ppid, []).append(stat.pid)
     return found
 
 
 def descendants(
-    pid: int, *, leave_out: frozenset[int] = frozenset(), use_children_files: bool = HAS_CHILDREN_FILES
+    pid: int,
+    *,
+    leave_out: frozenset[int] = frozenset(),
+    use_children_files: bool = HAS_CHILDREN_FILES,
+    on_error: OnError = reraise,
+    first: list[int] | None = None,
 ) -> list[int]:
     """Everything below `pid`, parents before children, without `leave_out` and what is below it.
 
-    Zombies are included: they are children until somebody reaps them.
+    Zombies are included: they are children until they are reaped. `first` are the direct children of `pid`, if the
+    caller knows them better. With an `on_error` that returns, the walk goes on with what can be read.
     """
-    table = None if use_children_files else _children_by_parent()
+    table = None if use_children_files else _children_by_parent(on_error)
     found: list[int] = []
     seen = set(leave_out) | {pid}
-    pending = [pid]
+
+    def add(below: list[int]) -> list[int]:
+        fresh = [child for child in dict.fromkeys(below) if child not in seen]
+        seen.update(fresh)
+        found.extend(fresh)
+        return fresh
+
+    def below(parent: int) -> list[int]:
+        return children(parent, use_children_files=True, on_error=on_error) if table is None else table.get(parent, [])
+
+    pending = add(below(pid) if first is None else first)
     while pending:
-        parent = pending.pop()
-        for child in children(parent, use_children_files=True) if table is None else table.get(parent, ()):
-            if child not in seen:
-                seen.add(child)
-                found.append(child)
-                pending.append(child)
+        pending += add(below(pending.pop()))
     return found

@@ -6,24 +6,21 @@ import ctypes
 import errno
 import os
 import sys
-from pathlib import Path
+
+from supervisor.posix import procfs
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _tgkill = getattr(_libc, "tgkill", None)  # glibc has it since 2.30
 
 
 def find_thread(pid: int, name: str) -> int | None:
-    """The id, in our own pid namespace, of the thread that calls itself `name`; None when there is none."""
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    for thread in threads:
-        try:
-            found = Path(f"/proc/{pid}/task/{thread}/comm").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # ended in between
-        if found.rstrip(b"\n") == name.encode():
+    """The id, in our own pid namespace, of the thread that calls itself `name`; None when there is none.
+
+    Raises Unreadable.
+    """
+    for thread in procfs.names(f"{pid}/task") or ():
+        found = procfs.read(f"{pid}/task/{thread}/comm")
+        if found is not None and found.rstrip(b"\n") == name.encode():
             return int(thread)
     return None
 

@@ -194,9 +194,9 @@ def test_an_idle_guardian_that_dies_is_replaced(tmp_path: Path) -> None:
         async with running(tmp_path, warm=1) as supervisor:
             pool = supervisor._pool
             await until(lambda: pool.ready == 1)
-            idle = pool._ready[0].guardian.pid
-            os.kill(idle, signal.SIGKILL)
-            await until(lambda: pool.ready == 1 and idle not in pool.guardian_pids)
+            idle = pool._ready[0].guardian.identity
+            os.kill(idle.pid, signal.SIGKILL)
+            await until(lambda: pool.ready == 1 and idle not in pool.guardians)
             record = await ended(submit(supervisor, "shell", command="true"))
             assert record.job.state is State.SUCCEEDED
 

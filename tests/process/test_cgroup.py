@@ -105,6 +105,7 @@ def test_an_earlier_server_s_leaves_are_swept_and_nobody_else_s(
     tmp_path: Path, tree: CgroupTree, sleeper: subprocess.Popen[bytes]
 ) -> None:
     tree.new_leaf().add(sleeper.pid)
+    (tmp_path / "other").mkdir()
     other = probe_cgroup(tmp_path / "other")  # sweeps what has its own name
     assert sleeper.poll() is None
     assert other.close()

@@ -53,6 +53,14 @@ def test_where_there_is_none_the_reason_is_given(mountinfo: str, membership: str
 
 
 def test_each_state_folder_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """By device and inode, and not by path: a mount namespace may have another folder at the same one."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "a")
     assert tree_name(tmp_path / "a") == tree_name(tmp_path / "link") == tree_name(tmp_path / "b" / ".." / "a")
     assert tree_name(tmp_path / "a") != tree_name(tmp_path / "b")
+    before = tree_name(tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "moved")
+    (tmp_path / "b").rename(tmp_path / "a")
+    assert tree_name(tmp_path / "moved") == before
+    assert tree_name(tmp_path / "a") != before
