@@ -3,22 +3,31 @@
 Where the kernel has a controller for it, the limit is written into the attempt's cgroup and the kernel's counters tell
 when it was hit. Where it has none, the tree is measured from time to time. RLIMIT_NPROC would count strangers of the
 same user and do nothing for root; RLIMIT_AS breaks programs that reserve more address space than they use.
+
+Measured are: processes, zombies among them; threads, as `pids.max` counts them; resident memory, each shared page once;
+and what memfds hold that no process has mapped, where /proc lets their descriptors be read. Not measured: files in a
+tmpfs, what is in flight between sockets, and the kernel's own memory. A controller counts those too.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from supervisor.containment.cgroup import Leaf, write
+from supervisor.containment.cgroup import Leaf
+from supervisor.containment.cgroup_files import write
 from supervisor.containment.protocol import Limit, LimitReached
-from supervisor.posix.proc import Stat, pss_bytes, read_stat
+from supervisor.posix.memory import memfds_of, share_of
+from supervisor.posix.proc import Stat, look_at
 
 SAMPLE_EVERY_S = 0.2
 RUNNER_THREADS = 8
 """What `pids.max` allows on top: the kernel counts threads, and those of our own runner are not the job's concern."""
 CPU_PERIOD_US = 100_000
 MIN_QUOTA_US = 1000
+MAX_PIDS = 4_194_304
+"""The kernel's PID_MAX_LIMIT: pids.max takes no more."""
 
 
 class LimitWatch:
@@ -32,25 +41,22 @@ class LimitWatch:
         """The first limit that was reached."""
 
     def set(self, limit: Limit, now: float) -> None:
-        """Begin. Raises OSError when the kernel does not take a limit that it has a controller for."""
+        """Begin. What the kernel does not take for a limit that it has a controller for is measured instead."""
         self._limit = limit
         if self._leaf is not None:
-            self._write_limits(self._leaf.path, limit)
+            refused = set(self._write_limits(self._leaf.path, limit))
+            self._limit = replace(limit, controllers=[name for name in limit.controllers if name not in refused])
         if limit.memory_bytes is not None or limit.processes is not None:
             self.next_due = now + SAMPLE_EVERY_S
 
-    def _write_limits(self, folder: str, limit: Limit) -> None:
-        if limit.processes is not None and "pids" in limit.controllers:
-            write(f"{folder}/pids.max", str(limit.processes + RUNNER_THREADS))
-        if limit.cpus is not None and "cpu" in limit.controllers:
-            quota_us = max(MIN_QUOTA_US, round(limit.cpus * CPU_PERIOD_US))
-            write(f"{folder}/cpu.max", f"{quota_us} {CPU_PERIOD_US}")
-        if limit.memory_bytes is not None and "memory" in limit.controllers:
-            # A job without one of its processes is a broken job: the kernel ends all of it or nothing.
-            write(f"{folder}/memory.oom.group", "1")
-            if os.path.exists(f"{folder}/memory.swap.max"):  # noqa: PTH110 - not on kernels without swap accounting
-                write(f"{folder}/memory.swap.max", "0")
-            write(f"{folder}/memory.max", str(limit.memory_bytes))
+    def _write_limits(self, folder: str, limit: Limit) -> Iterator[str]:
+        """The controllers that refused."""
+        for controller, write_limit in (("pids", _limit_pids), ("cpu", _limit_cpu), ("memory", _limit_memory)):
+            if controller in limit.controllers:
+                try:
+                    write_limit(folder, limit)
+                except OSError:
+                    yield controller
 
     def check(self, pids: Iterable[int], now: float) -> None:
         """Measure the job, whose processes these are."""
@@ -59,7 +65,7 @@ class LimitWatch:
         self.next_due = now + SAMPLE_EVERY_S
         self.check_counters()
         if self.reached is None:
-            stats = [stat for pid in pids if (stat := read_stat(pid)) is not None and stat.state != "Z"]
+            stats = [stat for pid in pids if (stat := look_at(pid)) is not None]
             self.reached = self._memory(stats) or self._processes(stats)
 
     def check_counters(self) -> None:
@@ -77,14 +83,43 @@ class LimitWatch:
 
     def _memory(self, stats: list[Stat]) -> LimitReached | None:
         limit = self._limit.memory_bytes
-        if limit is None or self._is_counted("memory") or sum(stat.rss_bytes for stat in stats) <= limit:
+        if limit is None or self._is_counted("memory"):
+            return None
+        unmapped = sum({key: size for stat in stats for key, size in memfds_of(stat.pid).items()}.values())
+        if sum(stat.rss_bytes for stat in stats) + unmapped <= limit:
             return None
         # That counts a page once for every process that shares it. The exact sum costs more, so it comes second.
-        used = sum(stat.rss_bytes if (pss := pss_bytes(stat.pid)) is None else pss for stat in stats)
+        shares = [(stat, share_of(stat.pid)) for stat in stats]
+        used = sum(stat.rss_bytes if share is None else share.pss_bytes for stat, share in shares)
+        # What of a memfd is mapped is in that already, and looks like any other shared memory.
+        used += max(0, unmapped - sum(share.shmem_bytes for _, share in shares if share is not None))
         return LimitReached("memory", limit, used) if used > limit else None
 
     def _processes(self, stats: list[Stat]) -> LimitReached | None:
         limit = self._limit.processes
-        if limit is None or self._is_counted("pids") or len(stats) <= limit:
+        if limit is None or self._is_counted("pids"):
             return None
-        return LimitReached("processes", limit, len(stats))
+        threads = sum(max(1, stat.threads) for stat in stats) - RUNNER_THREADS
+        seen = max(len(stats), threads)
+        return LimitReached("processes", limit, seen) if seen > limit else None
+
+
+def _limit_pids(folder: str, limit: Limit) -> None:
+    if limit.processes is not None:
+        write(f"{folder}/pids.max", str(min(limit.processes + RUNNER_THREADS, MAX_PIDS)))
+
+
+def _limit_cpu(folder: str, limit: Limit) -> None:
+    if limit.cpus is not None:
+        quota_us = max(MIN_QUOTA_US, round(limit.cpus * CPU_PERIOD_US))
+        write(f"{folder}/cpu.max", f"{quota_us} {CPU_PERIOD_US}")
+
+
+def _limit_memory(folder: str, limit: Limit) -> None:
+    if limit.memory_bytes is None:
+        return
+    # A job without one of its processes is a broken job: the kernel ends all of it or nothing.
+    write(f"{folder}/memory.oom.group", "1")
+    if os.path.exists(f"{folder}/memory.swap.max"):  # noqa: PTH110 - not on kernels without swap accounting
+        write(f"{folder}/memory.swap.max", "0")
+    write(f"{folder}/memory.max", str(limit.memory_bytes))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from supervisor.containment.cgroup import Leaf
-from supervisor.containment.limit_watch import RUNNER_THREADS, SAMPLE_EVERY_S, LimitWatch
+from supervisor.containment.limit_watch import MAX_PIDS, RUNNER_THREADS, SAMPLE_EVERY_S, LimitWatch
 from supervisor.containment.limits import Enforcer, Limits, enforcement, order_for
 from supervisor.containment.protocol import LimitReached
 from supervisor.core.explain import explain_limit
@@ -80,6 +82,75 @@ def test_a_sample_counts_who_is_there() -> None:
     assert watch.next_due == 2 * SAMPLE_EVERY_S
     watch.check([os.getpid(), os.getppid()], 2 * SAMPLE_EVERY_S)
     assert watch.reached == LimitReached("processes", 1, 2)
+
+
+def test_more_than_the_kernel_takes_is_as_much_as_it_takes(leaf: Leaf) -> None:
+    LimitWatch(leaf).set(order_for(Limits(processes=MAX_PIDS), ALL), 0.0)
+    assert written(leaf) == {"pids.max": str(MAX_PIDS)}
+
+
+@pytest.mark.parametrize("refused", ["pids.max", "memory.max", "memory.oom.group"])
+def test_a_limit_that_the_kernel_refuses_is_measured_instead(leaf: Leaf, refused: str) -> None:
+    path = Path(leaf.path, refused)
+    path.unlink()
+    path.mkdir()  # open(2) says EISDIR, also to root
+    watch = LimitWatch(leaf)
+    watch.set(order_for(Limits(processes=1, memory_bytes=1), ALL), 0.0)
+    watch.check([os.getpid(), os.getppid()], SAMPLE_EVERY_S)
+    assert watch.reached is not None
+    assert watch.reached.kind == ("processes" if refused == "pids.max" else "memory")
+    control = LimitWatch(leaf)
+    path.rmdir()
+    path.write_text("")
+    control.set(order_for(Limits(processes=1, memory_bytes=1), ALL), 0.0)
+    control.check([os.getpid(), os.getppid()], SAMPLE_EVERY_S)
+    assert control.reached is None, "the kernel holds it: nothing is measured"
+
+
+def test_threads_and_zombies_count() -> None:
+    def seen(pid: int, processes: int) -> LimitReached | None:
+        watch = LimitWatch(None)
+        watch.set(order_for(Limits(processes=processes), frozenset()), 0.0)
+        watch.check([os.getpid(), pid], SAMPLE_EVERY_S)
+        return watch.reached
+
+    with subprocess.Popen([sys.executable, "-c", ""]) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        assert seen(zombie.pid, 1) == LimitReached("processes", 1, 2)
+        assert seen(zombie.pid, 2) is None
+    threads = "import sys, threading; [threading.Thread(target=sys.stdin.read, daemon=True).start() for _ in range(40)]"
+    threads += "; print(flush=True); threading.Event().wait()"
+    with subprocess.Popen([sys.executable, "-c", threads], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as many:
+        assert many.stdout is not None
+        many.stdout.readline()
+        reached = seen(many.pid, 20)
+        many.kill()
+    assert reached is not None
+    assert reached.seen is not None
+    assert reached.seen > 20
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_memfd_counts_once_whether_it_is_mapped_or_not(mapped: bool) -> None:
+    """A control each: with the limit above what is there nothing is reached."""
+    size = 64 << 20
+    script = "import mmap, os; fd = os.memfd_create('held'); block = bytes(1 << 20)\n"
+    script += f"for _ in range({size >> 20}): os.write(fd, block)\n"
+    if mapped:
+        script += f"held = mmap.mmap(fd, {size}); [held[at] for at in range(0, {size}, 4096)]\n"
+    script += "other = os.dup(fd); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        reached = {}
+        for limit in (size, 2 * size):
+            watch = LimitWatch(None)
+            watch.set(order_for(Limits(memory_bytes=limit), frozenset()), 0.0)
+            watch.check([holder.pid], SAMPLE_EVERY_S)
+            reached[limit] = watch.reached
+        holder.kill()
+    assert reached[2 * size] is None
+    assert reached[size] is not None
 
 
 def test_without_limits_nothing_is_sampled() -> None:
