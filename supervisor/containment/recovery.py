@@ -21,12 +21,15 @@ from pathlib import Path
 
 import structlog
 
-from supervisor.containment import tracker
+from supervisor.containment import semaphores, tracker
 from supervisor.containment.attempt_records import Note
 from supervisor.containment.environment import COOKIE, JOB_ID
 from supervisor.containment.handle import Identity
+from supervisor.containment.parts import Parts
+from supervisor.posix import procfs
 from supervisor.posix.means import AVAILABLE, Means
-from supervisor.posix.proc import boot_id, descendants, environment_of, process_ids, read_stat
+from supervisor.posix.proc import OnError, boot_id, descendants, environment_of, look_at, process_table, read_stat
+from supervisor.posix.procfs import Unreadable
 
 BOUND_S = 2.0
 ROUND_S = 0.01
@@ -44,6 +47,8 @@ class Recovered:
 
     ended: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     left: frozenset[int] = frozenset()
+    unread: dict[str, str] = field(default_factory=dict)
+    """What could not be read to the end of the search: then something may be left that was not seen."""
 
     @property
     def count(self) -> int:
@@ -66,9 +71,12 @@ def recover(earlier: Iterable[tuple[Path, Note]], means: Means = AVAILABLE) -> R
         recovered.left = _end_all(search, recovered, time.monotonic() + BOUND_S)
         for job_id, pids in recovered.ended.items():
             log.warning("orphans_ended", job_id=job_id or None, pids=sorted(pids))
-    if recovered.left:
-        log.error("orphans_left", pids=sorted(recovered.left))
+    if recovered.left or recovered.unread:
+        log.error("orphans_left", pids=sorted(recovered.left), unread=recovered.unread)
     else:
+        removed = semaphores.remove({note.cookie for _, note in dead})
+        if removed:
+            log.warning("semaphores_removed", count=removed)
         for path, _ in dead:
             path.unlink(missing_ok=True)
     return recovered
@@ -91,23 +99,34 @@ class Search:
         jobs = {process: note.job_id for note in notes if note.job_id is not None for process in note.processes}
         return cls(frozenset(note.cookie.encode() for note in notes), jobs, frozenset(_ancestors()), means)
 
-    def run(self) -> dict[Identity, str]:
-        """What is there now, with the job that each belongs to."""
+    def run(self, parts: Parts) -> dict[Identity, str]:
+        """What is there now, with the job that each belongs to. What cannot be read is noted, and left out."""
+        on_error = parts.noting("process table")
         found: dict[Identity, str] = {}
-        for pid in process_ids():
-            stat = read_stat(pid)
-            if stat is None or stat.ended or pid in self.spared:
+        for pid, stat in process_table(on_error).items():
+            if stat.ended or pid in self.spared:
                 continue
-            me = Identity(pid, stat.start_ticks)
-            job_id = self._job_of(me)
+            me = Identity.shown_by(stat)
+            job_id: str | None = None
+            with parts.part("environment"):
+                job_id = self._job_of(me)
             if job_id is None:
                 continue
             found[me] = job_id or found.get(me, _NO_JOB)
-            for below in descendants(pid, leave_out=self.spared, use_children_files=self.means.children_files):
-                stat = read_stat(below)
-                if stat is not None and not stat.ended:
-                    found.setdefault(Identity(below, stat.start_ticks), job_id)
+            for one in self._below(pid, on_error):
+                found.setdefault(one, job_id)
         return found
+
+    def _below(self, pid: int, on_error: OnError) -> Iterator[Identity]:
+        use_children_files = self.means.children_files
+        for below in descendants(pid, leave_out=self.spared, use_children_files=use_children_files, on_error=on_error):
+            try:
+                stat = read_stat(below)
+            except Unreadable as exc:
+                on_error(exc)
+                continue
+            if stat is not None and not stat.ended:
+                yield Identity.shown_by(stat)
 
     def _job_of(self, process: Identity) -> str | None:
         """The job that it belongs to, `_NO_JOB` if to none that is known, None if it is not ours."""
@@ -122,30 +141,38 @@ class Search:
 def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset[int]:
     """Rounds of SIGKILL until nothing is found. What would not go."""
     trackers_until = time.monotonic() + TRACKER_BOUND_S
-    while found := search.run():
+    parts = Parts()
+    while (found := search.run(parts)) or parts.failed:
         now = time.monotonic()
         if now >= deadline:
+            recovered.unread = dict(parts.failed)
             return frozenset(process.pid for process in found)
+        parts.clear()
         for process, job_id in found.items():
             if _is_tracker(process.pid) and now < trackers_until:
                 continue  # it has semaphores and shared memory to remove, and ends when those that use it have
-            if process.send(signal.SIGKILL, use_pidfd=search.means.pidfd):
-                recovered.ended[job_id].add(process.pid)
+            with parts.part("signal"):
+                if process.send(signal.SIGKILL, use_pidfd=search.means.pidfd):
+                    recovered.ended[job_id].add(process.pid)
+        parts.clear()  # of the signals: the next search sees whom they have not reached
         time.sleep(ROUND_S)
     return frozenset()
 
 
 def _is_tracker(pid: int) -> bool:
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
+        command = procfs.read(f"{pid}/cmdline") or b""
+    except Unreadable:
         return False
-    stat = read_stat(pid)
+    stat = look_at(pid)
     return _SERVER_TRACKER in command or (stat is not None and stat.name == tracker.NAME)
 
 
 def _is_there(process: Identity) -> bool:
-    stat = read_stat(process.pid)
+    try:
+        stat = read_stat(process.pid)
+    except Unreadable:
+        return True  # not known to be gone: its notes stay for the next start
     return stat is not None and stat.start_ticks == process.start_ticks and not stat.ended
 
 

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 
-from supervisor.containment import guardian, server_forkserver, server_tracker
+from supervisor.containment import guardian, semaphores, server_forkserver, server_tracker
 from supervisor.containment.disguise import disguised
+from supervisor.containment.environment import COOKIE
 from supervisor.containment.level import Plan
 from supervisor.containment.started_set import StartedSet
 from supervisor.posix import descriptors
@@ -28,7 +29,8 @@ def spawn(
     require_descriptors(DESCRIPTORS)
     server_tracker.mend(child_environment)
     with disguised(child_environment), ExitStack() as theirs, ExitStack() as ours:
-        event = context.Event()
+        with semaphores.named(child_environment.get(COOKIE)):
+            event = context.Event()
         control, guardian_control = _socket_pair(ours, theirs)
         channel, runner_channel = _socket_pair(ours, theirs)
         stdout, runner_stdout = _pipe(context, ours, theirs)

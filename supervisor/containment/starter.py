@@ -27,6 +27,7 @@ from supervisor.containment.started_set import StartedSet, StartFailed
 from supervisor.posix import descriptors
 from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.proc import read_stat
+from supervisor.posix.procfs import Unreadable
 
 log = structlog.get_logger()
 
@@ -212,6 +213,9 @@ def _waits_for_us(process: ForkServerProcess) -> bool:
     pid = process.pid
     assert pid is not None
     reap(pid)
-    stat = read_stat(pid)
+    try:
+        stat = read_stat(pid)
+    except Unreadable:
+        return True  # it is not known to be gone
     # A session of its own is how a guardian is told from whatever may have got the number since.
     return stat is not None and stat.sid == pid and stat.name == guardian.NAME
