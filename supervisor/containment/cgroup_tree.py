@@ -166,11 +166,7 @@ class CgroupTree:
         """An empty leaf for one attempt. Raises OSError."""
         folder = self.path / f"attempt-{next(self._numbers)}"
         folder.mkdir()
-        try:
-            return Leaf(str(folder)).hold()
-        except BaseException:
-            folder.rmdir()
-            raise
+        return Leaf(str(folder))
 
     def close(self) -> bool:
         """Remove every leaf and the subtree. False when something is left that the kernel still holds."""

@@ -181,6 +181,8 @@ class Starter:
     def _start(self, level: Level) -> StartedSet:
         leaf = self._cgroups.new_leaf() if self._cgroups is not None and level.takes_cgroup else None
         try:
+            if leaf is not None:
+                leaf.hold()  # before there is a job that could take its files away
             return spawn(self._context, Plan(level, leaf, self._means), self._environment, self._open_files)
         except BaseException:
             if leaf is not None:

@@ -19,7 +19,7 @@ import pytest
 
 from supervisor.containment.backstop import Backstop, Held
 from supervisor.containment.cgroup import Leaf
-from supervisor.containment.handle import Handle
+from supervisor.containment.handle import Handle, Identity
 from supervisor.containment.sweep import Sweep
 from supervisor.posix.proc import read_stat
 from tests.support.level_cases import needs_cgroup
@@ -72,7 +72,7 @@ def test_the_backstops_round_goes_to_the_cgroup(
     leaf: Leaf, stranger: subprocess.Popen[bytes], childless: subprocess.Popen[bytes], guardian_lives: bool
 ) -> None:
     leaf.add(stranger.pid)
-    backstop = Backstop(lambda pid: pid in {stranger.pid, childless.pid})
+    backstop = Backstop({Identity.of(stranger.pid), Identity.of(childless.pid)})
     guardian = Handle.open(childless.pid)
     try:
         if not guardian_lives:
