@@ -8,14 +8,13 @@ import ctypes
 import socket
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from pydantic_core import to_json
 
 from runner.cancellation import Cancellation
 from runner.protocol import (
-    FROM_RUNNER,
     MAX_EVENT_BYTES,
     MAX_RESULT_BYTES,
     Failure,
@@ -23,10 +22,10 @@ from runner.protocol import (
     Output,
     ProtocolError,
     Result,
-    decode,
     encode,
 )
-from runner.texts import escaped_bytes, shown
+from runner.reading import read_frame
+from runner.texts import cut_text, shown
 
 READ_BYTES = 64 * 1024
 MAX_TEXT_BYTES = MAX_EVENT_BYTES - 2 * 1024
@@ -73,7 +72,7 @@ class Reporter:
         """Send how the task ended. Raises ProtocolError or ValueError when that is no JSON, or would be refused."""
         if isinstance(frame, Result) and (size := len(to_json(frame.result))) > MAX_RESULT_BYTES:
             raise ProtocolError(f"result has {size} bytes of JSON, the limit is {MAX_RESULT_BYTES}: write it to a file")
-        decode(FROM_RUNNER, encode(frame))  # the other side will; to it a number may be too long, for example
+        read_frame(encode(frame))  # the other side will; to it a number may be too long, for example
         self.send(frame)
 
     def log(self, frame: Log) -> None:
@@ -87,13 +86,14 @@ class Reporter:
         self._lock = threading.Lock()
 
 
-def split_text(text: str) -> list[str]:
+def split_text(text: str) -> Iterator[str]:
     """Cut text so that each piece, as ASCII JSON, fits into one event."""
-    # One character is at most 12 bytes of ASCII JSON (an escaped surrogate pair).
-    if len(text) * 12 <= MAX_TEXT_BYTES or escaped_bytes(text) <= MAX_TEXT_BYTES:
-        return [text] if text else []
-    middle = len(text) // 2
-    return split_text(text[:middle]) + split_text(text[middle:])
+    begin = 0
+    while begin < len(text):
+        # A character takes at least one byte there, and at most 12 (an escaped surrogate pair).
+        piece = cut_text(text[begin : begin + MAX_TEXT_BYTES], MAX_TEXT_BYTES)
+        yield piece
+        begin += len(piece)
 
 
 class Decoder:

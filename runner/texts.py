@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -57,17 +58,14 @@ def cut_text(text: str, limit_bytes: int, *, keep_end: bool = False) -> str:
     """The beginning of a text, or its end, that has at most `limit_bytes` as ASCII JSON."""
     if len(text) * 12 <= limit_bytes:  # one character is at most 12 bytes there (an escaped surrogate pair)
         return text
-    room, kept = limit_bytes, 0
-    for char in reversed(text) if keep_end else text:
-        room -= escaped_bytes(char)
-        if room < 0:
-            break
-        kept += 1
-    return text[len(text) - kept :] if keep_end else text[:kept]
+    kept = text[-limit_bytes:] if keep_end else text[:limit_bytes]
+    while (excess := escaped_bytes(kept) - limit_bytes) > 0:
+        # One character is at least one byte, and at most 12: so at least so many are too many.
+        surplus = max(1, excess // 12)
+        kept = kept[surplus:] if keep_end else kept[: len(kept) - surplus]
+    return kept
 
 
 def escaped_bytes(text: str) -> int:
-    """An upper bound of what a text takes in ASCII JSON."""
-    plain = sum(1 for char in text if " " <= char <= "~")
-    astral = sum(1 for char in text if char > "\uffff")
-    return plain * 2 + astral * 12 + (len(text) - plain - astral) * 6
+    """What a text takes in ASCII JSON, without its quotation marks."""
+    return len(encode_basestring_ascii(text)) - 2

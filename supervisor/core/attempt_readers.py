@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from runner import protocol
+from runner.reading import read_frame
 from runner.reporting import READ_BYTES, Decoder, split_text
 from supervisor.containment import protocol as guardian_protocol
 from supervisor.containment.attempt_set import AttemptSet, Output
@@ -113,7 +114,7 @@ class AttemptReaders:
                 line = await self._bound.channel.read()
                 if line is None:
                     return
-                frame = protocol.decode(protocol.FROM_RUNNER, line)
+                frame: object = read_frame(line)
             except protocol.ProtocolError as exc:
                 # The job wrote this, not our runner: say so in its own events, and go on with the next line.
                 frame = protocol.Log("warning", "a frame of this job was refused", {"reason": str(exc)})

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pydantic_core import to_json
+
 from supervisor.core.model import Json
 
 MAX_EVENTS = 4_000
@@ -82,8 +84,8 @@ class EventLog:
         self.last_id += 1
         when = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         head = {"id": self.last_id, "job_id": self.job_id, "type": type_, "at": when}
-        # ensure_ascii and one line: nothing that a job writes can break out of the SSE field.
-        event = Event(self.last_id, self.job_id, type_, json.dumps(head | fields, ensure_ascii=True))
+        # ASCII and one line: nothing that a job writes can break out of the SSE field.
+        event = Event(self.last_id, self.job_id, type_, _line(head | fields))
         self._events.append(event)
         self.size_bytes += len(event.data)
         if not self._gated:
@@ -155,3 +157,14 @@ class EventLog:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _line(fields: dict[str, Json]) -> str:
+    result = fields.get("result")
+    if isinstance(result, list | dict):
+        # It may be a thousand times as long as all else, and the other encoder is ten times as fast.
+        raw = to_json(result)
+        if raw.isascii():
+            rest = json.dumps({name: value for name, value in fields.items() if name != "result"}, ensure_ascii=True)
+            return f'{rest[:-1]}, "result": {raw.decode("ascii")}}}'
+    return json.dumps(fields, ensure_ascii=True)

@@ -86,3 +86,15 @@ def test_readers_are_woken_by_events_and_by_the_end() -> None:
         return await first, await second
 
     assert asyncio.run(asyncio.wait_for(scenario(), 5)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "result", [[1, {"a": None}, "x\ny"], {"a": [1.5, True]}, ["é"], {"\u2028": 1}, "x", 7, None, [], {}]
+)
+def test_a_result_is_one_line_of_ascii_json(result: object) -> None:
+    log = EventLog("j")
+    data = log.append("job.succeeded", {"result": result}).data
+    assert data.isascii()
+    assert "\n" not in data
+    assert json.loads(data)["result"] == result
+    assert json.loads(data)["job_id"] == "j"

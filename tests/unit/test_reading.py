@@ -1,0 +1,149 @@
+"""What a job writes to its runner's channel itself: refused unless it fits, at a cost that the job does not choose."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner import protocol, reading
+from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Output, ProtocolError, Result, encode
+from runner.reading import MAX_CONTAINERS, MAX_SHORT_BYTES, read_frame
+from runner.reporting import MAX_TEXT_BYTES, split_text
+from runner.texts import escaped_bytes
+from supervisor.core.frames import interpret
+
+LOG = '{"type":"log","level":"info","message":"x","fields":%s}\n'
+RESULT = '{"result":%s,"type":"result"}\n'
+PROGRESS = '{"type":"progress","done":%s}\n'
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1E+999", "1" + "0" * 400 + ".5"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        LOG % '{"a":%s}',
+        LOG % '{"a":{"b":[1,[%s]]}}',
+        RESULT % "%s",
+        RESULT % '[{"a":[%s]}]',
+        PROGRESS,
+        '{"type":"progress","done":1,"total":%s}\n',
+    ],
+)
+def test_numbers_that_json_does_not_have_are_refused(frame: str, number: str) -> None:
+    line = (frame % number).encode()
+    with pytest.raises(ProtocolError, match="not a number that JSON has"):
+        read_frame(line)
+    protocol.decode(protocol.FROM_RUNNER, line)  # the control: the parser alone takes it
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        (RESULT % '"NaN and Infinity, 1e999"', "NaN and Infinity, 1e999"),
+        (RESULT % '["1e999", 1e300, null]', ["1e999", 1e300, None]),
+        (RESULT % ("7" * 400), int("7" * 400)),
+    ],
+)
+def test_what_only_looks_like_one_is_taken(line: str, value: Any) -> None:
+    frame = read_frame(line.encode())
+    assert isinstance(frame, Result)
+    assert frame.result == value
+    json.loads(json.dumps(frame.result), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        RESULT % ("9" * 1_000_000),
+        RESULT % ("[" * 5000 + "]" * 5000),
+        RESULT % '"\\ud800"',
+        LOG % '{"\\udfff": 1}',
+        RESULT % "01",
+        "{}\n",
+        "[]\n",
+        "\n",
+        '{"type":"result"}\n',
+        '{"type":"work"}\n',
+        '{"type":"progress","done":"1x"}\n',
+        '{"type":"output","stream":"stdout","text":5}\n',
+    ],
+    ids=lambda line: line[:30],
+)
+def test_what_is_no_frame_is_refused_and_nothing_else_is_raised(line: str) -> None:
+    with pytest.raises(ProtocolError, match="cannot read frame"):
+        read_frame(line.encode())
+
+
+def test_lone_bytes_are_refused() -> None:
+    with pytest.raises(ProtocolError):
+        read_frame((RESULT % '"\udcff"').encode("utf-8", "surrogateescape"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"type":"result","result":"%s"}\n' % ("x" * MAX_RESULT_BYTES),  # another order than our runner's
+        LOG % ('{"a":[%s0]}' % ("[]," * MAX_SHORT_BYTES)),
+        '{"type":"output","stream":"stdout","text":"%s"}\n' % ("x" * 4_000_000),
+        '{"type":"progress","done":1,"message":"%s"}\n' % ("x" * MAX_SHORT_BYTES),
+        RESULT % ("[%s{}]" % ("{}," * MAX_CONTAINERS)),
+        RESULT % ("[%s1]" % ('{"a":1},' * MAX_CONTAINERS)),
+    ],
+    ids=["result", "log", "output", "progress", "objects", "small objects"],
+)
+def test_what_costs_too_much_is_refused_before_it_is_parsed(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "decode", pytest.fail)
+    with pytest.raises(ProtocolError):
+        read_frame(line.encode())
+
+
+@pytest.mark.parametrize("size", [MAX_RESULT_BYTES - 2, MAX_RESULT_BYTES + 2000])
+def test_a_result_may_have_one_mebibyte(size: int) -> None:
+    line = (RESULT % json.dumps("x" * size)).encode()
+    if size < MAX_RESULT_BYTES:
+        assert read_frame(line) == Result("x" * size)
+    else:
+        with pytest.raises(ProtocolError, match="result: longer than"):
+            read_frame(line)
+
+
+def test_brackets_in_a_text_are_text() -> None:
+    text = '[{"' * 200_000
+    assert read_frame(encode(Result(text))) == Result(text)
+
+
+@pytest.mark.parametrize("long", [PROGRESS % "1", LOG % "{}"])
+def test_only_a_result_may_be_long(long: str) -> None:
+    # One that ends as a result does, and is none.
+    line = long.replace("}\n", ',"x":"%s","y":{"type":"result"}\n' % ("x" * MAX_SHORT_BYTES))
+    line = line.replace("\n", "}\n") if line.count("{") > line.count("}") else line
+    with pytest.raises(ProtocolError, match="cannot read frame"):
+        read_frame(line.encode())
+
+
+@pytest.mark.parametrize("char", ["x", "é", "\x00", '"', "\U0001f600"])
+def test_output_of_our_own_size_is_taken_and_more_is_refused(char: str) -> None:
+    (piece, *_) = split_text(char * 200_000)
+    assert read_frame(encode(Output("stdout", piece))) == Output("stdout", piece)
+    with pytest.raises(ProtocolError, match=r"output\.text|longer than"):
+        read_frame(encode(Output("stdout", piece + char * 4096)))
+
+
+@given(st.text(max_size=300))
+def test_pieces_are_the_text_and_fit(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runner.reporting.MAX_TEXT_BYTES", 24)
+        pieces = list(split_text(text))
+    assert "".join(pieces) == text
+    assert all(piece and escaped_bytes(piece) <= 24 for piece in pieces)
+
+
+def test_an_event_of_the_longest_piece_fits() -> None:
+    for piece in split_text("\U0001f600é\x00x" * 20_000):
+        assert escaped_bytes(piece) <= MAX_TEXT_BYTES
+        ((emit,), _) = interpret(Output("stdout", piece), 1)
+        assert len(json.dumps(emit.fields)) < MAX_EVENT_BYTES
