@@ -207,13 +207,9 @@ class Pump:
                 self._noticed = self._cancellation.notice()
                 self.ask()
         self._send()
-        if self._exited_at is None and self._has_exited():
-            self._exited_at = time.monotonic()
-            self._reap()
-        if self._exited_at is not None:
-            if self._is_over(self._exited_at):
-                self._take_the_rest()
-                self.status = self._ended
+        if self.has_exited():
+            if self._is_over():
+                self.finish()
         elif deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError(f"the command with pid {self.spawned.pid} still runs")
 
@@ -260,7 +256,14 @@ class Pump:
             self._open.discard(fd)
         return bool(data)
 
-    def _has_exited(self) -> bool:
+    def has_exited(self) -> bool:
+        """Whether the command itself has ended. Its output may go on."""
+        if self._exited_at is None and self._is_to_be_reaped():
+            self._exited_at = time.monotonic()
+            self._reap()
+        return self._exited_at is not None
+
+    def _is_to_be_reaped(self) -> bool:
         if self._exit_fd is not None:
             return bool(select.select([self._exit_fd], [], [], 0)[0])
         return os.waitid(os.P_PID, self.spawned.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -275,7 +278,7 @@ class Pump:
     def _is_being_stopped(self) -> bool:
         return self._asked and self._cancellation.requested
 
-    def _is_over(self, exited_at: float) -> bool:
+    def _is_over(self) -> bool:
         """Whether to wait no longer for what the command has left."""
         if self._is_being_stopped():
             if time.monotonic() < self._look_at:
@@ -284,10 +287,12 @@ class Pump:
                 self._look_s = min(2 * self._look_s, _LONGEST_LOOK_S)
                 self._look_at = time.monotonic() + self._look_s
                 return False
-        return not self._open or time.monotonic() >= exited_at + LINGER_S
+        return not self._open or time.monotonic() >= (self._exited_at or 0.0) + LINGER_S
 
-    def _take_the_rest(self) -> None:
+    def finish(self) -> None:
+        """Wait no longer for output of a command that has exited: take what there is, and its status."""
         for fd in list(self._open):
             for _ in range(LAST_READS):
                 if not select.select([fd], [], [], 0)[0] or not self.take_output(fd):
                     break
+        self.status = self._ended

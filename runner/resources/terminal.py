@@ -185,6 +185,8 @@ class Terminal:
 
     def leave(self) -> None:
         """The block ends: end the command if it still runs, but let live what it has left in the background."""
+        if self.status is None and not self._cancellation.requested and self._pump.has_exited():
+            self._pump.finish()
         if self.status is not None and (self._pump.open_outputs or self._pump.has_group()):
             self._background = Background(self._pump)
             self._background.start()

@@ -20,6 +20,7 @@ RUNS: dict[str, tuple[dict[str, Any], object]] = {
     "thumbnails": ({"folder": "/tmp"}, None),
     "headline": ({"url": "data:text/html,<h1>News</h1>"}, "News"),
     "lines": ({"folder": "FOLDER/a"}, 2),
+    "served": ({}, "answered"),
     "calculator": ({"sums": ["6*7", "'ä' * 3", "2**64"]}, ["42", "'äää'", "18446744073709551616"]),
     "sizes": ({}, ["24 80", "50 132"]),
     "ask": ({"question": "Who?", "stdin": "open"}, "me"),
