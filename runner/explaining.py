@@ -31,11 +31,6 @@ def explain(exc: BaseException, cancellation: Cancellation) -> Failure:
     return Failure("raised", words_of(exc)[:MAX_MESSAGE], traceback=traceback_of(exc))
 
 
-def unusable(exc: Exception) -> Failure:
-    """The task has ended, and how is nothing that can be told."""
-    return Failure("protocol", shown(f"cannot use what the task returned: {exc}", MAX_MESSAGE))
-
-
 def end_of_a_copy(outcome: Result | Failure) -> NoReturn:
     """The end of a process that the task made with os.fork and let run out of its function.
 

@@ -19,14 +19,13 @@ from multiprocessing.synchronize import Event as SharedEvent
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic_core import to_jsonable_python
-
+from runner import results
 from runner.cancellation import Cancellation, JobCancelled, threads_end_quietly
 from runner.context import Context
 from runner.describing import describe
 from runner.errors import TaskFailed
 from runner.event_loop import TaskLoop
-from runner.explaining import end_of_a_copy, explain, unusable
+from runner.explaining import end_of_a_copy, explain
 from runner.handover import close_inherited, enter, job_environment, reset_signals
 from runner.heartbeat import HeartbeatThread
 from runner.identity import become, give_workspace
@@ -135,7 +134,8 @@ def _run_work(
     try:
         reporter.end(outcome)
     except (ProtocolError, ValueError) as exc:
-        reporter.send(unusable(exc))
+        value = outcome.result if isinstance(outcome, Result) else None
+        reporter.send(Failure("protocol", results.unusable(value, exc)))
     if not cancellation.requested:
         loop.end()
         flush_standard_streams(reporter)
@@ -152,7 +152,7 @@ def _outcome(
             cancellation.raise_if_requested()
             reporter.send(Running())
             context = Context(work, cancellation, reporter, typed)
-            return Result(_plain(_call(task, context, arguments, cancellation, loop)))
+            return Result(results.plain(_call(task, context, arguments, cancellation, loop)))
         finally:
             cancellation.left = True
     except BaseException as exc:
@@ -189,14 +189,6 @@ async def _awaited(made: Coroutine[Any, Any, object], cancellation: Cancellation
     finally:
         made.close()
         cancellation.unbind_async()
-
-
-def _plain(value: object) -> object:
-    """The result as JSON has it. Taken once, here: a generator is the task's code, and gives its items only once."""
-    try:
-        return to_jsonable_python(value, inf_nan_mode="null")
-    except ValueError as exc:
-        raise TaskFailed("protocol", unusable(exc).message) from exc
 
 
 def _tell(guardian_fd: int, frame: AskSeen | StopCommand) -> None:
