@@ -29,6 +29,8 @@ from runner.explaining import end_of_a_copy, explain
 from runner.handover import close_inherited, enter, job_environment, reset_signals
 from runner.heartbeat import HeartbeatThread
 from runner.identity import become, give_workspace
+from runner.import_path import with_import_path
+from runner.import_phase import import_phase
 from runner.job_input import JobInput
 from runner.loading import Task, load
 from runner.protocol import (
@@ -107,7 +109,8 @@ def _run_work(
     work: Work, threads: list[threading.Thread], cancellation: Cancellation, reporter: Reporter, typed: JobInput
 ) -> None:
     workspace = Path(work.workspace)
-    enter(workspace, job_environment(work.environment, workspace, Path(work.short_path or workspace), work.job_id))
+    environment = job_environment(work.environment, workspace, Path(work.short_path or workspace), work.job_id)
+    enter(workspace, with_import_path(environment, work.module))
     if work.user is not None:
         give_workspace(workspace, work.user)
         become(work.user)
@@ -147,7 +150,8 @@ def _outcome(
     """Run the task's function. Nothing is raised in this thread any more when it has been left."""
     try:
         try:
-            task = _find(work)
+            with import_phase(work.module, reporter):
+                task = _find(work)
             arguments = task.bind(work.input)
             cancellation.raise_if_requested()
             reporter.send(Running())

@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """After so long a silence of a runner its job counts as stuck. 0, or "off": never."""
     stuck_no_event_s: Annotated[float, Field(ge=0, le=86_400 * 30)] = 0.0
     """The same for a silence of the task."""
+    import_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    """How long the import of a task module may take: to describe it, or until a job that waits for it is stuck."""
     stuck_action: Literal["report", "cancel"] = "report"
     containment: str = "auto"
     tasks: Annotated[tuple[str, ...], NoDecode] = ()

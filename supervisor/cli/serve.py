@@ -49,6 +49,9 @@ def serve(
     stuck_after_s: Annotated[
         str | None, typer.Option(metavar="S", help="When a silent runner counts as stuck, or off. [30]")
     ] = None,
+    import_s: Annotated[
+        float | None, typer.Option(metavar="S", help="How long a task module may take to import. [30]")
+    ] = None,
     agent_model: Annotated[str | None, typer.Option(metavar="PROVIDER:NAME", help="Model of agents. [demo]")] = None,
     agent_base_url: Annotated[str | None, typer.Option(metavar="URL", help="Where its provider is.")] = None,
     agent_key_env: Annotated[
@@ -93,6 +96,7 @@ def serve(
         vanished_after_s=vanished_after_s,
         frozen_after_s=frozen_after_s,
         stuck_after_s=stuck_after_s,
+        import_s=import_s,
         agent_model=agent_model,
         agent_base_url=agent_base_url,
         agent_key_env=agent_key_env,

@@ -91,6 +91,7 @@ class Story:
                 self.state = event.type.removeprefix("job.")
             case "job.running":
                 self.state, self.pid, self.began = "running", data.get("pid"), self.clock()
+                self.phase = None  # that of an import
             case "job.phase":
                 self.phase = words.one_line(str(data.get("phase")))
             case "job.progress":

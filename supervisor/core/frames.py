@@ -50,6 +50,8 @@ def follow(job: Job, frame: object) -> Job:
     match frame:
         case protocol.PhaseChange(phase, _):
             return replace(job, phase=phase)
+        case protocol.Running() if job.phase is not None:
+            return replace(job, phase=None)  # the import is over
         case protocol.ResourceChange("acquired", kind, name):
             return replace(job, resources=ledger.acquired(job.resources, kind, name, datetime.now(UTC)))
         case protocol.ResourceChange("released", kind, name):

@@ -55,7 +55,8 @@ class Owner:
 
     def __init__(self, record: Record, services: Services) -> None:
         self.record = record
-        self._module = ""
+        self.module = ""
+        """The module of its task, once that is known."""
         self._put_off = False
         self._services = services
         self.belongings = Belongings(record, services.state_dir, services.cancel_budget_s)
@@ -162,7 +163,7 @@ class Owner:
             if clearing.done() and not clearing.cancelled():
                 clearing.exception()  # whatever it says, the job does not begin
             return False
-        self._module = clearing.result()
+        self.module = clearing.result()
         return True
 
     async def _unless_stopped(self, waiting: Awaitable[object]) -> bool:
@@ -206,7 +207,7 @@ class Owner:
 
     async def _execute(self, bound: AttemptSet) -> None:
         short_path = self.belongings.short_path
-        work = self._services.orders.work(self.record.job, self._module, self.belongings.workspace, short_path)
+        work = self._services.orders.work(self.record.job, self.module, self.belongings.workspace, short_path)
         held = HeldReport(self.record, self.apply)
         messages = RunnerMessages(
             self.record,

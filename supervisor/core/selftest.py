@@ -27,8 +27,6 @@ from supervisor.core.model import Cause, Reason
 from supervisor.core.services import Services
 from supervisor.posix.proc import descendants, read_stat
 
-DESCRIBE_BOUND_S = 15.0
-"""How long a task module may take to import."""
 EVERY_S = 30.0
 AGAIN_S = 2.0
 """After a round that failed the next one comes sooner."""
@@ -41,10 +39,11 @@ log = structlog.get_logger()
 class SelfTest:
     """Runs as a background task; so do the ends of what it starts. `ok` is for readiness."""
 
-    def __init__(self, background: BackgroundTasks, services: Services, catalog: Catalog) -> None:
+    def __init__(self, background: BackgroundTasks, services: Services, catalog: Catalog, import_s: float) -> None:
         self._background = background
         self._services = services
         self._catalog = catalog
+        self._import_s = import_s
         self._proven_at: float | None = None
         self._gone_ms = 0.0
         self._failure: str | None = None
@@ -117,9 +116,10 @@ class SelfTest:
             raise
         run = asyncio.ensure_future(attempt.run(order))
         try:
-            await asyncio.wait((described, run), timeout=DESCRIBE_BOUND_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((described, run), timeout=self._import_s, return_when=asyncio.FIRST_COMPLETED)
             if not described.done():
-                why = "its import ended the process" if run.done() else f"its import took over {DESCRIBE_BOUND_S} s"
+                late = f"its import took over {self._import_s:g} s (DEADSTOP_IMPORT_S)"
+                why = "its import ended the process" if run.done() else late
                 self._catalog.give_up(module, why)
         finally:
             # A task of its own: the server may stop, and cancel this one, while the set is being killed.

@@ -2,7 +2,7 @@
 
     no_heartbeat      the runner's own heartbeat is silent: C code holds the interpreter lock, or it is stopped
     no_event          the task says nothing, although its runner is well; off unless asked for
-    starting_late     a slot, but no running task
+    starting_late     a slot, but no running task; or an import that takes too long
     cancelling_late   past the budget, and no verdict
     survivors         processes that would not go, named
 
@@ -31,6 +31,8 @@ class StuckLimits:
     after_s: float | None
     no_event_s: float | None
     action: StuckAction
+    import_s: float | None = None
+    """How long the import of the task's module may take, if it has to be imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,7 @@ def judge(record: Record, limits: StuckLimits, now: float) -> Finding | None:
         case State.CANCELLING:
             return _judge_cancel(record, now)
         case State.QUEUED | State.STARTING:
-            since = pulse.admitted_at
-            if since is not None and now - since >= STARTING_LATE_S:
-                return Finding(Rule.STARTING_LATE, since)
-            return None
+            return _judge_start(pulse, limits, now)
         case State.RUNNING if record.reported is not None:
             since = pulse.reported_at
             if since is not None and now - since >= SWEEPING_LATE_S:
@@ -61,6 +60,16 @@ def judge(record: Record, limits: StuckLimits, now: float) -> Finding | None:
             return _judge_running(pulse, limits, now)
         case _:
             return None
+
+
+def _judge_start(pulse: Pulse, limits: StuckLimits, now: float) -> Finding | None:
+    """From the hand-over on the runner imports the module. Its heartbeat says nothing then: that may compute in C."""
+    since, limit_s = pulse.admitted_at, STARTING_LATE_S
+    if pulse.bound_at is not None and limits.import_s is not None:
+        since, limit_s = pulse.bound_at, limits.import_s
+    if since is not None and now - since >= limit_s:
+        return Finding(Rule.STARTING_LATE, since)
+    return None
 
 
 def _judge_running(pulse: Pulse, limits: StuckLimits, now: float) -> Finding | None:

@@ -12,6 +12,7 @@ import structlog
 
 from supervisor.config import Settings
 from supervisor.core.awake_clock import AwakeClock
+from supervisor.core.catalog import BUILT_IN
 from supervisor.core.diagnosis import Diagnosis, diagnose
 from supervisor.core.faults import Faults
 from supervisor.core.model import SERVER, Caller, Cause, Reason, Rule, State, Stuck, StuckAction
@@ -41,7 +42,9 @@ _HOLDS = {
 
 def limits_of(settings: Settings) -> StuckLimits:
     """The server's own limits, for jobs that bring none."""
-    return StuckLimits(settings.stuck_after_s, settings.stuck_no_event_s, StuckAction(settings.stuck_action))
+    return StuckLimits(
+        settings.stuck_after_s, settings.stuck_no_event_s, StuckAction(settings.stuck_action), settings.import_s
+    )
 
 
 class StuckWatch:
@@ -103,6 +106,7 @@ class StuckWatch:
             after_s=(defaults.after_s if request.stuck_after_s is None else request.stuck_after_s) or None,
             no_event_s=(defaults.no_event_s if request.stuck_no_event_s is None else request.stuck_no_event_s) or None,
             action=request.stuck_action or defaults.action,
+            import_s=None if owner.module in BUILT_IN else defaults.import_s,
         )
 
     def _look_at(self, owner: Owner, finding: Finding | None, now: float) -> None:
@@ -156,6 +160,8 @@ def describe(owner: Owner, finding: Finding, now: float) -> str:
             return f"its runner has been silent for {age}: {_what_holds(owner.runner_pid)}"
         case Rule.NO_EVENT:
             return f"its task has said nothing for {age}, although its runner is well"
+        case Rule.STARTING_LATE if owner.runner_pid is not None and owner.module not in BUILT_IN:
+            return f"it has been importing {owner.module} for {age}, longer than DEADSTOP_IMPORT_S"
         case Rule.STARTING_LATE:
             return f"it has had its place for {age} and its task does not run yet"
         case Rule.CANCELLING_LATE:

@@ -151,7 +151,7 @@ class Supervisor:
             controllers=self._containment.controllers,
             begin=self._owners.begin,
         )
-        self._selftest = SelfTest(self._background, self._services, self._catalog)
+        self._selftest = SelfTest(self._background, self._services, self._catalog, self.settings.import_s)
         self._background.keep("self-test", self._selftest.run)
         self._intake.restore(contents)
         self._state_dir.sort_files(self._registry.knows, self.journal.damaged)

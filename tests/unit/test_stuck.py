@@ -57,6 +57,17 @@ def test_starting_late_counts_from_the_slot_and_not_from_the_queue(state: State)
     assert judge(record, LIMITS, 105.0) == Finding(Rule.STARTING_LATE, 100.0)
 
 
+def test_an_import_has_a_bound_of_its_own_from_the_hand_over_on() -> None:
+    limits = replace(LIMITS, import_s=20.0)
+    record = record_in(State.STARTING)
+    record.pulse.admitted_at, record.pulse.bound_at = 90.0, 100.0
+    assert judge(record, limits, 119.9) is None
+    assert judge(record, limits, 120.0) == Finding(Rule.STARTING_LATE, 100.0)
+    assert judge(record, replace(limits, import_s=None), 119.9) == Finding(Rule.STARTING_LATE, 90.0)  # no import
+    record.pulse.bound_at = None
+    assert judge(record, limits, 95.0) == Finding(Rule.STARTING_LATE, 90.0)  # it has not come to it
+
+
 def test_a_cancel_past_its_budget_is_late_and_survivors_are_worse() -> None:
     assert judge(cancelling(), LIMITS, 102.2) is None
     assert judge(cancelling(), LIMITS, 102.25) == Finding(Rule.CANCELLING_LATE, 100.0)

@@ -73,7 +73,7 @@ export function apply(event) {
 function change(job, event) {
   switch (event.type) {
     case "job.starting": job.state = "starting"; break;
-    case "job.running": job.state = "running"; job.started_at = event.at; break;
+    case "job.running": job.state = "running"; job.started_at = event.at; job.phase = job.detail = null; break;
     case "job.phase": job.phase = event.phase; job.detail = event.detail; break;
     case "job.progress": job.progress = event; break;
     case "job.stuck":
