@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.containment import semaphores
 from supervisor.containment.attempt_records import AttemptRecords, Note
 from supervisor.containment.environment import COOKIE
 from supervisor.containment.handle import Handle, Identity
 from supervisor.containment.recovery import recover
-from supervisor.posix.proc import boot_id, read_stat
+from supervisor.posix import procfs
+from supervisor.posix.proc import boot_id, children, read_stat
 from tests.support.observer import Beacon, parent_of
 from tests.support.server import RunningServer
 
@@ -71,6 +74,77 @@ def test_the_next_server_ends_what_nobody_was_left_to_end(sent: signal.Signals, 
             assert not list((state_dir / "attempts").iterdir())
         finally:
             beacon.kill_holders(time.monotonic() + 5)
+
+
+def semaphores_there(cookie: str) -> list[str]:
+    return sorted(path.name for path in Path("/dev/shm").glob(f"sem.mp-{cookie[:12]}-*"))
+
+
+def test_the_semaphores_of_a_killed_server_go_when_its_tracker_was_killed_too(short_dir: Path) -> None:
+    server = RunningServer(short_dir / "shm", "--containment", "subreaper")
+    try:
+        (note,) = [Note.parse(path.read_text()) for path in (short_dir / "shm" / "attempts").iterdir()]
+        os.kill(server.pid, signal.SIGSTOP)  # or it would make another tracker
+        for pid in children(server.pid):
+            if b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        server.kill()
+        # The control: nothing else removes them.
+        assert len(semaphores_there(note.cookie)) % 5 == 0
+        assert semaphores_there(note.cookie)
+        again = RunningServer(short_dir / "shm", "--containment", "subreaper")
+        try:
+            assert semaphores_there(note.cookie) == []
+        finally:
+            again.stop()
+    finally:
+        server.kill()
+
+
+def test_only_a_dead_server_s_semaphores_are_removed(tmp_path: Path) -> None:
+    dead, alive = "d" * 32, "a" * 32
+    for cookie in (dead, alive, ""):
+        (tmp_path / f"sem.mp-{cookie[:12] or 'x1y2z3'}-one").touch()
+    assert semaphores.remove([dead], tmp_path) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"sem.mp-{'a' * 12}-one", "sem.mp-x1y2z3-one"]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOMEM])
+def test_a_search_that_could_not_read_everything_is_done_again_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stranger: subprocess.Popen[bytes], number: int
+) -> None:
+    path = tmp_path / "note.json"
+    path.touch()
+    note = Note(boot_id(), "e" * 32, None, (Identity(1, 0),))
+    real = procfs.open_file
+
+    def open_file(name: str, flags: int = os.O_RDONLY) -> int:
+        if name == f"{stranger.pid}/stat":
+            raise OSError(number, os.strerror(number))
+        return real(name, flags)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("supervisor.containment.recovery.BOUND_S", 0.05)
+        broken.setattr("supervisor.containment.recovery._is_there", lambda _: False)
+        broken.setattr(procfs, "open_file", open_file)
+        recovered = recover([(path, note)])
+    assert recovered.unread
+    assert path.exists()
+    assert not recover([(path, note)]).unread  # the control
+    assert not path.exists()
+
+
+def test_a_server_that_cannot_be_read_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "note.json"
+    path.touch()
+    notes = [(path, Note(boot_id(), "e" * 32, None, (Identity(1, 0),)))]
+    with monkeypatch.context() as broken:
+        broken.setattr(procfs, "read", lambda _: (_ for _ in ()).throw(procfs.Unreadable(errno.EMFILE, "")))
+        broken.setattr("supervisor.containment.recovery.boot_id", lambda: notes[0][1].boot_id)
+        recover(notes)
+    assert path.exists()
+    recover(notes)
+    assert not path.exists()
 
 
 # --- what is ours, and what is not
