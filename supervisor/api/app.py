@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 
 from supervisor.api import openapi
 from supervisor.api.auth import Auth
+from supervisor.api.connections import Connections
 from supervisor.api.doors import Doors
 from supervisor.api.gate import Gate
 from supervisor.api.hosts import AllowedHosts
@@ -22,9 +23,10 @@ from supervisor.core.supervisor import Supervisor
 from supervisor.errors import DeadstopError
 
 
-def create_app(supervisor: Supervisor, *, token: str, gate: Gate) -> Starlette:
+def create_app(supervisor: Supervisor, *, token: str, gate: Gate, connections: Connections | None = None) -> Starlette:
     """The ASGI application over `supervisor`. Who brings `token` may do everything, those of TOKENS what their
     scopes say."""
+    connections = Connections() if connections is None else connections
     leave_shutdown_to_the_gate()
     auth = Auth(token, supervisor.settings.tokens)
     # Somebody who set HOST to an address means to be reached by it.
@@ -33,7 +35,16 @@ def create_app(supervisor: Supervisor, *, token: str, gate: Gate) -> Starlette:
     pages = Pages(document)
     app = Starlette(
         routes=list(ROUTES),
-        middleware=[Middleware(Doors, auth=auth, hosts=hosts, pages=pages, traced=supervisor.spans is not None)],
+        middleware=[
+            Middleware(
+                Doors,
+                auth=auth,
+                hosts=hosts,
+                pages=pages,
+                connections=connections,
+                traced=supervisor.spans is not None,
+            )
+        ],
         exception_handlers={
             Problem: on_problem,
             DeadstopError: on_core_error,
@@ -42,7 +53,7 @@ def create_app(supervisor: Supervisor, *, token: str, gate: Gate) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    service = Service(supervisor, gate, auth, pages, json_bytes(document))
+    service = Service(supervisor, gate, auth, pages, json_bytes(document), connections)
     supervisor.metrics.watch(lambda: [gauge("deadstop_streams", "Event streams that are open.", service.streams.total)])
     app.state.service = service
     return app

@@ -1,8 +1,8 @@
 """What every request passes before a handler sees it, in a fixed order.
 
-Size of the head (431), framing (400), Host (421), token (401), its scope (403), Origin on unsafe methods (403), the
-token's rate (429), content type (415), size (413). Pure ASGI: middleware that wraps requests in tasks of its own would
-hide a client's leaving from the streams behind it.
+Size of the head (431), framing (400), Host (421), token (401), its scope (403), connections (503), Origin on unsafe
+methods (403), the token's rate (429), content type (415), size (413). Pure ASGI: middleware that wraps requests in
+tasks of its own would hide a client's leaving from the streams behind it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from supervisor.api.access import PROBES, SAFE_METHODS, is_never_limited, needed_scope, needs_token
 from supervisor.api.auth import Auth, Principal
+from supervisor.api.connections import RETRY_AFTER_S, Connections
 from supervisor.api.hosts import AllowedHosts, same_origin
 from supervisor.api.limits import RequestRate
 from supervisor.api.pages import Pages
@@ -57,6 +58,7 @@ class Doors:
         auth: Auth,
         hosts: AllowedHosts,
         pages: Pages,
+        connections: Connections | None = None,
         traced: bool = False,
         body_bound_s: float = BODY_BOUND_S,
     ) -> None:
@@ -65,6 +67,7 @@ class Doors:
         self._auth = auth
         self._hosts = hosts
         self._pages = pages
+        self._connections = Connections() if connections is None else connections
         self._traced = traced
         self._rate = RequestRate()
         self._body_bound_s = body_bound_s
@@ -88,6 +91,7 @@ class Doors:
             if principal is not None:
                 scope["deadstop.principal"] = principal
                 _check_scope(scope, principal)
+            self._check_load(scope)
             if scope["method"] not in SAFE_METHODS:
                 check_origin(headers)
             if principal is not None and not is_never_limited(scope["path"]):
@@ -127,6 +131,16 @@ class Doors:
             else "send `Authorization: Bearer TOKEN`; the token is in the file `token` in the server's STATE_DIR"
         )
         raise Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="deadstop"'})
+
+    def _check_load(self, scope: Scope) -> None:
+        spare = self._connections.is_spare(scope.get("state", {}).get("connection"))
+        if spare and scope["path"] not in PROBES and not is_never_limited(scope["path"]):
+            raise Problem(
+                Kind.NOT_READY,
+                f"all of the server's {self._connections.most} connections are busy; this one may only cancel, renew "
+                "leases and look at the server's health",
+                headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"},
+            )
 
     async def _refuse(self, problem: Problem, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         if problem.kind is Kind.UNAUTHORIZED and scope["path"] in PAGES and "text/html" in headers.get("accept", ""):

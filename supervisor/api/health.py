@@ -29,7 +29,7 @@ async def livez(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Whether jobs are taken now. Free of the token, so `?verbose` tells strangers no path and no text of a task."""
-    checks = service_of(request).supervisor.checks()
+    checks = service_of(request).checks()
     ready = all(check.ok for check in checks.values() if check.required)
     verbose = queries.flag(request, "verbose", default=False)
     return JsonResponse(
@@ -43,9 +43,9 @@ async def readyz(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """Always 200: the words are in the body. Those who want a status code ask /readyz."""
-    core = service_of(request).supervisor
+    service, core = service_of(request), service_of(request).supervisor
     return JsonResponse(
-        health_json(supervisor.__version__, core.containment, core.checks(), core.counts(caller_of(request)))
+        health_json(supervisor.__version__, core.containment, service.checks(), core.counts(caller_of(request)))
     )
 
 

@@ -11,11 +11,17 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from supervisor.api.connections import Connections
+from supervisor.api.doors import MAX_HEAD_BYTES
 from supervisor.api.peer import Peer
 from supervisor.api.problems import HEAD_TOO_LARGE, MEDIA_TYPE, SHAPES, Kind, Problem
 from supervisor.core.awake_clock import AwakeClock, AwakeTimer
 from supervisor.core.loop_clock import callback_since, event_since
 
+READ_BYTES = 16 * 1024
+"""How much is read and parsed at once."""
+MANY_PIECES, SMALL_PIECE = 64, 16
+"""A body in more pieces than so many, and in such small ones, costs far more than its bytes."""
 LINGER_S = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 """How much of a refused body is read and thrown away, so that the client gets to see the refusal. Closing at once
@@ -24,6 +30,10 @@ READ_AHEAD_BYTES = 64 * 1024
 """How much of a further request is taken in while a response is running."""
 DRAIN_BOUND_S = 0.5
 """How long a shutdown waits for clients to take the rest of their responses."""
+
+
+_BUFFER = bytearray(READ_BYTES)
+"""Of all connections: what is read is parsed before the next read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +48,60 @@ class Patience:
     """The server's: while it sleeps it sees nothing of what a client does."""
 
 
-class Connection(H11Protocol):
-    """One client connection. Handlers find its `Peer` as `scope["state"]["peer"]`."""
+class _Counting(h11.Connection):
+    """Counts the pieces of bodies that come."""
 
-    def __init__(self, *args: Any, patience: Patience, **kwargs: Any) -> None:
+    pieces = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self.pieces += 1
+        return event
+
+
+class Connection(H11Protocol, asyncio.BufferedProtocol):
+    """One client connection. Handlers find its `Peer` as `scope["state"]["peer"]`, and itself as `…["connection"]`.
+
+    It reads into a buffer, because that bounds how much is parsed before others on the loop have a turn.
+    """
+
+    def __init__(self, *args: Any, patience: Patience, connections: Connections | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn: _Counting = _Counting(h11.SERVER, MAX_HEAD_BYTES)
         self.peer = Peer(None)
+        self._connections = Connections() if connections is None else connections
         self._patience = patience
         self._discarded_bytes = 0
+        self._idle_since = 0.0
         self._head_timer: AwakeTimer | None = None
         self._frozen_timer: AwakeTimer | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.peer = Peer(transport.get_extra_info("socket"))
-        self.app_state = {**self.app_state, "peer": self.peer}
+        self.app_state = {**self.app_state, "peer": self.peer, "connection": self}
+        self._idle_since = self.loop.time()
+        self._connections.enter(self)
         self._expect_head()
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when no request is being answered: none is complete, or its answer is. None: one is."""
+        idle = self.cycle is None or self.cycle.response_complete or self._body_is_coming()
+        return self._idle_since if idle else None
+
+    def give_way(self) -> None:
+        self.transport.abort()
+
+    def get_buffer(self, _sizehint: int) -> bytearray:
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(memoryview(_BUFFER)[:nbytes]))
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.leave(self)
         # First: uvicorn wakes the handlers, and they ask the peer how it left.
         self.peer.lost(exc, callback_since(self.loop))
         self._head_is_there()
@@ -68,8 +114,12 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
             self.peer.heard(event_since(self.loop))
+        pieces = self.conn.pieces
         super().data_received(data)
         if self.transport.is_closing():
+            return
+        if self.conn.pieces - pieces > MANY_PIECES + len(data) // SMALL_PIECE and self._body_is_coming():
+            self._refuse(Problem(Kind.BAD_REQUEST, f"the body's chunks are smaller than {SMALL_PIECE} bytes"))
             return
         if self.conn.their_state is h11.IDLE:
             self._expect_head()
@@ -84,6 +134,7 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         # A request that waited behind this one is heard now.
         self.peer.heard_at = None
+        self._idle_since = self.loop.time()
         super().on_response_complete()
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
             # The beginning of the next request came with the one that was just answered.
@@ -138,6 +189,9 @@ class Connection(H11Protocol):
         if self._frozen_timer is not None:
             self._frozen_timer.cancel()
             self._frozen_timer = None
+
+    def _body_is_coming(self) -> bool:
+        return not self.cycle.response_started and self.conn.their_state is h11.SEND_BODY
 
     def _refused_body_still_coming(self) -> bool:
         return self.cycle is not None and self.cycle.response_complete and self.conn.their_state is h11.SEND_BODY

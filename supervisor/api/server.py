@@ -8,8 +8,9 @@ other streams closed, connections closed, processes gone, folder released.
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import cast
@@ -19,7 +20,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from supervisor import logs
+from supervisor.api.accepting import Acceptor
 from supervisor.api.app import create_app
+from supervisor.api.connections import Connections, bound_for
 from supervisor.api.gate import Gate
 from supervisor.api.listening import BACKLOG, listen, url_of
 from supervisor.api.protocol import Connection, Patience
@@ -75,12 +78,10 @@ async def _run(settings: Settings, folder: StateFolder, sock: socket.socket) -> 
         token = settings.token.get_secret_value() if settings.token is not None else folder.token()
         async with Supervisor(settings) as supervisor:
             gate = Gate()
-            web = _Web(
-                _web_config(
-                    create_app(supervisor, token=token, gate=gate),
-                    Patience(frozen_s=settings.frozen_after_s, clock=supervisor.clock),
-                )
-            )
+            connections = Connections(bound_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+            app = create_app(supervisor, token=token, gate=gate, connections=connections)
+            patience = Patience(frozen_s=settings.frozen_after_s, clock=supervisor.clock)
+            web = _Web(_web_config(app, partial(Connection, patience=patience, connections=connections)), connections)
             serving = asyncio.create_task(web.serve([sock]))
             announcing = asyncio.create_task(_announce(supervisor, folder, url_of(sock)))
             try:
@@ -146,11 +147,11 @@ def _ready(supervisor: Supervisor) -> bool:
     return all(check.ok for check in supervisor.checks().values() if check.required)
 
 
-def _web_config(app: Starlette, patience: Patience) -> uvicorn.Config:
+def _web_config(app: Starlette, make: Callable[..., Connection]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        # uvicorn only ever calls it, and a partial can be called.
-        http=cast("type[asyncio.Protocol]", partial(Connection, patience=patience)),
+        # uvicorn only ever calls it, and any callable can be called.
+        http=cast("type[asyncio.Protocol]", make),
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -165,15 +166,26 @@ def _web_config(app: Starlette, patience: Patience) -> uvicorn.Config:
 
 
 class _Web(uvicorn.Server):
-    """uvicorn without hands on our signals, and without ten wake-ups a second."""
+    """uvicorn without hands on our signals, without ten wake-ups a second, and with our own way to accept."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
+        self._connections = connections
         self._exit = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        config = self.config
+
+        def make() -> asyncio.Protocol:
+            return config.http_protocol_class(config=config, server_state=self.server_state, app_state={})  # type: ignore[call-arg]
+
+        acceptors = [Acceptor(sock, make, self._connections) for sock in sockets or []]
+        self.servers = cast("list[asyncio.Server]", acceptors)  # uvicorn closes them, and waits for them
+        self.started = True
 
     async def main_loop(self) -> None:
         while not self._exit.is_set():

@@ -8,10 +8,12 @@ from typing import cast
 from starlette.requests import Request
 
 from supervisor.api.auth import Auth, Principal
+from supervisor.api.connections import Connections
 from supervisor.api.gate import Gate
 from supervisor.api.limits import OpenStreams
 from supervisor.api.pages import Pages
 from supervisor.api.peer import Peer
+from supervisor.core.checks import Check
 from supervisor.core.model import Caller
 from supervisor.core.supervisor import Supervisor
 from supervisor.core.trace import Trace
@@ -26,7 +28,12 @@ class Service:
     auth: Auth
     pages: Pages
     openapi: bytes
+    connections: Connections
     streams: OpenStreams = field(default_factory=OpenStreams)
+
+    def checks(self) -> dict[str, Check]:
+        """What must hold for the server to take jobs, and what should."""
+        return {**self.supervisor.checks(), "connections": self.connections.check()}
 
 
 def service_of(request: Request) -> Service:

@@ -242,6 +242,16 @@ def test_one_framing_leaves_the_connection_open(server: RealServer) -> None:
         assert b"HTTP/1.1 200 " in answer
 
 
+@pytest.mark.parametrize(("size", "status"), [(1, 400), (64, 422)])
+def test_a_body_in_tiny_chunks_is_cut(server: RealServer, size: int, status: int) -> None:
+    """Parsing a chunk costs the same whatever is in it. The larger ones are the control."""
+    with server.connect() as sock:
+        head = server.head("POST", "/jobs", "Content-Type: application/json", "Transfer-Encoding: chunked")
+        chunk = f"{size:x}\r\n{' ' * size}\r\n".encode()
+        sock.sendall(head + b"\r\n" + chunk * 3_000 + b"0\r\n\r\n")
+        assert RawStream(sock).status == status
+
+
 def test_who_leaves_while_sending_starts_nothing(server: RealServer) -> None:
     before = server.ask("GET", "/jobs?limit=500").json["jobs"]
     sock = server.connect()

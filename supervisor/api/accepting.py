@@ -1,0 +1,134 @@
+"""Taking connections from the listening socket, with a pause when that fails.
+
+asyncio's own server logs a traceback for each connection of its backlog when the process has no descriptor left, every
+second, and knows no bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from supervisor.api.connections import Connections
+
+PER_TURN = 32
+"""Connections that are taken before others on the loop have a turn."""
+PAUSE_S = 0.2
+GIVE_WAY = 8
+"""How many idle connections are closed when one cannot be accepted."""
+CALM_S = 2.0
+"""So long nothing must fail until the trouble counts as over."""
+
+_NEXT_ONE = frozenset(
+    {
+        errno.EINTR,
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENONET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+    }
+)
+"""What Linux says about the connection that it would have given, and not about the socket: see accept(2)."""
+
+log = structlog.get_logger()
+
+
+class Acceptor:
+    """Serves `sock` until `close`. Belongs to the event loop; to uvicorn it is one of its servers."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        make: Callable[[], asyncio.Protocol],
+        connections: Connections,
+        *,
+        pause_s: float = PAUSE_S,
+        calm_s: float = CALM_S,
+    ) -> None:
+        self._sock = sock
+        self._make = make
+        self._connections = connections
+        self._pause_s = pause_s
+        self._calm_s = calm_s
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._again: asyncio.TimerHandle | None = None
+        self._calm: asyncio.TimerHandle | None = None
+        self._listen()
+
+    def close(self) -> None:
+        """Take no more. The socket stays open: it is not ours."""
+        self._loop.remove_reader(self._sock)
+        for timer in (self._again, self._calm):
+            if timer is not None:
+                timer.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait for those that were just taken."""
+        if self._opening:
+            await asyncio.wait(self._opening)
+
+    def _listen(self) -> None:
+        self._again = None
+        try:
+            self._loop.add_reader(self._sock, self._take)
+        except OSError as exc:
+            self._failed(exc)
+
+    def _take(self) -> None:
+        for _ in range(PER_TURN):
+            if not self._connections.make_room(len(self._opening)):
+                self._pause(f"{len(self._connections)} are open, and all are busy")
+                return
+            try:
+                conn, _ = self._sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno in _NEXT_ONE:
+                    continue
+                self._failed(exc)
+                return
+            conn.setblocking(False)
+            task = self._loop.create_task(self._open(conn))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, conn: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._make, conn)
+        except OSError as exc:
+            conn.close()
+            self._failed(exc)
+
+    def _failed(self, exc: OSError) -> None:
+        # Idle connections give their descriptors to those who wait: one of them may want to stop a job.
+        gave_way = sum(self._connections.close_idle() for _ in range(GIVE_WAY))
+        self._pause(os.strerror(exc.errno) if exc.errno else str(exc), short=gave_way > 0)
+
+    def _pause(self, why: str, *, short: bool = False) -> None:
+        self._loop.remove_reader(self._sock)
+        if self._again is None:
+            self._again = self._loop.call_later(self._pause_s / (10 if short else 1), self._listen)
+        if self._connections.trouble is None:
+            log.warning("accept_paused", reason=why, connections=len(self._connections))
+        self._connections.trouble = why
+        if self._calm is not None:
+            self._calm.cancel()
+        self._calm = self._loop.call_later(self._calm_s, self._is_calm)
+
+    def _is_calm(self) -> None:
+        self._calm = None
+        self._connections.trouble = None
+        log.info("accept_resumed", connections=len(self._connections))
