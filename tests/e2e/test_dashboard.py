@@ -131,6 +131,24 @@ def test_the_line_that_is_copied_really_cancels(server: RunningServer, page: Pag
     expect(page.get_by_role("button", name="Copy as curl")).to_be_disabled()
 
 
+@pytest.mark.parametrize("which", ["newest", "oldest"])
+def test_the_row_of_the_job_that_the_address_names_is_seen_in_its_place(
+    server: RunningServer, page: Page, which: str
+) -> None:
+    ids = [submit(server, "shell", argv=["true"]) for _ in range(30)]
+    for job_id in ids:
+        server.wait_finished(job_id)
+    named, above = (ids[-1], None) if which == "newest" else (ids[0], ids[1])
+    page.goto("about:blank")
+    page.goto(f"{server.url}/#{named}")
+    expect(page.locator("#job-title")).to_contain_text(named)
+    expect(page.locator(f"#row-{ids[15]}")).to_be_attached()  # the lists have come
+    row = page.locator(f"#row-{named}")
+    expect(row).to_be_in_viewport()
+    before = row.evaluate("row => row.previousElementSibling?.dataset.id ?? null")
+    assert before == above
+
+
 def test_a_failure_is_told_before_all_else(server: RunningServer, page: Page) -> None:
     job_id = submit(server, "shell", command="exit 3")
     server.wait_finished(job_id)

@@ -4,11 +4,13 @@ import { Detail } from "./detail.js";
 import { apply, FINAL, followed, jobs, load, TYPES } from "./jobs.js";
 import { drawPromise, forget } from "./promise.js";
 import { drawStuck } from "./stuck.js";
-import { drawRows, focusRow, forgetOthers, mark, selection, siftAll, step, tick, touch, touchAll } from "./table.js";
+import { drawRows, focusRow, forgetOthers, mark, reveal, selection, siftAll, step, tick, touch, touchAll } from "./table.js";
 
 const RETRY_MS = 1000;
 let detail = null; // the open job
 let promiseStale = true;
+let named = null; // the job that the address has opened, until its row can be seen among all the others
+let loaded = false;
 
 // --- what the server says
 
@@ -37,6 +39,7 @@ async function readAll() {
   waiting = [];
   try {
     await load();
+    loaded = true;
     await health();
     forgetOthers();
     touchAll();
@@ -127,6 +130,7 @@ function draw() {
   requestAnimationFrame(() => {
     drawing = false;
     drawRows(detail?.id);
+    if (named && !isNarrow() && reveal(named) && loaded) named = null;
     if (promiseStale) { promiseStale = false; drawPromise(); }
     drawStuck(open, cancel);
     detail?.draw();
@@ -198,6 +202,7 @@ function openNamed() {
     const job = await ask("GET", `/jobs/${encodeURIComponent(id)}`);
     if (!jobs.has(id)) jobs.set(id, job);
     touch(id);
+    named = id;
     open(id);
   });
 }

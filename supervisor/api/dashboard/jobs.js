@@ -39,6 +39,8 @@ export async function load() {
   for (const job of [...newest, ...active]) {
     if (!(found.get(job.id)?.last_event_id > job.last_event_id)) found.set(job.id, job);
   }
+  const open = jobs.get(followed.id); // it may be older than what the lists name
+  if (open && !found.has(open.id)) found.set(open.id, open);
   jobs.clear();
   for (const job of [...found.values()].sort((a, b) => Date.parse(a.created_at) - Date.parse(b.created_at))) jobs.set(job.id, job);
   stops.clear();

@@ -81,9 +81,22 @@ function newRow(job) {
     cell("wide", h("div", { className: "short" })), cell("wide started"), cell("number"));
   row.dataset.id = job.id;
   rows.set(job.id, row);
-  $("rows").prepend(row);
+  $("rows").insertBefore(row, firstNotNewer(job));
   watcher.observe(row);
   return row;
+}
+
+/** The row that a job's own stands above: the newest job is first. Most that come are the newest. */
+function firstNotNewer(job) {
+  let row = $("rows").firstElementChild;
+  while (row && Date.parse(jobs.get(row.dataset.id)?.created_at) > Date.parse(job.created_at)) row = row.nextElementSibling;
+  return row;
+}
+
+/** Scroll to the job's row. False: it has none yet. */
+export function reveal(id) {
+  rows.get(id)?.scrollIntoView({ block: "nearest" });
+  return rows.has(id);
 }
 
 /** What the lists no longer name leaves. */
