@@ -151,7 +151,10 @@ class AttemptSet:
 
     @classmethod
     async def meet(cls, started: StartedSet) -> AttemptSet:
-        """Wait for the guardian's Hello. Raises StartFailed when it does not come (the caller sets the bound)."""
+        """Wait for the guardian's Hello. Raises StartFailed when it does not come (the caller sets the bound).
+
+        Raises OSError too, for want of descriptors say. Nothing of the set is held then.
+        """
         opened: list[asyncio.BaseTransport] = []
         try:
             control = await Line.connect(started.control, opened)
@@ -160,12 +163,10 @@ class AttemptSet:
             stderr = await Output.connect("stderr", started.stderr, opened)
             hello = _hello(await control.read(), started.plan.level)
             return cls(started, control, channel, (stdout, stderr), hello, _open_handles(started, hello))
-        except BaseException as exc:
+        except BaseException:
             for transport in opened:
                 transport.close()
             started.discard()
-            if isinstance(exc, OSError):
-                raise StartFailed(f"cannot meet a guardian: {type(exc).__name__}: {exc}") from None
             raise
 
     @property

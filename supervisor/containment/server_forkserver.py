@@ -24,8 +24,8 @@ from supervisor.posix import descriptors
 from supervisor.posix.pidfd import ignore_missing
 
 PREFIX = "deadstop-fork-"
-ROOM_BYTES = 107 - len("/listener-xxxxxxxx")
-"""What the path of a socket's folder may take: see unix(7)."""
+TRIAL = "listener-12345678"
+"""As long as the name that multiprocessing gives its socket: a path may have 107 bytes, see unix(7)."""
 OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder with a name of its own is made in them
 
 log = structlog.get_logger()
@@ -155,23 +155,21 @@ def _new_folder() -> str:
     failures = []
     preferred = () if _place.preferred is None else (_place.preferred,)
     for folder in dict.fromkeys((*preferred, *OTHER_FOLDERS)):
-        if len(os.fsencode(folder)) + len(f"/{PREFIX}xxxxxxxx") > ROOM_BYTES:
-            failures.append(f"{folder}: its path is too long for a socket")
-            continue
         try:
             return _folder_with_a_socket(folder)
         except OSError as exc:
-            failures.append(f"{folder}: {exc.strerror}")
+            failures.append(f"{folder}: {exc.strerror or exc}")
     raise OSError(f"no folder for the forkserver's socket ({'; '.join(failures)})")
 
 
 def _folder_with_a_socket(parent: str) -> str:
     folder = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
     try:
-        # By doing it: a full disk may still have room for a folder, and some file systems have no sockets.
+        # By doing it: a full disk may still have room for a folder, its path may be too long for a socket, and some
+        # file systems have none.
         with socket.socket(socket.AF_UNIX) as trial:
-            trial.bind(f"{folder}/listener-trial")
-        os.unlink(f"{folder}/listener-trial")  # noqa: PTH108
+            trial.bind(f"{folder}/{TRIAL}")
+        os.unlink(f"{folder}/{TRIAL}")  # noqa: PTH108
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -16,6 +16,7 @@ import pytest
 from supervisor.containment import attempt_set, server_forkserver, server_tracker, starter
 from supervisor.containment.cgroup import Leaf
 from supervisor.containment.handle import Handle
+from supervisor.containment.started_set import StartedSet
 from tests.support.core import scenario, until
 from tests.support.pools import at_rest, pool_of, served, settled
 
@@ -101,6 +102,35 @@ def test_each_step_of_putting_away_fails_once(monkeypatch: pytest.MonkeyPatch) -
                     await until(lambda: step.failed and made.started.event is None)  # noqa: B023 - awaited here
                 await settled(pool, before)
                 assert (pool.thread.trouble, pool.thread.replaced) == (None, 0)
+
+    scenario(body)
+
+
+class NeverPutAway:
+    """A set of which the kernel shows nothing, for good."""
+
+    plan = event = None
+
+    @property
+    def process(self) -> NeverPutAway:
+        return self
+
+    pid = 1
+
+    def join(self, timeout: float) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_one_that_cannot_be_put_away_holds_up_no_other() -> None:
+    async def body() -> None:
+        async with pool_of() as pool:
+            stays = cast("StartedSet", NeverPutAway())
+            pool._starter.retire(stays)
+            made = await served(pool)
+            pool.retire(made)
+            await until(lambda: made.started.event is None and made.started not in pool._starter._retired)
+            assert pool._starter._retired == [stays]
+            pool._starter._retired.clear()
 
     scenario(body)
 
