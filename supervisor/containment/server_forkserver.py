@@ -158,7 +158,7 @@ def _new_folder() -> str:
         try:
             return _folder_with_a_socket(folder)
         except OSError as exc:
-            failures.append(f"{folder}: {exc.strerror or exc}")
+            failures.append(f"{folder!r}: {exc.strerror or exc}")
     raise OSError(f"no folder for the forkserver's socket ({'; '.join(failures)})")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from supervisor.containment.helper_thread import HelperThread
@@ -14,6 +15,8 @@ from supervisor.core.run_as import RunAs
 from supervisor.core.selftest import SelfTest
 from supervisor.core.state_dir import StateDir
 from supervisor.core.stuck_watch import StuckWatch
+
+_PATH = re.compile(r"'/[^']*'|(?<![\w/])/[^\s:;,()'\"]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def checks_of(
     return {
         "accepting": _open("takes jobs") if accepting else _open("shutting down", ok=False),
         "store": _store(state_dir, journal),
-        "starts": _open(f"{pool.ready} sets ready") if pool.trouble is None else Check(False, pool.trouble),
+        "starts": _open(f"{pool.ready} sets ready") if pool.trouble is None else _failing(pool.trouble),
         "starter": _thread(pool.thread),
         "selftest": Check(
             selftest.ok, selftest.detail, numbers=selftest.numbers, public=selftest.detail if selftest.ok else None
@@ -75,14 +78,20 @@ def checks_of(
 def _thread(thread: HelperThread) -> Check:
     numbers = {"replaced": float(thread.replaced)}
     if thread.trouble is not None:
-        return Check(False, thread.trouble, numbers=numbers)
+        return Check(False, thread.trouble, numbers=numbers, public=thread.trouble)
     before = "" if not thread.replaced else f"; replaced {thread.replaced} times, last because {thread.last_replaced}"
-    return Check(True, f"the thread {thread.name} works{before}", numbers=numbers)
+    detail = f"the thread {thread.name} works{before}"
+    return Check(True, detail, numbers=numbers, public=detail)
 
 
 def _open(detail: str, *, ok: bool = True) -> Check:
     """A check with nothing in it that strangers may not read."""
     return Check(ok, detail, public=detail)
+
+
+def _failing(detail: str) -> Check:
+    """Strangers read why as well, without the paths that are named in it."""
+    return Check(False, detail, public=_PATH.sub("(a path)", detail))
 
 
 def _store(state_dir: StateDir, journal: Journal) -> Check:

@@ -132,7 +132,7 @@ def test_without_any_folder_each_is_named_and_a_later_start_works(
         async with pool_of() as pool:
             wish = pool.request(Level.SUBREAPER)
             await until(lambda: pool.trouble is not None)
-            assert f"{tmp_path}/gone: No such file or directory; /proc: " in str(pool.trouble)
+            assert f"'{tmp_path}/gone': No such file or directory; '/proc': " in str(pool.trouble)
             monkeypatch.setattr(server_forkserver, "OTHER_FOLDERS", others)
             pool.retire(await asyncio.wait_for(wish, BOUND_S))
             assert pool.trouble is None
