@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from runner.cancellation import Cancellation
@@ -29,6 +31,20 @@ def explain(exc: BaseException, cancellation: Cancellation) -> Failure:
         said = shown(f"the task called sys.exit({shown_repr(exc.code)})", MAX_MESSAGE)
         return Failure("exited", said, exit_code=code & 0xFF)
     return Failure("raised", words_of(exc)[:MAX_MESSAGE], traceback=traceback_of(exc))
+
+
+@contextmanager
+def error_of_ours_reported(send: Callable[[Failure], None]) -> Iterator[None]:
+    """Send what the runner itself fails of, such as a workspace that cannot be made: its exit code says nothing."""
+    runner_pid = os.getpid()
+    try:
+        yield
+    except BaseException as exc:
+        if os.getpid() == runner_pid:
+            kind: ErrorKind = "store" if isinstance(exc, OSError) else "load"
+            said = shown(f"the job's process could not run the task: {words_of(exc)}", MAX_MESSAGE)
+            send(Failure(kind, said, traceback=traceback_of(exc)))
+        raise
 
 
 def end_of_a_copy(outcome: Result | Failure) -> NoReturn:

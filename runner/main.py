@@ -25,7 +25,7 @@ from runner.context import Context
 from runner.describing import describe
 from runner.errors import TaskFailed
 from runner.event_loop import TaskLoop
-from runner.explaining import end_of_a_copy, explain
+from runner.explaining import end_of_a_copy, error_of_ours_reported, explain
 from runner.handover import close_inherited, enter, job_environment, reset_signals
 from runner.heartbeat import HeartbeatThread
 from runner.identity import become, give_workspace
@@ -83,10 +83,11 @@ def run(
             reporter = Reporter(channel, cancellation, secrets.values())
             typed = JobInput(reporter.send)
             watch = Watch(event, channel, cancellation, rest=rest, on_input=typed.put)
-            if isinstance(order, Work):
-                _run_work(order, [watch, HeartbeatThread(reporter, stack_fd)], cancellation, reporter, typed)
-            elif isinstance(order, Describe):
-                describe(order, watch, reporter)
+            with error_of_ours_reported(reporter.send):
+                if isinstance(order, Work):
+                    _run_work(order, [watch, HeartbeatThread(reporter, stack_fd)], cancellation, reporter, typed)
+                elif isinstance(order, Describe):
+                    describe(order, watch, reporter)
         status = 0
     finally:
         # Not sys.exit: atexit handlers inherited from the forkserver are not this process's to run.

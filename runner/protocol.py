@@ -29,7 +29,7 @@ MAX_MESSAGE = 2000
 """Characters of an error's message."""
 INPUT_FRAME_COST = 64
 
-ErrorKind = Literal["raised", "exited", "signalled", "memory", "processes", "load", "protocol"]
+ErrorKind = Literal["raised", "exited", "signalled", "memory", "processes", "load", "protocol", "store"]
 Phase = Literal["startup", "tool", "llm", "cleanup"]
 ResourceKind = Literal["terminal", "browser", "file", "directory", "process"]
 
