@@ -235,3 +235,25 @@ def test_lines_come_apart_as_they_were_put_together() -> None:
     rows = list(pack(events))
     assert [event for first, _, lines in rows for event in unpack("j", first, lines)] == events
     assert [first for first, _, _ in rows[1:]] == [last + 1 for _, last, _ in rows[:-1]]
+
+
+@pytest.mark.parametrize("how", ["moved", "another"])
+async def test_what_is_not_in_its_place_takes_no_new_jobs_until_it_is(tmp_path: Path, how: str) -> None:
+    path, elsewhere = tmp_path / "journal.sqlite3", tmp_path / "elsewhere"
+    async with book(tmp_path) as kept:
+        old = kept.new("old")
+        await kept.journal.accepted(old)
+        path.rename(elsewhere)
+        if how == "another":
+            path.touch()
+        await until(lambda: "in its place" in kept.journal.error)  # also while nothing is to be written
+        new = kept.new("new")
+        with pytest.raises(StorageFull, match="in its place"):
+            await kept.journal.accepted(new)
+        kept.finish(old)
+        await asyncio.wait_for(old.finished.wait(), 10)
+        elsewhere.rename(path)
+        await until(lambda: not kept.journal.error)
+        await kept.journal.accepted(kept.new("later"))
+    async with book(tmp_path) as again:
+        assert [entry.id for entry in again.contents.entries] == ["old", "later"]

@@ -83,6 +83,7 @@ class Journal:
         self._writer = Writer(
             opened.connection,
             self._limits,
+            place=opened.place,
             on_report=lambda report: self._call(self._reported, report),
             on_forgotten=lambda jobs: self._call(self._forgotten, jobs),
             on_damage=self._suspect,

@@ -26,6 +26,34 @@ _SUSPECT = f"{FILE}.suspect"
 """While this file is there, every page is looked at, whatever the size."""
 
 
+class Misplaced(ValueError):
+    """The file is not in its place any more: what is written into it is lost at the end. Met by the writer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the journal is, and which file that was when it was opened."""
+
+    path: Path
+    identity: tuple[int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> Place:
+        status = path.stat()
+        return cls(path, (status.st_dev, status.st_ino))
+
+    def check(self) -> None:
+        """Raises Misplaced."""
+        try:
+            status = self.path.stat()
+        except OSError as exc:
+            raise Misplaced(
+                f"it is not in its place ({exc.strerror}); put it back, or start the server again"
+            ) from None
+        if (status.st_dev, status.st_ino) != self.identity:
+            raise Misplaced("another file is in its place; put the old one back, or start the server again")
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a journal held when it was opened. `unfinished` in the order of creation."""
@@ -42,6 +70,7 @@ class Opened:
 
     connection: sqlite3.Connection
     contents: Contents
+    place: Place
     set_aside: Path | None = None
     damage: str = ""
 
@@ -86,7 +115,7 @@ def _open(path: Path, migrations: Sequence[Migration], checked_bytes: float) -> 
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
-        return Opened(connection, _read(connection))
+        return Opened(connection, _read(connection), Place.of(path))
     except BaseException:
         connection.close()
         raise

@@ -22,6 +22,7 @@ from supervisor.core.model import State
 from supervisor.errors import NotReady
 
 MAX_READ_BYTES = 512 * 1024
+READ_BOUND_S = 10.0
 RETRY_AFTER_S = 5
 
 Answer = TypeVar("Answer")
@@ -67,7 +68,9 @@ class Reader(threading.Thread):
 
         self._questions.put(work)
         try:
-            return await future
+            return await asyncio.wait_for(future, READ_BOUND_S)
+        except TimeoutError:
+            raise NotReady("cannot read the journal: the disk of STATE_DIR does not answer", RETRY_AFTER_S) from None
         except (sqlite3.Error, ValueError) as exc:
             raise NotReady(f"cannot read the journal: {exc}", RETRY_AFTER_S) from exc
 

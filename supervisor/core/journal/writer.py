@@ -18,6 +18,7 @@ from collections.abc import Callable
 import structlog
 
 from supervisor.core.journal.batch import Batch, Report, runs
+from supervisor.core.journal.opening import Misplaced, Place
 from supervisor.core.journal.retention import Forgotten, Limits, Retention
 from supervisor.core.journal.sql import explain, is_damage, transaction
 from supervisor.core.journal.tables import Tables
@@ -44,12 +45,15 @@ class Writer(threading.Thread):
         connection: sqlite3.Connection,
         limits: Limits,
         *,
+        place: Place,
         on_report: Callable[[Report], None],
         on_forgotten: Callable[[list[Forgotten]], None],
         on_damage: Callable[[], None],
     ) -> None:
         super().__init__(name="deadstop-journal", daemon=True)
         self._connection = connection
+        self._place = place
+        self._misplaced = ""
         self._retention = Retention(connection, limits)
         self._on_report = on_report
         self._on_forgotten = on_forgotten
@@ -171,6 +175,7 @@ class Writer(threading.Thread):
         return self._refused.issuperset(batch.changes)
 
     def _commit(self, batches: list[Batch]) -> None:
+        self._place.check()
         self._set_synchronous("FULL" if any(batch.durable for batch in batches) else "NORMAL")
         with transaction(self._connection):
             written = [self._tables.write(run, self._refused) for run in runs(batches)]
@@ -182,10 +187,23 @@ class Writer(threading.Thread):
             self._connection.execute(f"PRAGMA synchronous = {level}")
             self._synchronous = level
 
+    def _look_after_place(self) -> None:
+        """Report when the file goes from its place, and when it is there again, also while nothing is written."""
+        try:
+            self._place.check()
+        except Misplaced as exc:
+            misplaced = str(exc)
+        else:
+            misplaced = ""
+        if misplaced != self._misplaced:
+            self._misplaced = misplaced
+            self._on_report(Report([], written=not misplaced, error=misplaced))
+
     def _retain(self) -> None:
         """Steps of retention, while nobody waits for a commit."""
         if self._pending or time.monotonic() < self._retention_due:
             return
+        self._look_after_place()
         try:
             self._set_synchronous("NORMAL")  # what comes back after a power failure goes again
             forgotten, more = self._retention.step(time.time())
