@@ -24,7 +24,7 @@ from runner.protocol import (
     Result,
     encode,
 )
-from runner.reading import read_frame
+from runner.protocol_reading import read_frame
 from runner.texts import cut_text, shown
 
 READ_BYTES = 64 * 1024

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from runner import protocol
-from runner.reading import read_frame
+from runner.protocol_reading import read_frame
 from runner.reporting import READ_BYTES, Decoder, split_text
 from supervisor.containment import protocol as guardian_protocol
 from supervisor.containment.attempt_set import AttemptSet, Output

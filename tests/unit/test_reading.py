@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import protocol, reading
+from runner import protocol, protocol_reading
 from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Output, ProtocolError, Result, encode
-from runner.reading import MAX_CONTAINERS, MAX_SHORT_BYTES, read_frame
+from runner.protocol_reading import MAX_CONTAINERS, MAX_SHORT_BYTES, read_frame
 from runner.reporting import MAX_TEXT_BYTES, split_text
 from runner.texts import escaped_bytes
 from supervisor.core.frames import interpret
@@ -96,7 +96,7 @@ def test_lone_bytes_are_refused() -> None:
     ids=["result", "log", "output", "progress", "objects", "small objects"],
 )
 def test_what_costs_too_much_is_refused_before_it_is_parsed(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "decode", pytest.fail)
+    monkeypatch.setattr(protocol_reading, "decode", pytest.fail)
     with pytest.raises(ProtocolError):
         read_frame(line.encode())
 
