@@ -17,12 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.cancellation import Cancellation
-from runner.job_input import JobInput, Typed
 from runner.reporting import READ_BYTES, Decoder, Stream
 from runner.resources.command_end import ExitStatus
+from runner.resources.command_input import CommandInput
 from runner.resources.groups import any_alive, groups_below, signal_groups
 from runner.resources.spawning import Spawned
-from runner.resources.typing_in import TypedText
 
 LINGER_S = 0.5
 """How long output may come after the command has ended."""
@@ -59,78 +58,20 @@ class Pump:
         self._asked_groups: frozenset[int] = frozenset()
         self._look_at = 0.0
         self._look_s = _LOOK_S / 2
-        self._typing = TypedText(terminal=spawned.terminal_fd is not None)
-        self._end_when_sent = False
-        self._input: JobInput | None = None
-        self._typed: Typed | None = None
+        self.input = CommandInput(spawned)
         self._reaping = threading.Lock()
         for fd in {*spawned.outputs, spawned.input_fd} - {None}:
             os.set_blocking(fd, False)  # type: ignore[arg-type]
         cancellation.on_ask(self.ask)
 
-    # --- input
-
     @property
     def takes_input(self) -> bool:
-        return self.status is None and self.spawned.input_fd is not None
-
-    @property
-    def unsent_bytes(self) -> int:
-        return len(self._typing)
+        return self.status is None and self.input.is_open
 
     @property
     def open_outputs(self) -> frozenset[int]:
         """Descriptors whose other side somebody may still write to."""
         return frozenset(self._open)
-
-    def attach(self, typed: JobInput) -> None:
-        """From now on, pass on what clients type."""
-        self._input = typed
-        if not self.takes_input:
-            typed.close()
-
-    def type(self, data: bytes, *, eof: bool = False) -> None:
-        """Queue what is to be typed. The end of the input is Ctrl-D in a terminal, the end of stdin on pipes."""
-        self._typing.add(data, eof=eof)
-        if eof and self.spawned.terminal_fd is None:
-            self._end_when_sent = True
-        self._send()
-
-    def drop_unsent(self) -> None:
-        self._typing.clear()
-
-    def _take_input(self) -> None:
-        assert self._input is not None
-        self._typed = typed = self._input.take()
-        if typed is not None:
-            if typed.size is not None:
-                self.spawned.resize(*typed.size)
-            self.type(typed.data, eof=typed.eof)
-
-    def _send(self) -> None:
-        """Write what the command takes now of what is to be typed."""
-        fd = self.spawned.input_fd
-        if fd is None:
-            return
-        try:
-            self._typing.send(fd)
-        except BlockingIOError:
-            return
-        except OSError:  # EPIPE, EIO: it has closed its side
-            self._close_input()
-            return
-        if not self._typing:
-            if self._typed is not None and self._input is not None:
-                self._input.taken(self._typed)
-                self._typed = None
-            if self._end_when_sent:
-                self._close_input()
-
-    def _close_input(self) -> None:
-        self._typing.clear()
-        self.spawned.close_input()
-        if self._input is not None:
-            self._input.close()
 
     # --- stopping
 
@@ -176,8 +117,7 @@ class Pump:
     def leave(self) -> None:
         """What goes on is background work, and for the task's code no longer: it is not asked for by itself."""
         self._cancellation.forget(self.ask)
-        if self._input is not None:
-            self._input.close()
+        self.input.detach()
 
     def close(self) -> None:
         """Give back the descriptors. Call once it has ended. Again: nothing happens."""
@@ -200,13 +140,13 @@ class Pump:
                 # In a terminal this may be room for input only; a read then finds nothing, which costs nothing.
                 self.take_output(fd)
             elif fd == self.spawned.input_fd and events & select.POLLERR:
-                self._close_input()
-            elif self._input is not None and fd == self._input.fileno():
-                self._take_input()
+                self.input.close()
+            elif fd == self.input.waits_for_clients_at:
+                self.input.take()
             elif fd == self._cancellation.wake_fd:
                 self._noticed = self._cancellation.notice()
                 self.ask()
-        self._send()
+        self.input.send()
         if self.has_exited():
             if self._is_over():
                 self.finish()
@@ -219,12 +159,12 @@ class Pump:
             poller.register(fd, select.POLLIN)
         if self.spawned.input_fd is not None:
             both = select.POLLIN if self.spawned.input_fd in self._open else 0
-            room = select.POLLOUT if self._typing else 0
+            room = select.POLLOUT if self.input.unsent_bytes else 0
             # A pipe tells even unasked that nobody reads it; a terminal would tell so again and again.
             if room or self.spawned.terminal_fd is None:
                 poller.register(self.spawned.input_fd, room | both)
-            if self._input is not None and not self._typing:
-                poller.register(self._input.fileno(), select.POLLIN)
+            if (clients := self.input.waits_for_clients_at) is not None:
+                poller.register(clients, select.POLLIN)
         if self.listening and not self._noticed:
             poller.register(self._cancellation.wake_fd, select.POLLIN)
         if self._exit_fd is not None and self._exited_at is None:

@@ -151,7 +151,7 @@ class Terminal:
     def run(self, typed: JobInput | None = None) -> ExitStatus:
         """Pass on what is `typed` into the job (`ctx.typed`) until the command ends. Raises as `wait`."""
         if typed is not None:
-            self._pump.attach(typed)
+            self._pump.input.attach(typed)
         return self.wait()
 
     # --- writing
@@ -162,16 +162,16 @@ class Terminal:
         Raises CommandEnded when nobody will read it, TimeoutError, and JobCancelled when the job is to stop.
         """
         deadline = _deadline(timeout_s)
-        self._pump.type(text.encode() if isinstance(text, str) else text)
-        while self._pump.unsent_bytes and self._pump.takes_input:
+        self._pump.input.type(text.encode() if isinstance(text, str) else text)
+        while self._pump.input.unsent_bytes and self._pump.takes_input:
             self._step(deadline)
         if not self._pump.takes_input:
-            self._pump.drop_unsent()
+            self._pump.input.drop_unsent()
             raise CommandEnded(f"cannot write: the command {self.status or 'has closed its input'}")
 
     def end_input(self) -> None:
         """No more will be typed: Ctrl-D in a terminal, the end of stdin on pipes."""
-        self._pump.type(b"", eof=True)
+        self._pump.input.type(b"", eof=True)
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the terminal's programs its new size (SIGWINCH). Nothing happens on pipes, which have none."""

@@ -14,8 +14,8 @@ ASKING = {
     "cat": "cat",
     "read": "read x; echo status $?",
     "input()": f"{sys.executable} -c 'input()' 2>&1 | tail -1",
-    "/dev/tty": "read x < /dev/tty; echo status $?",
-    "after /dev/stdout": "echo > /dev/stdout; read x < /dev/tty; echo status $?",
+    "/dev/tty": "{ read x < /dev/tty; } 2>&1; echo status $?",
+    "after /dev/stdout": "echo > /dev/stdout; { read x < /dev/tty; } 2>&1; echo status $?",
 }
 ANSWERS = {
     "cat": "",

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from runner.protocol import Input
 from supervisor.containment.level import Level
 from supervisor.core.model import State
 from supervisor.core.supervisor import Supervisor
 from tests.children import stop_signals
-from tests.support.core import cancel, ended, running, scenario, submit
+from tests.support.core import cancel, ended, reaches, running, says, scenario, submit
 from tests.support.levels import why_no_namespace
 
 CLEAN_UP_S = 1.0
@@ -98,3 +99,18 @@ def test_what_a_wrapper_passes_on_is_its_own_signal(tmp_path: Path, way: str) ->
 def test_in_a_pid_namespace_too(tmp_path: Path) -> None:
     hows = [how | {"containment": Level.PIDNS} for how in HOWS]
     assert all_of(tmp_path, "shell", hows) == ["SIGTERM clean"] * len(hows)
+
+
+def test_only_a_leader_that_ignores_the_stop_signal_is_hung_up(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with running(tmp_path / "state") as supervisor:
+            shell = submit(supervisor, "shell", argv=["bash", "--norc", "--noprofile", "-i"], stdin="open")
+            await reaches(shell, lambda job: job.state is State.RUNNING)
+            shell.input.give(Input("echo RE''ADY\n"), State.RUNNING)
+            await says(shell, "READY")
+            cancel(supervisor, shell)
+            await ended(shell)
+            assert shell.job.cancellation is not None
+            assert shell.job.cancellation.method == "sigterm", "a hang-up at terminate, and not the kill"
+
+    scenario(body)

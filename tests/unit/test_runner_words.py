@@ -1,0 +1,40 @@
+"""What a runner tells its guardian is read wherever it was cut, and what is nonsense is passed over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from runner.protocol import AskSeen, StopCommand, encode
+from supervisor.containment.runner_words import MAX_UNPARSED_BYTES, RunnerWords
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[RunnerWords, int]]:
+    read, write = os.pipe()
+    yield RunnerWords(read), write
+    os.close(read)
+
+
+def test_frames_are_read_wherever_they_were_cut(pipe: tuple[RunnerWords, int]) -> None:
+    words, write = pipe
+    found: list[object] = []
+    for byte in encode(AskSeen()) + encode(StopCommand(7)):
+        os.write(write, bytes([byte]))
+        found += words.read() or []
+    assert found == [AskSeen(), StopCommand(7)]
+    os.close(write)
+    assert words.read() is None
+
+
+def test_nonsense_hides_nothing_and_costs_a_known_amount_of_memory(pipe: tuple[RunnerWords, int]) -> None:
+    words, write = pipe
+    os.write(write, b'nonsense\n{"type": "stop_command", "pid": "all"}\n' + encode(StopCommand(8)))
+    assert words.read() == [StopCommand(8)]
+    for _ in range(10):
+        os.write(write, b"x" * MAX_UNPARSED_BYTES)
+        assert words.read() == []
+    assert len(words._unparsed) <= MAX_UNPARSED_BYTES
+    os.close(write)
