@@ -47,16 +47,31 @@ def cgroup_of(pid: int) -> str:
     return next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
 
 
+_trees: dict[Path, Path] = {}
+"""Where servers had their cgroups, for folders that are removed by the time: they are named for their inodes."""
+
+
 def tree_folder(state_dir: Path) -> Path:
     """Where the server of this STATE_DIR has its cgroups, if it was started where this process was."""
+    if state_dir in _trees and not state_dir.exists():
+        return _trees[state_dir]
     membership = Path("/proc/self/cgroup").read_text(encoding="ascii")
-    return own_cgroup(MOUNTINFO.read_text(encoding="utf-8"), membership) / tree_name(state_dir)
+    folder = own_cgroup(MOUNTINFO.read_text(encoding="utf-8"), membership) / tree_name(state_dir)
+    if state_dir.exists():
+        _trees[state_dir] = folder
+    return folder
 
 
 def leaves(state_dir: Path) -> list[Path]:
     """The leaves of attempts that are there now."""
     folder = tree_folder(state_dir)
     return sorted(folder.glob("attempt-*")) if folder.is_dir() else []
+
+
+def remember_tree(state_dir: Path) -> None:
+    """So that `remove_tree` finds it when STATE_DIR is gone."""
+    if why_no_cgroup() is None:
+        tree_folder(state_dir)
 
 
 def remove_tree(state_dir: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from tests.support.client import EventStream
-from tests.support.levels import leaves
+from tests.support.levels import leaves, remember_tree
 
 ROOT = Path(__file__).parents[2]
 START_BOUND_S = 15.0
@@ -80,6 +80,7 @@ class RunningServer:
         except BaseException:
             self.kill()
             raise
+        remember_tree(state_dir)
         given = (env or {}).get("DEADSTOP_TOKEN")
         self.token = given or (self.state_dir / "token").read_text(encoding="ascii").strip()
         headers = {"Authorization": f"Bearer {self.token}"}
