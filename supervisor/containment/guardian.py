@@ -21,7 +21,7 @@ from multiprocessing.synchronize import Event as SharedEvent
 from typing import Literal, NoReturn
 
 from runner import main as runner_main
-from runner.protocol import AskSeen, StopCommand, decode, encode
+from runner.protocol import decode, encode
 from supervisor.containment.ladder import GRACE_AFTER_TERMINATE_S, Ladder, Step
 from supervisor.containment.launch import Launched, LaunchFailed, launch, prepare, sweep_of
 from supervisor.containment.level import Plan
@@ -178,7 +178,8 @@ class Guardian:
                 with contextlib.suppress(BlockingIOError):
                     os.read(fd, 4096)
             elif fd == self._runner_words.fd:
-                self._hear_runner()
+                if not self._runner_words.hear(self._acknowledged, self._sweep.stop_command):
+                    self._poller.unregister(fd)
             elif fd == self._control.fileno():
                 self._read_orders()
             else:
@@ -231,17 +232,6 @@ class Guardian:
         )
         if self._acknowledged_early:
             self._acknowledged()
-
-    def _hear_runner(self) -> None:
-        frames = self._runner_words.read()
-        if frames is None:
-            self._poller.unregister(self._runner_words.fd)
-        for frame in frames or ():
-            match frame:
-                case AskSeen():
-                    self._acknowledged()
-                case StopCommand(pid):
-                    self._sweep.stop_command(pid)
 
     def _acknowledged(self) -> None:
         if self._ladder is None:

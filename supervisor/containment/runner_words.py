@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from runner.protocol import RUNNER_TO_GUARDIAN, AskSeen, ProtocolError, StopCommand, decode
 
@@ -15,6 +16,17 @@ class RunnerWords:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._unparsed = b""
+
+    def hear(self, on_ask: Callable[[], object], on_stop: Callable[[int], object]) -> bool:
+        """Act on what has come. False at the end, when nothing more will come."""
+        frames = self.read()
+        for frame in frames or ():
+            match frame:
+                case AskSeen():
+                    on_ask()
+                case StopCommand(pid):
+                    on_stop(pid)
+        return frames is not None
 
     def read(self) -> list[AskSeen | StopCommand] | None:
         """Return what has come, or None at the end. Call it when there is something to read."""
