@@ -34,3 +34,8 @@ async def diagnose(owner: Owner, stuck: Stuck) -> Diagnosis:
         except NotReady:
             rows = []  # too much is looked at: what is wrong is more than who does it
     return Diagnosis(record.job.id, record.job.request.task, stuck, rows)
+
+
+def as_found(owner: Owner, stuck: Stuck) -> Diagnosis:
+    """The same of a job that there is no time to look at."""
+    return Diagnosis(owner.record.job.id, owner.record.job.request.task, stuck, [])

@@ -13,7 +13,7 @@ import structlog
 from supervisor.config import Settings
 from supervisor.core.awake_clock import AwakeClock
 from supervisor.core.catalog import BUILT_IN
-from supervisor.core.diagnosis import Diagnosis, diagnose
+from supervisor.core.diagnosis import Diagnosis, as_found, diagnose
 from supervisor.core.faults import Faults
 from supervisor.core.model import SERVER, Caller, Cause, Reason, Rule, State, Stuck, StuckAction
 from supervisor.core.owner import Owner
@@ -24,7 +24,8 @@ from supervisor.posix.proc import look_at
 
 TICK_S = 0.25
 MAX_AT_ONCE = 4
-"""Stacks and process tables come from threads that everybody shares."""
+"""So many jobs are looked at together: the threads for stacks and process tables are shared."""
+DIAGNOSE_BOUND_S = 5.0
 MAX_STACK_CHARS = 16_000
 """What an event has room for."""
 
@@ -81,11 +82,16 @@ class StuckWatch:
         return ", ".join(f"{count} {rule}" for rule, count in rules.items()) or "no job is stuck"
 
     async def diagnose(self, caller: Caller = SERVER) -> list[Diagnosis]:
-        """Every stuck job of the caller's with what an operator needs to see of it. Bounded for each."""
+        """Every stuck job of the caller's with what an operator needs to see of it, within DIAGNOSE_BOUND_S: jobs whose
+        turn has not come by then are told as they were found."""
+        deadline = asyncio.get_running_loop().time() + DIAGNOSE_BOUND_S
 
         async def one(owner: Owner, stuck: Stuck) -> Diagnosis:
-            async with self._turns:
-                return await diagnose(owner, stuck)
+            try:
+                async with asyncio.timeout_at(deadline), self._turns:
+                    return await diagnose(owner, stuck)
+            except TimeoutError:
+                return as_found(owner, stuck)
 
         found = [(owner, owner.record.stuck) for owner in self._owners() if caller.sees(owner.record.token)]
         return await asyncio.gather(*(one(owner, stuck) for owner, stuck in found if stuck is not None))

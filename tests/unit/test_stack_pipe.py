@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from runner.protocol_stacks import STACK_END
 from supervisor.containment import stacks
 
 DRIPS = 200
@@ -60,15 +61,20 @@ def test_bytes_do_not_renew_the_deadline(pause_s: float, size: int, count: int) 
 
 
 def test_a_stack_that_ends_is_read_to_its_end() -> None:
-    text = b'Thread 0x1 (most recent call first):\n  File "x.py", line 1 in f\n' + stacks.STACK_END
+    text = b'Thread 0x1 (most recent call first):\n  File "x.py", line 1 in f\n' + STACK_END
     reading, writing = os.pipe()
     thread = threading.Timer(0.0, lambda: os.write(writing, text))
     try:
         # Behind what is drained: an answer to an earlier question.
         os.write(writing, b"old")
         original = stacks._drain
+
+        def drain_and_answer(fd: int) -> None:
+            original(fd)
+            thread.start()
+
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stacks, "_drain", lambda fd: (original(fd), thread.start()))
+            patch.setattr(stacks, "_drain", drain_and_answer)
             assert 'File "x.py", line 1 in f' in stacks.take(os.getpid(), reading)
     finally:
         thread.join(10)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from supervisor.config import load_settings
 from supervisor.containment.handle import Survivor
+from supervisor.core import stuck_watch
+from supervisor.core.diagnosis import Diagnosis
 from supervisor.core.facts import Reported
-from supervisor.core.model import Cancellation, Job, JobRequest, Reason, Rule, State, StuckAction
+from supervisor.core.faults import Faults
+from supervisor.core.model import Cancellation, Job, JobRequest, Reason, Rule, State, Stuck, StuckAction
 from supervisor.core.registry import Record
 from supervisor.core.stuck import Finding, StuckLimits, judge
 from supervisor.errors import StartupError
@@ -110,3 +116,24 @@ def test_settings_take_off_and_refuse_less_than_a_beat(monkeypatch: pytest.Monke
     monkeypatch.setenv("DEADSTOP_STUCK_AFTER_S", "0.4")
     with pytest.raises(StartupError, match="cannot use DEADSTOP_STUCK_AFTER_S: must be at least 1"):
         load_settings()
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_jobs_that_hold_up_a_look_hold_up_no_answer(monkeypatch: pytest.MonkeyPatch, hangs: bool) -> None:
+    async def look(owner: Any, stuck: Stuck) -> Diagnosis:
+        if hangs:
+            await asyncio.Event().wait()
+        return Diagnosis(owner.record.job.id, "t", replace(stuck, stack="now"), [])
+
+    async def body() -> list[Diagnosis]:
+        records = [record_in(State.RUNNING) for _ in range(3 * stuck_watch.MAX_AT_ONCE)]
+        for record in records:
+            record.stuck = Stuck(Rule.NO_HEARTBEAT, "words", NOW, "then")
+        owners: Any = [SimpleNamespace(record=record) for record in records]
+        return await stuck_watch.StuckWatch(lambda: owners, LIMITS, Faults(), SteppedClock().awake).diagnose()
+
+    monkeypatch.setattr(stuck_watch, "diagnose", look)
+    if hangs:
+        monkeypatch.setattr(stuck_watch, "DIAGNOSE_BOUND_S", 0.01)
+    found = asyncio.run(body())
+    assert [one.stuck.stack for one in found] == ["then" if hangs else "now"] * 3 * stuck_watch.MAX_AT_ONCE
