@@ -24,6 +24,7 @@ from supervisor.containment.helper_thread import HelperThread, Unit
 from supervisor.containment.level import Level, Plan
 from supervisor.containment.spawn import spawn
 from supervisor.containment.started_set import StartedSet, StartFailed
+from supervisor.errors import StartupError
 from supervisor.posix import descriptors
 from supervisor.posix.means import AVAILABLE, Means
 from supervisor.posix.proc import read_stat
@@ -49,7 +50,10 @@ PRELOAD = [
 
 
 class Starter:
-    """Owns the thread, and with it every call into multiprocessing."""
+    """Owns the thread, and with it every call into multiprocessing.
+
+    Making one raises StartupError when there is no room for its threads: a server without them could start no job.
+    """
 
     def __init__(
         self,
@@ -72,7 +76,10 @@ class Starter:
         self._leaves: dict[Leaf, float] = {}
         """Cgroups of sets that have ended, which could not be removed yet, and since when."""
         self._collecting = threading.Lock()
-        self.thread = HelperThread("deadstop-starter", give_up_after_s=GIVE_UP_BOUNDS * start_bound_s)
+        try:
+            self.thread = HelperThread("deadstop-starter", give_up_after_s=GIVE_UP_BOUNDS * start_bound_s)
+        except OSError as exc:
+            raise StartupError(f"{exc}: raise the limit of processes (ulimit -u, TasksMax, pids.max)") from None
 
     def start_set(self, level: Level) -> Future[StartedSet]:
         """Ask for one set, contained at `level`. The future fails with StartFailed."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
 
+from supervisor.containment import server_tracker as trackers
 from supervisor.containment import tracker
 from supervisor.core.model import State
 from supervisor.core.registry import Record
 from supervisor.core.supervisor import Supervisor
 from supervisor.posix.proc import children, read_stat
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
+from tests.support.pools import at_rest, pool_of, served
 from tests.support.trees import TREE, a_tree, there
 
 SIGNALS = [signal.SIGSTOP, signal.SIGKILL]
@@ -115,5 +118,32 @@ def test_a_job_s_own_tracker(tmp_path: Path, sent: signal.Signals) -> None:
             await a_proven_cancel(supervisor, cancelled)
             await ended(ends, 3)
             assert ends.job.state is State.SUCCEEDED
+
+    scenario(body)
+
+
+def test_a_start_that_waits_for_room_in_the_pipe_of_a_stopped_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was stopped just after it had been looked at. Past its bounds the start is freed by the tracker's end."""
+
+    def not_looked_at(_environment: dict[str, str]) -> None:
+        monkeypatch.undo()
+
+    async def body() -> None:
+        async with pool_of() as pool:
+            pool.retire(await served(pool))
+            await at_rest(pool)
+            stopped = server_tracker()
+            os.kill(stopped, signal.SIGSTOP)
+            await until(lambda: (stat := read_stat(stopped)) is not None and stat.state == "T")
+            pipe = resource_tracker._resource_tracker._fd  # type: ignore[attr-defined]
+            os.set_blocking(pipe, False)
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(pipe, b"PROBE:0:noop\n")
+            os.set_blocking(pipe, True)
+            monkeypatch.setattr(trackers, "mend", not_looked_at)
+            pool.retire(await served(pool))
+            assert server_tracker() != stopped
+            assert (pool.thread.trouble, pool.thread.replaced) == (None, 0)
 
     scenario(body)

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from supervisor.containment import helper_thread
+from supervisor.containment.environment import passed_environment
 from supervisor.containment.helper_thread import HelperThread, Unit
+from supervisor.containment.starter import Starter
+from supervisor.errors import StartupError
 
 BOUND_S = 10.0
 GIVE_UP_S = 0.1
@@ -134,3 +137,18 @@ def test_closing_returns_what_was_not_done() -> None:
     thread.put(left)
     assert thread.close(0.05) == [left]
     held.set()
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_server_without_room_for_the_threads_does_not_start(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, left = threading.Thread.start, [room]
+
+    def limited(thread: threading.Thread) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(StartupError, match="raise the limit of processes"):
+        Starter(passed_environment())
