@@ -35,6 +35,7 @@ def error_fields(error: JobError) -> dict[str, Json]:
         "exit_code": error.exit_code,
         "signal": error.signal,
         "traceback": error.traceback,
+        "proof": None if error.proof is None else str(error.proof),
     }
 
 

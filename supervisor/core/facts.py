@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from supervisor.containment.handle import Survivor
 from supervisor.core.model import Cause, JobError, Json, Proof
@@ -82,7 +83,11 @@ class StartRefused:
 
 @dataclass(frozen=True, slots=True)
 class ServerDied:
-    """The server that ran the attempt is no more, and nobody saw how the attempt ended."""
+    """The server that ran the attempt is no more. `error` says what is known of the processes, `gone_at` since when they
+    are gone; None: that is not known."""
+
+    error: JobError
+    gone_at: datetime | None = None
 
 
 Fact = (

@@ -145,8 +145,8 @@ def _alive(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
             return _finish(replace(life, job=job), state, now, result=said.result, error=said.error)
         case StartRefused(error):
             return _finish(life, State.FAILED, now, error=error)
-        case ServerDied():
-            return _finish(life, State.LOST, now)
+        case ServerDied(error, gone_at):
+            return _finish(life, State.LOST, gone_at or now, error=error)
         case Reported() | Acknowledged() | Signalled() | Unproven():
             return life, []  # a second word, or the sweep after the result
         case _:
@@ -177,8 +177,8 @@ def _cancelling(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effec
             return replace(life, job=replace(job, cancellation=known)), [Emit("cancel.unproven", fields)]
         case Gone():
             return _finish_cancelled(replace(life, job=_proven(job, record, fact)), now)
-        case ServerDied():
-            return _finish(life, State.LOST, now)
+        case ServerDied(error, gone_at):
+            return _finish(life, State.LOST, gone_at or now, error=error)
         case Began() | Reported():
             return life, []  # said before the ask arrived; the cancel wins
         case _:
@@ -241,11 +241,9 @@ def _finish(
     match state:
         case State.SUCCEEDED:
             fields = {"result": result}
-        case State.FAILED:
+        case State.FAILED | State.LOST:
             assert error is not None
             fields = {"error": error_fields(error)}
-        case State.LOST:
-            fields = {}
         case _:
             assert job.cancellation is not None
             fields = {"cancellation": cancellation_fields(job.cancellation)}

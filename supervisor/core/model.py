@@ -150,14 +150,15 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed. `kind` is one of raised, exited, signalled, memory, processes, load, protocol,
-    guardian, store."""
+    """Why a job failed, or what is known of one that was lost. `kind` is one of raised, exited, signalled, memory,
+    processes, load, protocol, guardian, store, lost. `proof` is that of a lost job's end, where there is one."""
 
     kind: str
     message: str
     exit_code: int | None = None
     signal: str | None = None
     traceback: str | None = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class ErrorJson(TypedDict):
     exit_code: int | None
     signal: str | None
     traceback: str | None
+    proof: str | None
 
 
 class StuckJson(TypedDict):
@@ -255,6 +256,7 @@ def _error_json(error: JobError) -> ErrorJson:
         "exit_code": error.exit_code,
         "signal": error.signal,
         "traceback": error.traceback,
+        "proof": None if error.proof is None else str(error.proof),
     }
 
 
