@@ -20,6 +20,7 @@ import structlog
 
 from supervisor.containment.folder import Folder
 from supervisor.containment.handle import Handle, Identity
+from supervisor.containment.last_word import RECORD_SUFFIX, SUFFIX, name_of
 from supervisor.posix.proc import boot_id, read_stat
 
 _COOKIE_BYTES = 16
@@ -128,8 +129,8 @@ class AttemptRecords:
             self.folder.tell(f"cannot write it: {exc.strerror}")
 
     def _name(self, guardian: Handle | None = None) -> str:
-        name = self.cookie if guardian is None else f"{self.cookie}-{guardian.pid}-{guardian.start_ticks}"
-        return f"{name}.json"
+        name = self.cookie if guardian is None else name_of(self.cookie, guardian.pid, guardian.start_ticks)
+        return name + RECORD_SUFFIX
 
     def _write(self, name: str, note: Note) -> None:
         path = self.folder.path / name
@@ -142,6 +143,8 @@ class AttemptRecords:
 
     def _read(self) -> Iterator[tuple[Path, Note]]:
         for path in self.folder.path.iterdir():
+            if path.suffix == SUFFIX and path.with_suffix(RECORD_SUFFIX).exists():
+                continue  # a guardian's last word about that attempt, read with its record
             try:
                 note = Note.parse(path.read_text(encoding="ascii"))
             except ValueError as exc:

@@ -1,8 +1,8 @@
 """What a guardian leaves on the disk when its server has died: that nothing of its job is left, since when, and how
 that is known.
 
-The server wrote down the attempt (`attempt_records`), and forgets that again with the proof. So a guardian that has lost
-its server writes its own proof beside that record, where the next server finds it.
+The server wrote down the attempt (`attempt_records`), and removes that record with the proof. So a guardian that has
+lost its server writes its own proof beside the record, where the next server finds it.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ class Plan:
     level: Level
     leaf: Leaf | None = None
     means: Means = AVAILABLE
+    records: str | None = None
+    """The folder of the attempts' records, where a guardian that has lost its server leaves its last word."""
 
     @property
     def proof(self) -> Literal["echild", "cgroup_empty", "pidns_gone", "process_table"]:

@@ -25,6 +25,8 @@ from supervisor.containment import semaphores, tracker
 from supervisor.containment.attempt_records import Note
 from supervisor.containment.environment import COOKIE, JOB_ID
 from supervisor.containment.handle import Identity
+from supervisor.containment.last_word import SUFFIX
+from supervisor.containment.losses import Loss, losses_of
 from supervisor.containment.parts import Parts
 from supervisor.posix import procfs
 from supervisor.posix.means import AVAILABLE, Means
@@ -33,6 +35,8 @@ from supervisor.posix.procfs import Unreadable
 
 BOUND_S = 2.0
 ROUND_S = 0.01
+GUARDIAN_BOUND_S = 0.5
+"""How long a guardian whose server has died gets to end its job and write that down; it needs some 30 ms."""
 TRACKER_BOUND_S = 0.3
 """How long multiprocessing's trackers get to clean up: they end by themselves when all others have."""
 _NO_JOB = ""
@@ -47,6 +51,8 @@ class Recovered:
 
     ended: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     left: frozenset[int] = frozenset()
+    losses: dict[str, Loss] = field(default_factory=dict)
+    """What is known of the jobs that those servers left unfinished, by id."""
     unread: dict[str, str] = field(default_factory=dict)
     """What could not be read to the end of the search: then something may be left that was not seen."""
 
@@ -68,9 +74,11 @@ def recover(earlier: Iterable[tuple[Path, Note]], means: Means = AVAILABLE) -> R
     recovered = Recovered()
     search = Search.of([note for _, note in dead if note.boot_id == this_boot], means)
     if search is not None:
+        _wait_for_guardians(search, time.monotonic() + GUARDIAN_BOUND_S)
         recovered.left = _end_all(search, recovered, time.monotonic() + BOUND_S)
         for job_id, pids in recovered.ended.items():
             log.warning("orphans_ended", job_id=job_id or None, pids=sorted(pids))
+    recovered.losses = losses_of(dead, boot_id=this_boot, ended=recovered.ended, left=recovered.left)
     if recovered.left or recovered.unread:
         log.error("orphans_left", pids=sorted(recovered.left), unread=recovered.unread)
     else:
@@ -79,6 +87,7 @@ def recover(earlier: Iterable[tuple[Path, Note]], means: Means = AVAILABLE) -> R
             log.warning("semaphores_removed", count=removed)
         for path, _ in dead:
             path.unlink(missing_ok=True)
+            path.with_suffix(SUFFIX).unlink(missing_ok=True)
     return recovered
 
 
@@ -87,6 +96,7 @@ class Search:
     """What to look for. `spared` is this process and those above it, whatever environment they were started with."""
 
     cookies: frozenset[bytes]
+    guardians: frozenset[Identity]
     jobs: dict[Identity, str]
     spared: frozenset[int]
     means: Means
@@ -97,7 +107,8 @@ class Search:
         if not notes:
             return None
         jobs = {process: note.job_id for note in notes if note.job_id is not None for process in note.processes}
-        return cls(frozenset(note.cookie.encode() for note in notes), jobs, frozenset(_ancestors()), means)
+        guardians = frozenset(note.processes[0] for note in notes if note.job_id is not None and note.processes)
+        return cls(frozenset(note.cookie.encode() for note in notes), guardians, jobs, frozenset(_ancestors()), means)
 
     def run(self, parts: Parts) -> dict[Identity, str]:
         """What is there now, with the job that each belongs to. What cannot be read is noted, and left out."""
@@ -157,6 +168,17 @@ def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset
         parts.clear()  # of the signals: the next search sees whom they have not reached
         time.sleep(ROUND_S)
     return frozenset()
+
+
+def _wait_for_guardians(search: Search, deadline: float) -> None:
+    """Let guardians that work finish. One that is stopped never will."""
+    while time.monotonic() < deadline and any(_works(guardian) for guardian in search.guardians):
+        time.sleep(ROUND_S)
+
+
+def _works(process: Identity) -> bool:
+    stat = look_at(process.pid)
+    return stat is not None and Identity.shown_by(stat) == process and not stat.ended and stat.state not in "Tt"
 
 
 def _is_tracker(pid: int) -> bool:

@@ -62,10 +62,13 @@ class Starter:
         cgroups: CgroupTree | None = None,
         means: Means = AVAILABLE,
         open_files: descriptors.Limit | None = None,
+        records: str | None = None,
     ) -> None:
         self._environment = child_environment
         self._open_files = open_files
         """What jobs are limited to; None: to what this process is."""
+        self._records = records
+        """The folder of the attempts' records."""
         self._cgroups = cgroups
         self._means = means
         self._start_bound_s = start_bound_s
@@ -190,7 +193,8 @@ class Starter:
         try:
             if leaf is not None:
                 leaf.hold()  # before there is a job that could take its files away
-            return spawn(self._context, Plan(level, leaf, self._means), self._environment, self._open_files)
+            plan = Plan(level, leaf, self._means, self._records)
+            return spawn(self._context, plan, self._environment, self._open_files)
         except BaseException:
             if leaf is not None:
                 self._remove(leaf)

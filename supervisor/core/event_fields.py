@@ -1,12 +1,49 @@
-"""How the core's records look inside events. The API's schemas give the same objects the same names."""
+"""How a cancellation and an error look as JSON: the same in events and in the API's answers."""
 
 from __future__ import annotations
 
+from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
+
 from supervisor.containment.handle import Survivor
-from supervisor.core.model import Cancellation, JobError, Json
+from supervisor.core.model import Cancellation, JobError
 
 
-def cancellation_fields(record: Cancellation) -> dict[str, Json]:
+class SurvivorJson(TypedDict):
+    pid: int
+    name: str
+    status: str
+
+
+class CancellationJson(TypedDict):
+    """How a job was stopped. Milliseconds count from the detection of the cause."""
+
+    reason: str
+    detail: str | None
+    requested_at: str
+    force: bool
+    budget_s: float
+    acknowledged_ms: float | None
+    terminated_ms: float | None
+    killed_ms: float | None
+    gone_ms: float | None
+    method: str | None
+    proof: str
+    processes_seen: int
+    survivors: list[SurvivorJson]
+    workspace_removed: bool
+    within_budget: bool | None
+
+
+class ErrorJson(TypedDict):
+    kind: str
+    message: str
+    exit_code: int | None
+    signal: str | None
+    traceback: str | None
+    proof: str | None
+
+
+def cancellation_fields(record: Cancellation) -> CancellationJson:
     """A cancellation as JSON."""
     return {
         "reason": str(record.reason),
@@ -27,7 +64,7 @@ def cancellation_fields(record: Cancellation) -> dict[str, Json]:
     }
 
 
-def error_fields(error: JobError) -> dict[str, Json]:
+def error_fields(error: JobError) -> ErrorJson:
     """A job's error as JSON."""
     return {
         "kind": error.kind,
@@ -39,5 +76,5 @@ def error_fields(error: JobError) -> dict[str, Json]:
     }
 
 
-def survivor_fields(survivor: Survivor) -> dict[str, Json]:
+def survivor_fields(survivor: Survivor) -> SurvivorJson:
     return {"pid": survivor.pid, "name": survivor.name, "status": survivor.status}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -77,7 +77,7 @@ class EventLog:
         """The last event was written and released: there is nothing to wait for."""
         return self.closed and self.released_id == self.last_id
 
-    def append(self, type_: str, fields: dict[str, Json], *, at: datetime | None = None) -> Event:
+    def append(self, type_: str, fields: Mapping[str, Json], *, at: datetime | None = None) -> Event:
         """Number and keep one event. Raises RuntimeError after `close`: a terminal event is always the last."""
         if self.closed:
             raise RuntimeError(f"cannot append {type_} to job {self.job_id}: its terminal event was written")
@@ -85,7 +85,7 @@ class EventLog:
         when = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         head = {"id": self.last_id, "job_id": self.job_id, "type": type_, "at": when}
         # ASCII and one line: nothing that a job writes can break out of the SSE field.
-        event = Event(self.last_id, self.job_id, type_, _line(head | fields))
+        event = Event(self.last_id, self.job_id, type_, _line(head | dict(fields)))
         self._events.append(event)
         self.size_bytes += len(event.data)
         if not self._gated:

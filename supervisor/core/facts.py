@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -83,8 +84,8 @@ class StartRefused:
 
 @dataclass(frozen=True, slots=True)
 class ServerDied:
-    """The server that ran the attempt is no more. `error` says what is known of the processes, `gone_at` since when they
-    are gone; None: that is not known."""
+    """The server that ran the attempt is no more. `error` says what is known of its processes, `gone_at` since when
+    they are gone; None: that is not known."""
 
     error: JobError
     gone_at: datetime | None = None
@@ -103,7 +104,7 @@ class Emit:
     """Write an event of this type into the job's log."""
 
     type: str
-    fields: dict[str, Json]
+    fields: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ its record with the first event, and its owner. It begins once its row is writte
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import Any
 
 from supervisor.containment.level import Level
 from supervisor.containment.levels import Levels, LevelUnavailable
+from supervisor.containment.losses import UNRECORDED, Loss
 from supervisor.core.admission import Admission
 from supervisor.core.checking import Checked, Checking
 from supervisor.core.early_cancels import EarlyCancels
@@ -82,8 +83,9 @@ class Intake:
             self._begin(owner, owner.run(place, self._accepted(record, module)))
         return record
 
-    def restore(self, contents: Contents) -> None:
-        """Know what an earlier server knew, and see its unfinished jobs through."""
+    def restore(self, contents: Contents, losses: Mapping[str, Loss]) -> None:
+        """Know what an earlier server knew, and see its unfinished jobs through. `losses` says how those that had begun
+        ended."""
         self._registry.restore(entry for entry in contents.entries if entry.state.terminal)
         self._early.restore(contents.early)
         for row in contents.unfinished:
@@ -98,7 +100,16 @@ class Intake:
             self._journal.add(record, new=False)
             owner = Owner(record, self._services)
             enter = partial(self._admission.enter, row.token, again=True)
-            self._begin(owner, take_over(owner, enter, partial(self._checked_again, record), self._services.clock))
+            self._begin(
+                owner,
+                take_over(
+                    owner,
+                    enter,
+                    partial(self._checked_again, record),
+                    self._services.clock,
+                    losses.get(row.job.id, UNRECORDED),
+                ),
+            )
 
     def _as_of_now(self, job: Job) -> Job:
         """A queued job will be held at the level that it gets now. If there is none, it is told when it would begin."""

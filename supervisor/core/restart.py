@@ -10,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from supervisor.containment.losses import Loss
 from supervisor.core.admission import Place
 from supervisor.core.awake_clock import AwakeClock
 from supervisor.core.facts import ServerDied
-from supervisor.core.model import Cause, Reason, State
+from supervisor.core.model import Cause, JobError, Proof, Reason, State
 from supervisor.core.owner import Owner
 from supervisor.core.registry import Record
 
@@ -24,7 +25,7 @@ PUT_AWAY_BOUND_S = 1.0
 
 
 async def take_over(
-    owner: Owner, enter: Callable[[], Place], clear: Callable[[], Awaitable[str]], clock: AwakeClock
+    owner: Owner, enter: Callable[[], Place], clear: Callable[[], Awaitable[str]], clock: AwakeClock, loss: Loss
 ) -> None:
     """See an earlier server's job through.
 
@@ -33,7 +34,7 @@ async def take_over(
     record = owner.record
     if record.job.state is not State.QUEUED:
         await owner.belongings.put_away(PUT_AWAY_BOUND_S)
-        owner.apply(ServerDied())
+        owner.apply(_lost(loss))
         return
     if record.held and not await _client_is_back(record, clock):
         owner.cancel(
@@ -54,3 +55,9 @@ async def _client_is_back(record: Record, clock: AwakeClock) -> bool:
     bound_s = max(REATTACH_S, record.job.request.reconnect_grace_s)
     await clock.wait_any([record.attached.wait(), record.stop_wanted.wait()], bound_s)
     return record.attached.is_set() or record.stop_wanted.is_set()
+
+
+def _lost(loss: Loss) -> ServerDied:
+    proof = None if loss.proof is None else Proof(loss.proof)
+    error = JobError("lost", f"the server ended while this job ran: {loss.words}", proof=proof)
+    return ServerDied(error, None if loss.gone_at is None else datetime.fromtimestamp(loss.gone_at, UTC))

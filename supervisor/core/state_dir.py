@@ -9,6 +9,7 @@ from pathlib import Path
 
 from supervisor.containment.attempt_records import AttemptRecords
 from supervisor.containment.folder import Folder
+from supervisor.containment.losses import Loss
 from supervisor.containment.recovery import recover
 from supervisor.core.files import Files
 from supervisor.core.lane import Lane, Late
@@ -38,9 +39,11 @@ class StateDir:
         self.files = Files(folder, self.trash)
         self.looks = Looks(self.files)
         self._late = ""
+        self.losses: dict[str, Loss] = {}
 
     async def open(self, means: Means, *, for_other_users: bool) -> int:
-        """End what an earlier server left running, then put away what it left lying. How many processes that were.
+        """End what an earlier server left running, then put away what it left lying. Return how many processes that
+        were; `losses` then has what is known of its jobs, by id.
 
         Raises StartupError when the folder cannot be used.
         """
@@ -56,6 +59,7 @@ class StateDir:
         except OSError as exc:
             self.close()
             raise StartupError(f"cannot use state folder {self._folder}: {exc.strerror}") from exc
+        self.losses = found.losses
         return found.count
 
     def sort_files(self, is_known: Callable[[str], bool], damaged: Path | None) -> None:

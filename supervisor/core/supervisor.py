@@ -118,6 +118,7 @@ class Supervisor:
             self._orders.environment,
             cgroups=self._containment.cgroups,
             means=self._means,
+            records=str(self._state_dir.records.folder.path),
             open_files=become_server(has_tasks=bool(self.settings.tasks)),
         )
         self._stack.callback(starter.close)
@@ -153,7 +154,7 @@ class Supervisor:
         )
         self._selftest = SelfTest(self._background, self._services, self._catalog, self.settings.import_s)
         self._background.keep("self-test", self._selftest.run)
-        self._intake.restore(contents)
+        self._intake.restore(contents, self._state_dir.losses)
         self._state_dir.sort_files(self._registry.knows, self.journal.damaged)
         self._background.keep("stuck monitor", self.stuck_watch.run)
         self._background.keep("clock", self.clock.run)

@@ -81,9 +81,11 @@ def test_running_jobs_end_and_queued_ones_run_after_the_next_start(tmp_path: Pat
         first = events_of(server, "first")
         job = server.job("first")
         if how is signal.SIGKILL:
-            assert first[-1].keys() == {"id", "job_id", "type", "at"}
+            assert first[-1].keys() == {"id", "job_id", "type", "at", "error"}
             assert (job["state"], first[-1]["type"], job["cancellation"]) == ("lost", "job.lost", None)
-            assert job["finished_at"] is not None
+            assert first[-1]["error"] == job["error"]
+            assert (job["error"]["kind"], job["error"]["proof"]) in {("lost", "echild"), ("lost", "cgroup_empty")}
+            assert job["started_at"] < job["finished_at"] < first[-1]["at"]
         else:
             assert (job["state"], job["cancellation"]["reason"]) == ("cancelled", "shutdown")
             assert job["cancellation"]["within_budget"] is True

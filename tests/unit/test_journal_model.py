@@ -89,7 +89,7 @@ class Kept(RuleBasedStateMachine):
                 expected.record = self.book.record(rows[entry.id].job, entry.seq, entry.last_event_id)
                 self.book.journal.add(expected.record, new=False)
                 if entry.state is not State.QUEUED:
-                    self._apply(expected, ServerDied())
+                    self._apply(expected, ServerDied(JobError("lost", "the server ended")))
                     assert expected.record.job.state is State.LOST
             else:
                 assert expected.record.job.state in {entry.state, State.QUEUED, State.RUNNING, State.CANCELLING}

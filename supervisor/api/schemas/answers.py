@@ -14,43 +14,9 @@ from supervisor.containment.status import ContainmentStatus
 from supervisor.core.catalog import TaskDescription
 from supervisor.core.checks import Check
 from supervisor.core.early_cancels import EARLY_CANCEL_KEPT_S
-from supervisor.core.model import Cancellation, JobError, State, Stuck
+from supervisor.core.event_fields import CancellationJson, ErrorJson, cancellation_fields, error_fields
+from supervisor.core.model import State, Stuck
 from supervisor.core.registry import Record
-
-
-class SurvivorJson(TypedDict):
-    pid: int
-    name: str
-    status: str
-
-
-class CancellationJson(TypedDict):
-    """How a job was stopped. Milliseconds count from the detection of the cause."""
-
-    reason: str
-    detail: str | None
-    requested_at: str
-    force: bool
-    budget_s: float
-    acknowledged_ms: float | None
-    terminated_ms: float | None
-    killed_ms: float | None
-    gone_ms: float | None
-    method: str | None
-    proof: str
-    processes_seen: int
-    survivors: list[SurvivorJson]
-    workspace_removed: bool
-    within_budget: bool | None
-
-
-class ErrorJson(TypedDict):
-    kind: str
-    message: str
-    exit_code: int | None
-    signal: str | None
-    traceback: str | None
-    proof: str | None
 
 
 class StuckJson(TypedDict):
@@ -202,8 +168,8 @@ def job_json(record: Record) -> JobJson:
         "timeout_s": request.timeout_s,
         "on_disconnect": request.on_disconnect,
         "result": job.result,
-        "error": None if job.error is None else _error_json(job.error),
-        "cancellation": None if job.cancellation is None else _cancellation_json(job.cancellation),
+        "error": None if job.error is None else error_fields(job.error),
+        "cancellation": None if job.cancellation is None else cancellation_fields(job.cancellation),
         "leftovers": job.leftovers,
         "resources": [resource_json(resource) for resource in job.resources],
         "limits": _limits_json(request.limits, job.controllers),
@@ -227,37 +193,6 @@ def _limits_json(limits: Limits, controllers: frozenset[str]) -> LimitsJson | No
 
 def stuck_json(stuck: Stuck) -> StuckJson:
     return {"rule": stuck.rule, "words": stuck.words, "since": timestamp(stuck.since)}
-
-
-def _cancellation_json(cancellation: Cancellation) -> CancellationJson:
-    return {
-        "reason": cancellation.reason,
-        "detail": cancellation.detail,
-        "requested_at": timestamp(cancellation.requested_at),
-        "force": cancellation.force,
-        "budget_s": cancellation.budget_s,
-        "acknowledged_ms": cancellation.acknowledged_ms,
-        "terminated_ms": cancellation.terminated_ms,
-        "killed_ms": cancellation.killed_ms,
-        "gone_ms": cancellation.gone_ms,
-        "method": cancellation.method,
-        "proof": cancellation.proof,
-        "processes_seen": cancellation.processes_seen,
-        "survivors": [{"pid": s.pid, "name": s.name, "status": s.status} for s in cancellation.survivors],
-        "workspace_removed": cancellation.workspace_removed,
-        "within_budget": cancellation.within_budget,
-    }
-
-
-def _error_json(error: JobError) -> ErrorJson:
-    return {
-        "kind": error.kind,
-        "message": error.message,
-        "exit_code": error.exit_code,
-        "signal": error.signal,
-        "traceback": error.traceback,
-        "proof": None if error.proof is None else str(error.proof),
-    }
 
 
 def unknown_job_json(job_id: str) -> UnknownJobJson:
