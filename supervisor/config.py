@@ -184,6 +184,26 @@ class Settings(BaseSettings):
         return (init_settings, env_settings)
 
 
+OTHER_VARIABLES = frozenset({"URL", "COOKIE", "JOB_ID", "REQUEST_ID", "SEED", "ROUNDS"})
+"""Names behind the prefix that are not settings: of the command line, of jobs, and of this program's own tests."""
+
+
+def unknown_variables(settings: Settings) -> dict[str, str | None]:
+    """Variables with our prefix that mean nothing, each with the setting that it resembles most."""
+    known = {ENV_PREFIX + name.upper() for name in (*Settings.model_fields, *OTHER_VARIABLES)}
+    known |= {name for name in (settings.agent_key_env, *settings.pass_env) if name is not None}
+    strange = sorted(
+        name for name in os.environ if name.startswith(ENV_PREFIX) and name.upper() not in known and name not in known
+    )
+    found: dict[str, str | None] = {}
+    for name in strange:
+        if not name.startswith(f"{ENV_PREFIX}TEST_"):
+            names = [each.upper() for each in Settings.model_fields]
+            close = difflib.get_close_matches(name.removeprefix(ENV_PREFIX).upper(), names, n=1)
+            found[name] = ENV_PREFIX + close[0] if close else None
+    return found
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
     if host == "localhost":

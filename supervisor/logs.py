@@ -1,17 +1,21 @@
 """Logging: structlog and the standard library in one pipeline, to standard error.
 
-JSON lines when standard error is not a terminal, readable ones when it is. Lines are written by a thread of their own
+JSON lines when standard error is not a terminal, readable ones when it is: the notices for the person who started the
+server, Python's warnings and uncaught exceptions too. Lines are written by a thread of their own
 and dropped when nobody takes them: a pipe that its reader has forgotten must stop neither the event loop nor a cancel.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import queue
 import sys
 import threading
+from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -31,8 +35,11 @@ class _LineWriter(threading.Thread):
         self._fd = fd
         self._lines: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING_LINES)
         self._dropped = 0
+        self.used = False
+        """Something was written, or will be."""
 
     def put(self, line: bytes) -> None:
+        self.used = True
         try:
             self._lines.put_nowait(line)
         except queue.Full:
@@ -43,7 +50,8 @@ class _LineWriter(threading.Thread):
             self._write(line)
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
-                self._write(b"deadstop: %d log lines were lost, standard error was blocked\n" % dropped)
+                lost = f"deadstop: {dropped} log lines were lost, standard error was blocked"
+                self._write(notice(lost, event="lines_lost", level="warning"))
 
     def finish(self) -> None:
         """Wait, bounded, until everything is written."""
@@ -107,10 +115,13 @@ def configure(*, level: int = logging.INFO) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # A task or callback that failed unseen is a bug of ours and must not pass at the default level only.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
 
 
 def _renderers() -> list[Processor]:
-    if os.isatty(_STDERR):
+    if not _is_json():
         return [structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)]
     return [structlog.processors.format_exc_info, _one_line_first, structlog.processors.JSONRenderer(default=str)]
 
@@ -121,10 +132,46 @@ def _one_line_first(_logger: WrappedLogger, _name: str, event_dict: EventDict) -
     return {**front, **event_dict}
 
 
-def say(line: str) -> None:
-    """One line for the person who started the server. Like logging, it must not block or fail."""
-    for writer in threading.enumerate():
-        if isinstance(writer, _LineWriter):
-            writer.put(line.encode("utf-8", "backslashreplace") + b"\n")
-            return
-    sys.stderr.write(line + "\n")
+def _is_json() -> bool:
+    return not os.isatty(_STDERR)
+
+
+def _uncaught(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger("deadstop").critical("uncaught", exc_info=(kind, exc, trace))
+
+
+def _uncaught_in_thread(met: threading.ExceptHookArgs) -> None:
+    if met.exc_value is not None:
+        _uncaught(met.exc_type, met.exc_value, met.exc_traceback)
+
+
+def notice(line: str, *, event: str, level: str = "info", **fields: str) -> bytes:
+    """A line for the person who started the server, as it is written: as JSON where the log is JSON."""
+    if _is_json():
+        at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line = json.dumps({"at": at, "level": level, "event": event, "message": line, **fields})
+    return line.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def say(line: str, *, event: str, level: str = "info", **fields: str) -> None:
+    """Write a notice. Like logging, it must not block or fail."""
+    _put(notice(line, event=event, level=level, **fields))
+
+
+def say_why_not_started(line: str) -> None:
+    """Write why the server does not start. It is a plain line unless it stands among others: a person reads it."""
+    if any(writer.used for writer in _writers()):
+        say(line, event="not_started", level="error")
+    else:
+        _put(line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _put(line: bytes) -> None:
+    for writer in _writers():
+        writer.put(line)
+        return
+    sys.stderr.write(line.decode("utf-8", "replace"))
+
+
+def _writers() -> list[_LineWriter]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, _LineWriter)]

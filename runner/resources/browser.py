@@ -218,7 +218,7 @@ def short_tmpdir() -> str:
         raise TaskFailed(
             "load",
             f"cannot start a browser: the path of TMPDIR has more than {room} bytes ({shortest}), too long for its "
-            "socket; start it from the workspace, or use a shorter STATE_DIR",
+            "socket; start it from the workspace, or use a shorter DEADSTOP_STATE_DIR",
         )
     return shortest
 

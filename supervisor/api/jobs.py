@@ -100,7 +100,7 @@ async def cancel(request: Request) -> Response:
 def _cause(body: bytes, detected: float, max_budget_s: float) -> Cause:
     asked = validate(CancelBody, parse_object(body)) if body.strip() else CancelBody()
     if asked.budget_s is not None and asked.budget_s > max_budget_s:
-        raise InvalidRequest.at("budget_s", f"must be at most {max_budget_s:g}, the server's CANCEL_BUDGET_S")
+        raise InvalidRequest.at("budget_s", f"must be at most {max_budget_s:g}, the server's DEADSTOP_CANCEL_BUDGET_S")
     return Cause(
         reason=Reason.API,
         detected=detected,

@@ -88,7 +88,7 @@ SHAPES: dict[Kind, _Shape] = {
     Kind.UNSUPPORTED_MEDIA_TYPE: _Shape(415, "Unsupported media type", "Bodies are `application/json`."),
     Kind.RANGE: _Shape(416, "Range not satisfiable", "The file ends before the range begins. See `Content-Range`."),
     Kind.WRONG_HOST: _Shape(
-        421, "Wrong host", "The Host header names a host that this server does not answer for (ALLOWED_HOSTS)."
+        421, "Wrong host", "The Host header names a host that this server does not answer for (DEADSTOP_ALLOWED_HOSTS)."
     ),
     Kind.INVALID: _Shape(422, "Invalid request", "`errors` names each field that is wrong, and how."),
     Kind.INPUT_FULL: _Shape(
@@ -97,7 +97,7 @@ SHAPES: dict[Kind, _Shape] = {
     Kind.QUEUE_FULL: _Shape(
         429,
         "Queue full",
-        "As many jobs as MAX_QUEUED, or the token's own limit, allows already wait. See `Retry-After`.",
+        "As many jobs as DEADSTOP_MAX_QUEUED, or the token's own limit, allows already wait. See `Retry-After`.",
     ),
     Kind.TOO_MANY_REQUESTS: _Shape(
         429,

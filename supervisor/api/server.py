@@ -28,7 +28,7 @@ from supervisor.api.listening import BACKLOG, listen, url_of
 from supervisor.api.protocol import Connection, Patience
 from supervisor.api.signals import Stop, leave_after, reset_inherited
 from supervisor.api.state_folder import TOKEN_FILE, StateFolder
-from supervisor.config import Settings
+from supervisor.config import Settings, unknown_variables
 from supervisor.core.loop_clock import ClockedLoop
 from supervisor.core.supervisor import Supervisor
 from supervisor.errors import NotReady, StartupError
@@ -51,6 +51,7 @@ def serve(settings: Settings) -> int:
     """
     logs.configure()
     reset_inherited()
+    _warn_of_unknown(settings)
     try:
         with (
             StateFolder(settings.state_dir) as folder,
@@ -59,8 +60,14 @@ def serve(settings: Settings) -> int:
         ):
             return runner.run(_run(settings, folder, sock))
     except StartupError as exc:
-        logs.say(f"deadstop: {exc}")
+        logs.say_why_not_started(f"deadstop: {exc}")
         return 1
+
+
+def _warn_of_unknown(settings: Settings) -> None:
+    for name, close in unknown_variables(settings).items():
+        hint = "" if close is None else f"; did you mean {close}?"
+        log.warning("unknown_variable", variable=name, words=f"{name} is not a setting{hint}")
 
 
 @contextmanager
@@ -97,7 +104,7 @@ async def _run(settings: Settings, folder: StateFolder, sock: socket.socket) -> 
                 await serving
             unproven = supervisor.unproven()
     if unproven:
-        logs.say(f"deadstop: not proven gone: {', '.join(unproven)}")
+        logs.say(f"deadstop: not proven gone: {', '.join(unproven)}", event="not_proven_gone", level="error")
         return 3
     return stop.exit_code if stop.first is not None else 1
 
@@ -132,11 +139,13 @@ async def _announce(supervisor: Supervisor, folder: StateFolder, url: str) -> No
         log.warning("server_note_failed", error=str(exc))
     aside = supervisor.journal.damaged
     if aside is not None:
-        logs.say(f"deadstop: the journal was damaged; it is kept as {aside}, and a new one was begun")
+        line = f"deadstop: the journal was damaged; it is kept as {aside}, and a new one was begun"
+        logs.say(line, event="journal_damaged", level="warning")
     token = f"token in {folder.path / TOKEN_FILE}" if supervisor.settings.token is None else "token as set"
-    logs.say(f"deadstop: serving {url} ({token}; state in {folder.path}; containment {supervisor.containment.words})")
+    words = f"deadstop: serving {url} ({token}; state in {folder.path}; containment {supervisor.containment.words})"
+    logs.say(words, event="serving", url=url)
     for line in supervisor.containment.lines():
-        logs.say(f"deadstop: {line}")
+        logs.say(f"deadstop: {line}", event="containment_covers")
 
 
 def _ready(supervisor: Supervisor) -> bool:

@@ -54,28 +54,29 @@ class Stop:
         if self.first is None:
             self.first = sig
             self.asked.set()
-            logs.say(f"deadstop: {sig.name}: stopping the jobs; again: kill them; a third time: leave at once")
+            line = f"deadstop: {sig.name}: stopping the jobs; again: kill them; a third time: leave at once"
+            logs.say(line, event="stopping", signal=sig.name)
         elif not self.forced.is_set():
             self.forced.set()
-            logs.say(f"deadstop: {sig.name} again: killing the jobs")
+            logs.say(f"deadstop: {sig.name} again: killing the jobs", event="killing", signal=sig.name)
         else:
             _leave(sig, None)
 
 
 def leave_after(seconds: float, why: str) -> None:
     """Whatever else happens, this process is over by then, with code 3: nobody has proven what became of its jobs."""
-    timer = threading.Timer(seconds, _exit_now, (f"deadstop: {why}\n", 3))
+    timer = threading.Timer(seconds, _exit_now, (f"deadstop: {why}", 3))
     timer.daemon = True
     timer.start()
 
 
 def _leave(signum: int, _frame: object) -> NoReturn:
     # The guardians see the end of our pipes and kill what is left.
-    _exit_now("deadstop: left at once\n", 128 + signum)
+    _exit_now("deadstop: left at once", 128 + signum)
 
 
 def _exit_now(line: str, code: int) -> NoReturn:
     try:
-        os.write(2, line.encode())
+        os.write(2, logs.notice(line, event="left", level="error"))
     finally:
         os._exit(code)

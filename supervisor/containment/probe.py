@@ -30,7 +30,7 @@ PIDNS_BOUND_S = 2.0
 _PIDNS_PROBE = "from supervisor.containment import pidns; print(pidns.probe() or '')"
 _NO_SUBREAPER = "this system has no subreapers (PR_SET_CHILD_SUBREAPER)"
 _AT_PGROUP = "the server was started at level pgroup, which has no subreapers"
-_WEAKEST = "it is for systems without subreapers, and for a whole server: CONTAINMENT=pgroup"
+_WEAKEST = "it is for systems without subreapers, and for a whole server: DEADSTOP_CONTAINMENT=pgroup"
 
 
 @dataclass(frozen=True, slots=True)

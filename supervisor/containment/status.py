@@ -93,4 +93,4 @@ def _not_needed(level: Level, active: Level) -> str:
     ranks = list(Level)
     if ranks.index(level) < ranks.index(active):
         return f"{active} covers more"
-    return "available when a job or the setting CONTAINMENT asks for it"
+    return "available when a job or the setting DEADSTOP_CONTAINMENT asks for it"

@@ -60,7 +60,8 @@ class Admission:
             )
         if self.waiting >= self._max_queued:
             raise QueueFull(
-                f"cannot take the job: {self.waiting} jobs already wait (MAX_QUEUED); try again later", RETRY_AFTER_S
+                f"cannot take the job: {self.waiting} jobs already wait (DEADSTOP_MAX_QUEUED); try again later",
+                RETRY_AFTER_S,
             )
 
     def leave(self, place: Place) -> None:

@@ -96,7 +96,7 @@ class Catalog:
         self.described.set()
         if self._never_seen:
             # Somebody meant to switch something off, and it is on.
-            self.errors["TASKS_OFF"] = f"there is no task {', '.join(map(repr, sorted(self._never_seen)))}"
+            self.errors["DEADSTOP_TASKS_OFF"] = f"there is no task {', '.join(map(repr, sorted(self._never_seen)))}"
 
     def tasks(self) -> list[TaskDescription]:
         """Sorted by name. Raises NotReady while modules are still being described."""
@@ -110,7 +110,7 @@ class Catalog:
         With an allowance, raises TooCostly when checking takes more CPU time; else that is a refusal, after AT_MOST_S.
         """
         if task in self._switched_off:
-            raise InvalidRequest.at("task", f"task {task!r} is switched off on this server (TASKS_OFF)")
+            raise InvalidRequest.at("task", f"task {task!r} is switched off on this server (DEADSTOP_TASKS_OFF)")
         entry = self._entries.get(task)
         if entry is None:
             if self._pending:

@@ -41,7 +41,11 @@ class RunAs:
     @property
     def rules_out(self) -> dict[Level, str]:
         """Levels of containment that do not go with it, and why."""
-        return {} if self.user is None else {Level.PIDNS: "its user namespace has no other users: not with RUN_AS"}
+        return (
+            {}
+            if self.user is None
+            else {Level.PIDNS: "its user namespace has no other users: not with DEADSTOP_RUN_AS"}
+        )
 
     @property
     def detail(self) -> str:
@@ -57,7 +61,7 @@ class RunAs:
         if _run(self.user, ["/bin/sh", "-c", _GO_THERE, "sh", str(workspaces)]) is not None:
             raise StartupError(
                 f"cannot use DEADSTOP_RUN_AS: {self.user.name} cannot get to {workspaces}; "
-                "choose a STATE_DIR below folders that everybody may pass"
+                "choose a DEADSTOP_STATE_DIR below folders that everybody may pass"
             )
         why = _run(self.user, [sys.executable, "-ISc", "import json"])
         if why is not None:

@@ -37,9 +37,11 @@ def test_the_state_folder_is_private_and_says_where_the_server_is(tmp_path: Path
         assert len(server.token) >= 32
         first_token = server.token
         said = server.log.read_text()
-        (banner,) = [line for line in said.splitlines() if line.startswith("deadstop: serving")]
-        assert server.url in banner
-        assert str(state / "token") in banner
+        lines = [json.loads(line) for line in said.splitlines()]  # whoever writes it, a line of the log is JSON
+        (banner,) = [line for line in lines if line["event"] == "serving"]
+        assert banner["url"] == server.url
+        assert banner["message"].startswith(f"deadstop: serving {server.url} ")
+        assert str(state / "token") in banner["message"]
         assert first_token not in said
         assert server.ask("GET", "/readyz").status == 200
     assert not (state / "server.json").exists()

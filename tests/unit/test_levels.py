@@ -59,7 +59,7 @@ def test_whoever_starts_the_server_is_told_what_is_covered_what_not_and_why_not_
     assert "fork storms" in not_covered
     assert more == [
         "more would be cgroup: no cgroup2 is mounted",
-        "more would be pidns: available when a job or the setting CONTAINMENT asks for it",
+        "more would be pidns: available when a job or the setting DEADSTOP_CONTAINMENT asks for it",
     ]
     assert len(list(status_of(Levels(Level.PIDNS, ALL)).lines())) == 2
 

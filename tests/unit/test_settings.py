@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supervisor.cli.serve import serve
-from supervisor.config import Settings, load_settings
+from supervisor.config import Settings, load_settings, unknown_variables
 from supervisor.errors import StartupError
 
 ELSEWHERE = {
@@ -117,3 +118,14 @@ def test_a_line_that_is_no_setting_is_told_with_the_closest_one(tmp_path: Path) 
 def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="no such file"):
         load_settings(tmp_path / "deadstop.toml")
+
+
+def test_variables_that_mean_nothing_are_named_with_the_setting_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("DEADSTOP_")]:
+        monkeypatch.delenv(name)
+    for name in ("WARM", "URL", "TOKEN", "COOKIE", "JOB_ID", "TEST_X", "port", "MY_KEY", "MINE"):
+        monkeypatch.setenv(f"DEADSTOP_{name}", "1")
+    monkeypatch.setenv("DEADSTOP_STUCK_AFTER", "2")
+    monkeypatch.setenv("DEADSTOP_QQQQ", "2")
+    settings = load_settings(agent_key_env="DEADSTOP_MY_KEY", pass_env="DEADSTOP_MINE")
+    assert unknown_variables(settings) == {"DEADSTOP_STUCK_AFTER": "DEADSTOP_STUCK_AFTER_S", "DEADSTOP_QQQQ": None}

@@ -113,7 +113,7 @@ class CreateBody(Body):
 
 
 class CancelBody(Body):
-    """How to stop. `budget_s` is at most the server's CANCEL_BUDGET_S."""
+    """How to stop. `budget_s` is at most the server's DEADSTOP_CANCEL_BUDGET_S."""
 
     reason: Annotated[str, Field(max_length=MAX_REASON)] | None = None
     force: bool | None = None

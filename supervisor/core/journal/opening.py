@@ -90,7 +90,7 @@ def open_journal(
     except NewerSchema as exc:
         raise StartupError(
             f"cannot use {path}: a newer version of deadstop wrote it ({exc}); start that version, "
-            "or name another STATE_DIR"
+            "or name another DEADSTOP_STATE_DIR"
         ) from None
     except sqlite3.OperationalError as exc:
         # Locked, not permitted, no space, an I/O error: nothing says that the content is damaged.
