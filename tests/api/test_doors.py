@@ -137,9 +137,8 @@ def test_probes_list_their_checks_when_asked(server: RealServer, path: str) -> N
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
 def test_probes_show_no_path(server: RealServer, path: str) -> None:
-    reply = server.ask("GET", f"{path}?verbose", token=False)
-    assert "/" not in reply.body.decode().replace("application/json", "")
-    assert str(server.state_dir) in server.ask("GET", "/health").body.decode()  # the control: there it is
+    checks = server.ask("GET", f"{path}?verbose", token=False).json["checks"]
+    assert not [check["detail"] for check in checks.values() if "/" in check["detail"]]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
-"""What strangers read of a check: why, and no path."""
+"""What strangers read of a check: whether it holds and why, and no path."""
 
 from __future__ import annotations
 
 import pytest
 
-from supervisor.core.checks import _failing
+from supervisor.api.schemas.answers import readiness_json
+from supervisor.core.checks import Check, _failing
+
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,20 @@ def test_paths_are_left_out(detail: str, public: str | None) -> None:
     check = _failing(detail)
     assert (check.ok, check.detail) == (False, detail)
     assert check.for_strangers().detail == (detail if public is None else public)
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        (Check(False, "mine.py: No module named x", tracebacks={"mine": "File /home/me/mine.py"}), "does not hold"),
+        (Check(True, "/srv/state is writable"), "ok"),
+        (Check(True, "/srv/state is writable", public="writable"), "writable"),
+        (Check(False, "/srv/state is full", public="STATE_DIR cannot be written"), "STATE_DIR cannot be written"),
+    ],
+)
+def test_a_stranger_reads_whether_and_not_where(check: Check, told: str) -> None:
+    answer = readiness_json(ready=check.ok, checks={"x": check.for_strangers()})["checks"]["x"]
+    assert answer["detail"].startswith(told)
+    assert answer["ok"] is check.ok
+    assert "/srv" not in str(answer)
+    assert "mine" not in str(answer)
