@@ -8,7 +8,6 @@ from supervisor.api.schemas.answers import readiness_json
 from supervisor.core.checks import Check, _failing
 
 
-
 @pytest.mark.parametrize(
     ("detail", "public"),
     [
