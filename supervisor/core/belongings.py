@@ -93,12 +93,15 @@ class Belongings:
         return moved.gone
 
     def _bound_s(self) -> float:
-        """Half of the budget, or what is left of it once there is a cause; but never nothing."""
-        bound_s = self._budget_s / 2
+        """How long the disk is waited for: half of the budget, a quarter of it once there is a cause, never longer than
+        what is left of it; LEAST_S when it is known not to answer.
+        """
+        bound_s = LEAST_S if self._disk.problem else self._budget_s / 2
         cancellation, detected = self._record.job.cancellation, self._record.pulse.caused_at
         if cancellation is None or detected is None:
             return bound_s
-        return max(LEAST_S, min(bound_s, detected + cancellation.budget_s - MARGIN_S - time.monotonic()))
+        left_s = detected + cancellation.budget_s - MARGIN_S - time.monotonic()
+        return max(LEAST_S, min(bound_s, self._budget_s / 4, left_s))
 
     # --- on a thread
 

@@ -64,6 +64,8 @@ class Journal:
         self._handing_over = False
         self._unanswered: dict[int, tuple[float, Batch]] = {}
         """By the batch's identity, oldest first."""
+        self._hangs = False
+        """The disk has not answered for HANGS_AFTER_S, so nothing is waited for any more."""
         self._look: asyncio.TimerHandle | None = None
         self._waiters: list[tuple[Batch, asyncio.Future[None]]] = []
         self._last_seq = 0
@@ -251,6 +253,8 @@ class Journal:
                 batch.changes[seq] = standing.change(events)
         self._unanswered[id(batch)] = (time.monotonic(), batch)
         self._writer.put(batch)
+        if self._hangs:
+            self._standings.release_late(batch)
         if self._look is None:
             self._look = self._loop.call_later(STALL_BOUND_S, self._look_for_stall)
 
@@ -260,6 +264,7 @@ class Journal:
 
     def _reported(self, report: Report) -> None:
         """Batches were written, or could not be."""
+        self._hangs = False
         for batch in report.batches:
             self._unanswered.pop(id(batch), None)
             self._standings.settle(batch, report)
@@ -287,11 +292,14 @@ class Journal:
         """Release what has waited too long. New jobs wait on: they may still be accepted."""
         self._look = None
         now = time.monotonic()
+        next_s = STALL_BOUND_S
         for since, batch in self._unanswered.values():
-            if now - since < STALL_BOUND_S:
+            if now - since >= HANGS_AFTER_S and not self._hangs:
+                self._hangs = True
+                self._tell(f"the disk does not answer for {HANGS_AFTER_S:g} s")
+            if now - since < STALL_BOUND_S and not self._hangs:
+                next_s = since + STALL_BOUND_S - now
                 break
             self._standings.release_late(batch)
-            if now - since >= HANGS_AFTER_S:
-                self._tell(f"the disk does not answer for {HANGS_AFTER_S:g} s")
         if self._unanswered:
-            self._look = self._loop.call_later(STALL_BOUND_S, self._look_for_stall)
+            self._look = self._loop.call_later(next_s, self._look_for_stall)
