@@ -19,8 +19,9 @@ import psutil
 from tests.faults.faults import Fault, Target
 from tests.faults.injection import Injection
 from tests.support.client import EventStream
-from tests.support.observer import Watched, descendants, parent_of
+from tests.support.observer import Watched, descendants
 from tests.support.server import RunningServer
+from tests.support.sins import guardian_of
 
 BUDGET_S = 2.0
 MARGIN_S = 1.0
@@ -102,7 +103,7 @@ class Scene:
             self._start(innocent, "echo READY; exec sleep 300")
             runner = self._start(cancelled, STUBBORN if stubborn else POLITE)
             other = self._start(ended, f"(setsid sh -c 'echo READY; exec sleep 300' &); read _ < '{fifo}'")
-            guardians = [parent_of(runner), parent_of(other)]
+            guardians = [guardian_of(runner), guardian_of(other)]
             with Watched([runner, *descendants(runner)]) as tree, Watched([other, *descendants(other)]) as rest:
                 aimed = fault.target if fault is not None else target
                 injection = self._injection(aimed, guardians, fault)
