@@ -57,7 +57,7 @@ def _ends(fault: Fault, seen: Seen) -> Iterator[str]:
             yield f"the job {name} is {_story(job)}"
     if seen.innocent.get("state") != "running":
         yield f"the innocent job is {_story(seen.innocent)}"
-    if seen.submit_status not in {None, 202, *REFUSALS}:
+    if seen.submit_status is not None and not seen.accepted and seen.submit_status not in REFUSALS:
         yield f"a new job was answered with {seen.submit_status}"
 
 

@@ -29,8 +29,6 @@ MARGIN_S = 1.0
 READY_BOUND_S = 15.0
 TRY_S = 2.5
 """After so long without an answer a client asks again, on a connection of its own."""
-WAIT_S = 2
-"""What a client lets the server wait for a job's end."""
 ANSWER_BOUND_S = 6.0
 """Within this a cancel is answered, whatever the fault, unless the fault is in the way to the server itself."""
 AFTER_BOUND_S = 10.0
@@ -43,7 +41,7 @@ NEXT_JOBS = 3
 COMES_UP_S = 0.5
 """How much longer a fault is kept that has not come up yet: a worker that was taken is replaced a moment later."""
 SHOWN_BOUND_S = 1.5
-"""How long readyz may take to show what lasts."""
+"""How long a new job may take to start while the fault lasts, and then readyz to show what is wrong."""
 
 POLITE = "(setsid sh -c 'echo READY; exec sleep 300' &); exec sleep 300"
 STUBBORN = "trap '' TERM; (setsid sh -c 'echo READY; exec sleep 300' &); sleep 300; sleep 300"
@@ -74,6 +72,11 @@ class Seen:
     """How many more the server has than before."""
     said: str = ""
     """What the server wrote to stderr meanwhile."""
+
+    @property
+    def accepted(self) -> bool:
+        """The new job was. 200 answers a client that asks again because the first answer did not come."""
+        return self.submit_status in {200, 202}
 
 
 class Scene:
@@ -142,9 +145,9 @@ class Scene:
         seen.submit_status = None if comes is None else comes.status_code
         if seen.cancel_status is not None:
             seen.late = [str(one) for one in tree.wait_gone(answered_at + BUDGET_S + MARGIN_S)]
-        if seen.submit_status == 202:
-            job = self._job(f"during-{self._number}?wait={WAIT_S}", TRY_S)
-            seen.started_during = job is not None and job["started_at"] is not None
+        if seen.accepted:
+            job = self._seen_as(f"during-{self._number}", "started_at", SHOWN_BOUND_S)
+            seen.started_during = job.get("started_at") is not None
         if fault is not None and fault.lasting:
             seen.ready_during = self._is_ready(until=False, bound_s=SHOWN_BOUND_S)
 
@@ -165,7 +168,7 @@ class Scene:
         seen.left = [str(one) for one in rest.wait_gone(time.monotonic() + BUDGET_S + LEFTOVERS_S + MARGIN_S)]
         seen.cancelled = self._finished(cancelled)
         seen.ended = self._finished(ended)
-        if seen.submit_status == 202:
+        if seen.accepted:
             seen.during = self._finished(f"during-{self._number}")
         for number in range(NEXT_JOBS):
             after = f"after-{self._number}-{number}"
@@ -218,12 +221,15 @@ class Scene:
 
     def _finished(self, job_id: str) -> dict[str, Any]:
         """The job once it is finished, or as it is at the bound; empty when it cannot be had."""
-        deadline = time.monotonic() + AFTER_BOUND_S
+        return self._seen_as(job_id, "finished_at", AFTER_BOUND_S)
+
+    def _seen_as(self, job_id: str, wanted: str, bound_s: float) -> dict[str, Any]:
+        """The job once it has this time, or as it is at the bound. Asked for again and again: a stream may be cut."""
+        deadline = time.monotonic() + bound_s
         job: dict[str, Any] = {}
-        while (left_s := deadline - time.monotonic()) > 0:
-            job = self._job(f"{job_id}?wait={WAIT_S}", left_s) or job
-            if job.get("finished_at") is not None:
-                break
+        while job.get(wanted) is None and (left_s := deadline - time.monotonic()) > 0:
+            job = self._job(job_id, left_s) or job
+            time.sleep(0.02)
         return job
 
     def _ask(self, method: str, path: str, body: Any, bound_s: float) -> httpx.Response | None:
