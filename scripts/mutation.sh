@@ -17,5 +17,8 @@ copy=$(mktemp -d /tmp/deadstop-mutation-XXXXXX)
 trap 'rm -rf "$copy"' EXIT
 git -c safe.directory="$root" clone --quiet "$root" "$copy/clone"
 cd "$copy/clone"
+mkdir deadstop_mutation-0.dist-info # tells cosmic-ray of our own operator
+printf 'Metadata-Version: 2.1\nName: deadstop-mutation\nVersion: 0\n' >deadstop_mutation-0.dist-info/METADATA
+printf '[cosmic_ray.operator_providers]\ndeadstop = tests.mutation.operators:Provider\n' >deadstop_mutation-0.dist-info/entry_points.txt
 export PYTHONPATH=$copy/clone PYTHONDONTWRITEBYTECODE=1 PATH=$venv/bin:$PATH # a change within a second of the last must count
 nice -n 19 python -m tests.mutation "$@"

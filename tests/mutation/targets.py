@@ -1,0 +1,57 @@
+"""Which modules are changed, which tests must notice, and the changes that none can notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`module` is the end of a path, so that a file may move with its folder; `tests` are those that must notice."""
+
+    module: str
+    tests: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """How it is called on the command line."""
+        return Path(self.module).stem if Path(self.module).stem != "protocol" else self.module.removesuffix(".py")
+
+    def found(self, root: Path) -> Path:
+        """The one file that it is. Raises LookupError when there is none, or more than one."""
+        files = [path for top in ("supervisor", "runner") for path in root.glob(f"{top}/**/{self.module}")]
+        if len(files) != 1:
+            raise LookupError(f"{self.module}: found {[str(file) for file in files]}; mend tests/mutation/targets.py")
+        return files[0].relative_to(root)
+
+
+TARGETS = (
+    Target("core/machine.py", ("tests/unit/test_machine.py",)),
+    Target("containment/ladder.py", ("tests/unit/test_ladder.py",)),
+    Target("containment/rounds.py", ("tests/unit/test_rounds.py",)),
+    Target("containment/sweep.py", ("tests/unit/test_sweep.py", "tests/unit/test_layers_of_defence.py")),
+    Target("containment/limit_watch.py", ("tests/unit/test_limit_watch.py",)),
+    Target("containment/limits.py", ("tests/unit/test_limit_watch.py",)),
+    Target("core/admission.py", ("tests/unit/test_admission.py",)),
+    Target("journal/writer.py", ("tests/unit/test_journal.py", "tests/process/test_power_cut.py")),
+    Target("journal/tables.py", ("tests/unit/test_journal.py",)),
+    Target("journal/batch.py", ("tests/unit/test_journal.py",)),
+    Target("api/doors.py", ("tests/api/test_doors.py",)),
+    Target("supervisor/tokens.py", ("tests/unit/test_tokens.py",)),
+    Target("runner/protocol.py", ("tests/unit/test_protocol.py",)),
+    Target("containment/protocol.py", ("tests/unit/test_protocol.py",)),
+)
+LEAVE_OUT = (
+    r"core/ReplaceBinaryOperator_BitOr_.*",  # the bars in annotations, which are never evaluated
+    r"core/ReplaceBinaryOperator_Add_(?!Sub).*",  # one other operator is enough: the rest is noticed or not with it
+    r"core/ReplaceBinaryOperator_Sub_(?!Add).*",
+    r"core/ReplaceBinaryOperator_Mul_(?!Div).*",
+    r"core/ReplaceBinaryOperator_Div_(?!Mul).*",
+    r"core/ReplaceComparisonOperator_(Is|IsNot)_(?!IsNot|Is$).*",
+    r"core/ReplaceUnaryOperator_.*_(Invert|UAdd)",
+    r"core/Variable.*",
+)
+"""Operators of cosmic-ray that are not used."""
+EXPLAINED: dict[str, str] = {}
+"""Module and changed line, as the run prints them → why no test can notice, or none should."""
