@@ -73,6 +73,7 @@ def changed(target: Target, root: Path) -> Score:
     """Every change to one module. Raises CalledProcessError when its tests fail without one."""
     module = target.found(root)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *target.tests]
+    command += ["--noconftest"] * target.light
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         config, session = Path(folder) / "config.toml", Path(folder) / "session.sqlite"
