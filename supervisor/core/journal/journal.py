@@ -24,14 +24,11 @@ from supervisor.core.journal.reader import Reader, Wanted
 from supervisor.core.journal.retention import Forgotten, Limits
 from supervisor.core.journal.rows import EarlyRow, JobRow
 from supervisor.core.journal.standing import Standings
+from supervisor.core.journal.unanswered import HANGS_AFTER_S, Unanswered
 from supervisor.core.journal.writer import Writer
 from supervisor.core.registry import Record
 from supervisor.errors import StorageFull
 
-STALL_BOUND_S = 0.5
-"""Past this a write counts as stuck: events are released unwritten."""
-HANGS_AFTER_S = 2.0
-"""Past this the disk counts as one that does not answer, until it does."""
 ACCEPT_BOUND_S = 5.0
 """How long a new job may wait for its row."""
 CLOSE_BOUND_S = 0.7
@@ -62,11 +59,10 @@ class Journal:
         self._batch = Batch()
         self._touched: dict[int, list[Event]] = {}
         self._handing_over = False
-        self._unanswered: dict[int, tuple[float, Batch]] = {}
-        """By the batch's identity, oldest first."""
-        self._hangs = False
-        """The disk has not answered for HANGS_AFTER_S, so nothing is waited for any more."""
-        self._look: asyncio.TimerHandle | None = None
+        self._unanswered = Unanswered(
+            self._standings.release_late,
+            on_hang=lambda: self._tell(f"the disk does not answer for {HANGS_AFTER_S:g} s"),
+        )
         self._waiters: list[tuple[Batch, asyncio.Future[None]]] = []
         self._last_seq = 0
         self.error = ""
@@ -104,8 +100,7 @@ class Journal:
         while (self._writer.is_alive() or self._reader.is_alive()) and time.monotonic() < deadline:  # noqa: ASYNC110
             # Not to_thread: its executor would be joined for ever when a disk hangs.
             await asyncio.sleep(0.002)
-        if self._look is not None:
-            self._look.cancel()
+        self._unanswered.close()
         if self._writer.is_alive():
             log.error("journal_not_closed", error="the disk does not answer")
 
@@ -251,12 +246,8 @@ class Journal:
             if standing is not None:
                 batch.asked = batch.asked or standing.new
                 batch.changes[seq] = standing.change(events)
-        self._unanswered[id(batch)] = (time.monotonic(), batch)
+        self._unanswered.add(batch)
         self._writer.put(batch)
-        if self._hangs:
-            self._standings.release_late(batch)
-        if self._look is None:
-            self._look = self._loop.call_later(STALL_BOUND_S, self._look_for_stall)
 
     def _call(self, callback: Callable[..., None], *args: object) -> None:
         with suppress(RuntimeError):  # the loop was closed while a hung disk came back
@@ -264,9 +255,8 @@ class Journal:
 
     def _reported(self, report: Report) -> None:
         """Batches were written, or could not be."""
-        self._hangs = False
+        self._unanswered.answered(report.batches)
         for batch in report.batches:
-            self._unanswered.pop(id(batch), None)
             self._standings.settle(batch, report)
         done = {id(batch) for batch in report.batches}
         for batch, future in self._waiters:
@@ -287,19 +277,3 @@ class Journal:
         for job in jobs:
             self._standings.drop(job.seq)
             self._on_forgotten(job)
-
-    def _look_for_stall(self) -> None:
-        """Release what has waited too long. New jobs wait on: they may still be accepted."""
-        self._look = None
-        now = time.monotonic()
-        next_s = STALL_BOUND_S
-        for since, batch in self._unanswered.values():
-            if now - since >= HANGS_AFTER_S and not self._hangs:
-                self._hangs = True
-                self._tell(f"the disk does not answer for {HANGS_AFTER_S:g} s")
-            if now - since < STALL_BOUND_S and not self._hangs:
-                next_s = since + STALL_BOUND_S - now
-                break
-            self._standings.release_late(batch)
-        if self._unanswered:
-            self._look = self._loop.call_later(next_s, self._look_for_stall)
