@@ -34,7 +34,7 @@ from supervisor.core.supervisor import Supervisor
 from supervisor.errors import NotReady, StartupError
 
 READY_BOUND_S = 10.0
-"""After so long the server is announced although a check still fails; /readyz says which."""
+"""After so long the server is announced although it is not ready; the line behind says why, and /readyz."""
 READY_POLL_S = 0.02
 RESPONSES_BOUND_S = 1
 """How long uvicorn waits for responses. Clients that do not take theirs are cut earlier, by `Connection.shutdown`."""
@@ -144,8 +144,18 @@ async def _announce(supervisor: Supervisor, folder: StateFolder, url: str) -> No
     token = f"token in {folder.path / TOKEN_FILE}" if supervisor.settings.token is None else "token as set"
     words = f"deadstop: serving {url} ({token}; state in {folder.path}; containment {supervisor.containment.words})"
     logs.say(words, event="serving", url=url)
+    for line in _not_yet(supervisor):
+        logs.say(f"deadstop: {line}", event="not_ready", level="warning")
     for line in supervisor.containment.lines():
         logs.say(f"deadstop: {line}", event="containment_covers")
+
+
+def _not_yet(supervisor: Supervisor) -> list[str]:
+    """What does not hold although the server is announced, in words."""
+    failing = {name: check for name, check in supervisor.checks().items() if check.required and not check.ok}
+    lines = [f"takes no jobs yet: {name}: {check.detail}" for name, check in failing.items()]
+    pending = ", ".join(sorted(supervisor.pending_modules))
+    return [*lines, *([f"does not take the tasks of {pending} yet: still importing"] if pending else [])]
 
 
 def _ready(supervisor: Supervisor) -> bool:

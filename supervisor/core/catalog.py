@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 from jsonschema.exceptions import SchemaError
+from pydantic import TypeAdapter
 
 from runner.protocol import Described
 from supervisor.core.input_schema import InputSchema
@@ -18,6 +20,8 @@ from supervisor.core.pace import TooCostly
 from supervisor.errors import InvalidRequest, NotReady
 
 BUILT_IN = ("runner.tasks.shell", "runner.tasks.agent", "runner.tasks.browse", "runner.tasks.demo")
+WRITTEN_DOWN = Path(__file__).with_name("built_in_tasks.json")
+"""Made by tests/support/built_in_tasks.py, and compared with the tasks by a test."""
 RETRY_AFTER_S = 1
 AT_MOST_S = 1.0
 """What checking an input may take, in CPU time."""
@@ -38,14 +42,21 @@ class _Entry:
     schema: InputSchema
 
 
+def built_in() -> list[Described]:
+    """The descriptions of the built-in tasks, as they were written down: they can be run before a child has started."""
+    return TypeAdapter(list[Described]).validate_json(WRITTEN_DOWN.read_bytes())
+
+
 class Catalog:
     """The tasks of the built-in modules and of those named in TASKS."""
 
     def __init__(self, modules: tuple[str, ...], *, switched_off: tuple[str, ...] = ()) -> None:
         self._switched_off = frozenset(switched_off)
         self._never_seen = set(switched_off)
-        self.modules = (*BUILT_IN, *(module for module in modules if module not in BUILT_IN))
-        self._pending = set(self.modules)
+        own = tuple(module for module in modules if module not in BUILT_IN)
+        self.modules = (BUILT_IN[0], *own)
+        """Those that children describe: the first is the self-test's, and known before."""
+        self._pending = set(own)
         self.described = asyncio.Event()
         """Set when nothing is pending any more."""
         self._entries: dict[str, _Entry] = {}
@@ -53,6 +64,9 @@ class Catalog:
         """Module → why it offers less than it should."""
         self.tracebacks: dict[str, str] = {}
         """Module → where its import failed."""
+
+        for known in built_in():
+            self.add(known)
 
     @property
     def pending(self) -> frozenset[str]:

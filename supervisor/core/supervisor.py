@@ -253,6 +253,11 @@ class Supervisor:
         """The server's level of containment, in words."""
         return status_of(self._containment.levels)
 
+    @property
+    def pending_modules(self) -> frozenset[str]:
+        """Task modules that are still being imported to be described."""
+        return self._catalog.pending
+
     def tasks(self) -> list[TaskDescription]:
         """Raises NotReady while task modules are being described."""
         return self._catalog.tasks()

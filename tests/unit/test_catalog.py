@@ -11,8 +11,9 @@ from runner import Context, task
 from runner.loading import find_tasks
 from runner.protocol import Described
 from runner.tasks import agent, browse, demo, shell
-from supervisor.core.catalog import Catalog
+from supervisor.core.catalog import Catalog, built_in
 from supervisor.errors import InvalidRequest, NotReady
+from tests.support import built_in_tasks
 
 
 @task
@@ -98,15 +99,23 @@ def test_an_unknown_task_is_named_with_those_there_are(catalog: Catalog) -> None
     assert "demo, shell, thumbnails" in refused(catalog, "thumbnail", {})["task"]
 
 
+def test_the_built_in_tasks_are_known_before_any_child_describes_them() -> None:
+    assert built_in() == built_in_tasks.described(), "run `python -m tests.support.built_in_tasks`"
+    catalog = Catalog(())
+    assert [task.name for task in catalog.tasks()] == ["agent", "browse", "demo", "shell"]
+    assert catalog.described.is_set()
+    assert catalog.modules == ("runner.tasks.shell",)  # what the self-test starts
+    with pytest.raises(InvalidRequest):
+        Catalog((), switched_off=("shell",)).check("shell", {"command": "true"})
+
+
 def test_a_task_that_may_still_come_is_not_unknown() -> None:
     catalog = Catalog(("mine",))
-    catalog.add(described(shell))
-    catalog.add(described(agent))
-    catalog.add(described(browse))
     assert catalog.check("shell", {"command": "true"}) == "runner.tasks.shell"
     with pytest.raises(NotReady):
         catalog.check("mine", {})
-    catalog.add(described(demo))
+    with pytest.raises(NotReady):
+        catalog.tasks()
     catalog.give_up("mine", "its import took too long")
     assert "no task 'mine'" in refused(catalog, "mine", {})["task"]
     assert catalog.errors == {"mine": "its import took too long"}
