@@ -23,7 +23,7 @@ QUIET_S = 0.1
 """Stacks that are written without the lock have no mark at their end: they end when nothing has come for so long."""
 DRAIN_READS = 16
 MAX_BYTES = 256 * 1024
-_OURS = ("runner/heartbeat.py", "runner/cancellation.py")
+_OURS = ("runner/heartbeat.py", "runner/watch.py")
 _MAIN = "runner/main.py"
 _DEAF = {"T": "is stopped", "t": "is being traced", "Z": "has ended", "X": "has ended"}
 """States in which a signal would only wait."""
