@@ -12,11 +12,12 @@ time, as its pidfds say; the next job runs once the fault is over; readyz showed
     scene.py        the jobs, and what is seen of them
     invariants.py   what must hold
     places.py       where the server runs: levels, users, a container that has next to nothing
+    runs.py         many faults on one server, and on a new one after whatever went wrong
     known.py        what the product does not survive yet, each with what is seen; never skipped in silence
 
     ./run_tests.sh tests/faults                                   the short set, part of the ordinary run
     ./run_tests.sh -m suite tests/faults -s                       the whole; DEADSTOP_ROUNDS and DEADSTOP_SEED bound it
-    python -m tests.faults server:openat:EMFILE:3                 one fault, with what is seen of it
+    .venv-tests/bin/python -m tests.faults server:openat:EMFILE:3 one fault, with what is seen of it
 
 Only root may trace a server that hides its memory; for others these tests are skipped.
 """
