@@ -31,7 +31,7 @@ class Target:
 
 
 TARGETS = (
-    Target("core/machine.py", ("tests/unit/test_machine.py",)),
+    Target("core/machine.py", ("tests/unit/test_machine.py", "tests/unit/test_machine_records.py")),
     Target("containment/ladder.py", ("tests/unit/test_ladder.py",)),
     Target("containment/rounds.py", ("tests/unit/test_rounds.py",)),
     Target("containment/limits.py", ("tests/unit/test_limit_watch.py",)),
@@ -54,7 +54,7 @@ LEAVE_OUT = (
     r"core/ReplaceBinaryOperator_BitOr_.*",  # the bars in annotations, which are never evaluated
     r"core/ReplaceBinaryOperator_Add_(?!Sub).*",  # one other operator is enough: the rest is noticed or not with it
     r"core/ReplaceBinaryOperator_Sub_(?!Add).*",
-    r"core/ReplaceBinaryOperator_Mul_(?!Div).*",
+    r"core/ReplaceBinaryOperator_Mul_(?!Sub).*",  # not Div: a bare star in a signature may become a slash
     r"core/ReplaceBinaryOperator_Div_(?!Mul).*",
     r"core/ReplaceComparisonOperator_(Is|IsNot)_(?!IsNot|Is$).*",
     r"core/ReplaceUnaryOperator_.*_(Invert|UAdd)",
