@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from tests.faults.faults import Fault
 
 KNOWN: dict[str, str] = {
-    "server:openat,pipe2,socketpair,socket,accept4,pidfd_open,dup:EMFILE:1+": "more is logged of it than it is worth",
     "server:poll:ENOMEM:*": "twelve descriptors more are held than before",
     "server:recvfrom:ENOMEM:*": "asyncio gives up a connection whose recv(2) finds no memory; when it is the one to a "
     "job, that job fails",
