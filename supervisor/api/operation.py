@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from supervisor.api.problems import Kind
+from supervisor.api.guard.problems import Kind
 
 JSON = "application/json"
 SSE = "text/event-stream"

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from supervisor.api.guard.problems import Kind
+from supervisor.api.guard.queries import (
+    DEFAULT_LIMIT,
+    MAX_EVENT_ID,
+    MAX_KEY_LENGTH,
+    MAX_LIMIT,
+    MAX_WAIT_S,
+    STATE_SPELLINGS,
+)
 from supervisor.api.operation import ANY, FLAG, SSE, Answer, Operation, Parameter
-from supervisor.api.problems import Kind
-from supervisor.api.queries import DEFAULT_LIMIT, MAX_EVENT_ID, MAX_KEY_LENGTH, MAX_LIMIT, MAX_WAIT_S, STATE_SPELLINGS
 from supervisor.api.schemas import answers, bodies, contents, diagnosis
 from supervisor.api.server_operations import SERVER_OPERATIONS
 

@@ -20,14 +20,14 @@ import uvicorn
 from starlette.applications import Starlette
 
 from supervisor import logs
-from supervisor.api.accepting import Acceptor
 from supervisor.api.app import create_app
-from supervisor.api.connections import Connections, bound_for
-from supervisor.api.gate import Gate
-from supervisor.api.listening import BACKLOG, listen, url_of
-from supervisor.api.protocol import Connection, Patience
-from supervisor.api.signals import Stop, leave_after, reset_inherited
-from supervisor.api.state_folder import TOKEN_FILE, StateFolder
+from supervisor.api.guard.connections import Connections, bound_for
+from supervisor.api.web.accepting import Acceptor
+from supervisor.api.web.drain import Drain
+from supervisor.api.web.http_connection import ClientTimeouts, HttpConnection
+from supervisor.api.web.listening import BACKLOG, listen, url_of
+from supervisor.api.web.signals import Stop, leave_after, reset_inherited
+from supervisor.api.web.state_files import TOKEN_FILE, StateFiles
 from supervisor.config import Settings, unknown_variables
 from supervisor.core.loop_clock import ClockedLoop
 from supervisor.core.supervisor import Supervisor
@@ -37,7 +37,7 @@ READY_BOUND_S = 10.0
 """After so long the server is announced although it is not ready; the line behind says why, and /readyz."""
 READY_POLL_S = 0.02
 RESPONSES_BOUND_S = 1
-"""How long uvicorn waits for responses. Clients that do not take theirs are cut earlier, by `Connection.shutdown`."""
+"""How long uvicorn waits for responses. `HttpConnection.shutdown` cuts off clients that do not read theirs earlier."""
 END_MARGIN_S = 5.0
 """How much longer than two budgets the end may take before the process leaves whatever is still there."""
 KEEP_ALIVE_S = 15
@@ -54,7 +54,7 @@ def serve(settings: Settings) -> int:
     _warn_of_unknown(settings)
     try:
         with (
-            StateFolder(settings.state_dir) as folder,
+            StateFiles(settings.state_dir) as folder,
             _listening(settings) as sock,
             asyncio.Runner(loop_factory=ClockedLoop) as runner,
         ):
@@ -79,16 +79,18 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         sock.close()
 
 
-async def _run(settings: Settings, folder: StateFolder, sock: socket.socket) -> int:
+async def _run(settings: Settings, folder: StateFiles, sock: socket.socket) -> int:
     stop = Stop()
     with stop.installed():
         token = settings.token.get_secret_value() if settings.token is not None else folder.token()
         async with Supervisor(settings) as supervisor:
-            gate = Gate()
+            drain = Drain()
             connections = Connections(bound_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
-            app = create_app(supervisor, token=token, gate=gate, connections=connections)
-            patience = Patience(frozen_s=settings.frozen_after_s, clock=supervisor.clock)
-            web = _Web(_web_config(app, partial(Connection, patience=patience, connections=connections)), connections)
+            app = create_app(supervisor, token=token, drain=drain, connections=connections)
+            timeouts = ClientTimeouts(frozen_s=settings.frozen_after_s, clock=supervisor.clock)
+            web = _Web(
+                _web_config(app, partial(HttpConnection, timeouts=timeouts, connections=connections)), connections
+            )
             serving = asyncio.create_task(web.serve([sock]))
             announcing = asyncio.create_task(_announce(supervisor, folder, url_of(sock)))
             try:
@@ -99,7 +101,7 @@ async def _run(settings: Settings, folder: StateFolder, sock: socket.socket) -> 
                 announcing.cancel()
                 folder.remove_note()
                 supervisor.feed.close()
-                gate.close()
+                drain.start()
                 web.exit()
                 await serving
             unproven = supervisor.unproven()
@@ -126,7 +128,7 @@ async def _stop_jobs(supervisor: Supervisor, stop: Stop) -> None:
     await stopping
 
 
-async def _announce(supervisor: Supervisor, folder: StateFolder, url: str) -> None:
+async def _announce(supervisor: Supervisor, folder: StateFiles, url: str) -> None:
     """Wait until jobs are taken, and say where."""
     with suppress(TimeoutError):
         async with asyncio.timeout(READY_BOUND_S):
@@ -166,7 +168,7 @@ def _ready(supervisor: Supervisor) -> bool:
     return all(check.ok for check in supervisor.checks().values() if check.required)
 
 
-def _web_config(app: Starlette, make: Callable[..., Connection]) -> uvicorn.Config:
+def _web_config(app: Starlette, make: Callable[..., HttpConnection]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         # uvicorn only ever calls it, and any callable can be called.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from supervisor.api.guard.problems import Kind
 from supervisor.api.operation import FLAG, Answer, Operation, Parameter
-from supervisor.api.problems import Kind
 from supervisor.api.schemas import answers, bodies, diagnosis
 
 SERVER_OPERATIONS = (

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from supervisor.api.accepting import Acceptor
-from supervisor.api.connections import FEWEST, MOST, Connections, bound_for
+from supervisor.api.guard.connections import FEWEST, MOST, Connections, bound_for
+from supervisor.api.web.accepting import Acceptor
 
 PAUSE_S, CALM_S = 0.01, 0.1
 

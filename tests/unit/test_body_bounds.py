@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.api.doors import MAX_BODY_BYTES, MAX_SMALL_BYTES, MAX_TYPED_BYTES, max_body_bytes
-from supervisor.api.json_body import FEW_VALUES, MAX_VALUES, parse_object
-from supervisor.api.problems import problem_for
+from supervisor.api.guard.json_body import FEW_VALUES, MAX_VALUES, parse_object
+from supervisor.api.guard.problems import problem_for
+from supervisor.api.guard.request_body import MAX_BODY_BYTES, MAX_SMALL_BYTES, MAX_TYPED_BYTES, max_body_bytes
 from supervisor.api.schemas.bodies import CreateBody, SessionBody, validate
 from supervisor.errors import MAX_ERRORS, InvalidRequest
 
@@ -41,7 +41,7 @@ def test_a_mebibyte_of_values_is_never_parsed(item: bytes, monkeypatch: pytest.M
     def never(*_: Any, **__: Any) -> None:
         pytest.fail("the body was parsed")
 
-    monkeypatch.setattr("supervisor.api.json_body.json.loads", never)
+    monkeypatch.setattr("supervisor.api.guard.json_body.json.loads", never)
     with pytest.raises(InvalidRequest, match=r"more than 50000 JSON values|nested deeper"):
         parse_object(listed(item, MIB // (len(item) + 1)), max_values=MAX_VALUES)
 

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from supervisor.api.peer import Peer
-from supervisor.api.protocol import Connection, Patience
+from supervisor.api.web.http_connection import ClientTimeouts, HttpConnection
+from supervisor.api.web.peer import Peer
 from supervisor.core.loop_clock import ClockedLoop, PollClock
 
 BUSY_S = 0.3
@@ -57,7 +57,7 @@ async def one_client(act: Callable[[socket.socket], None], *, before: bytes) -> 
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, ws="none")
     config.load()
     state = ServerState()
-    make = partial(Connection, config=config, server_state=state, app_state={}, patience=Patience())
+    make = partial(HttpConnection, config=config, server_state=state, app_state={}, timeouts=ClientTimeouts())
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     try:
         with socket.create_connection(server.sockets[0].getsockname()) as client:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.api.auth import SESSION_S, Auth
+from supervisor.api.guard.auth import SESSION_S, Auth
 from supervisor.config import load_settings
 from supervisor.core.model import Caller
 from supervisor.errors import StartupError

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
 from supervisor.api.schemas.contents import ResourceJson, resource_json
-from supervisor.api.schemas.times import moment, timestamp
+from supervisor.api.schemas.encoding import moment, timestamp
 from supervisor.containment.limits import NO_LIMITS, Enforcer, Limits, enforcement
 from supervisor.containment.status import ContainmentStatus
 from supervisor.core.catalog import TaskDescription

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Iterable
 from urllib.parse import quote
 
 from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
-from supervisor.api.media_types import media_type_of
-from supervisor.api.schemas.times import moment, timestamp
+from supervisor.api.schemas.encoding import moment, timestamp
 from supervisor.core.job_input import JobInput
 from supervisor.core.leases import Renewed
 from supervisor.core.model import Resource
 from supervisor.posix.beneath import Found
+
+_UNKNOWN = "application/octet-stream"
+
+_TABLE = mimetypes.MimeTypes()
+_COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+_MORE = {".md": "text/markdown", ".log": "text/plain", ".jsonl": "application/jsonl", ".toml": "application/toml"}
+_TEXT = frozenset({"application/json", "application/jsonl", "application/javascript", "application/toml"})
 
 
 class InputJson(TypedDict):
@@ -87,3 +94,19 @@ def files_json(job_id: str, found: Iterable[Found], *, truncated: bool) -> Files
         ],
         "truncated": truncated,
     }
+
+
+def media_type_of(path: bytes) -> str:
+    """Return the content type that the file's name suggests. It does not depend on the machine's mime.types.
+
+    Text has a charset: what jobs write is UTF-8, as in their terminals.
+    """
+    name = path.rpartition(b"/")[2].decode("utf-8", "replace").lower()
+    # Not as a URL, in which a name such as "data:x" would mean something else.
+    guessed, encoding = _TABLE.guess_type(f"/{name}", strict=True)
+    kind = _COMPRESSED.get(encoding, _UNKNOWN) if encoding else guessed or _by_extension(name)
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") or kind in _TEXT else kind
+
+
+def _by_extension(name: str) -> str:
+    return next((kind for extension, kind in _MORE.items() if name.endswith(extension)), _UNKNOWN)

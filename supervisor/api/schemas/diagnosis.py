@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
-from supervisor.api.schemas.times import timestamp
+from supervisor.api.schemas.encoding import timestamp
 from supervisor.core.diagnosis import Diagnosis
 from supervisor.core.processes import ProcessRow
 from supervisor.core.stack import Stack

@@ -1,4 +1,4 @@
-"""Handlers of jobs: create, list, look, keep alive, cancel, forget."""
+"""Handlers for jobs: create, list, show, send input, renew the lease, cancel, forget, inspect."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from datetime import UTC, datetime, timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from supervisor.api import queries
-from supervisor.api.json_body import MAX_VALUES, parse_object
-from supervisor.api.responses import JsonResponse, json_bytes
+from supervisor.api.guard import queries
+from supervisor.api.guard.json_body import MAX_VALUES, parse_object
+from supervisor.api.handlers.service import caller_of, peer_of, service_of, trace_of
 from supervisor.api.schemas.answers import job_json, unknown_job_json
-from supervisor.api.schemas.bodies import CancelBody, CreateBody, LeaseBody, validate
-from supervisor.api.schemas.contents import lease_json
+from supervisor.api.schemas.bodies import CancelBody, CreateBody, InputBody, LeaseBody, validate
+from supervisor.api.schemas.contents import input_json, lease_json
 from supervisor.api.schemas.diagnosis import processes_json, stack_json
-from supervisor.api.service import caller_of, peer_of, service_of, trace_of
+from supervisor.api.schemas.encoding import JsonResponse, json_bytes
 from supervisor.core.checking import Checked
 from supervisor.core.model import Cause, JobRequest, Reason
 from supervisor.core.registry import Record
 from supervisor.errors import InvalidRequest, StorageFull
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
-"""A page of the list ends early past this: inputs and results can be large, and one answer must not hold up others."""
+"""A page of the list ends early beyond this size: inputs and results can be large, and one response must not delay
+others."""
 AT_ONCE_BYTES = 16 * 1024
-"""Up to here a body is read on the event loop, in a few milliseconds."""
+"""Bodies up to this size are parsed on the event loop, which takes a few milliseconds."""
 
 
 async def create(request: Request) -> Response:
@@ -43,9 +44,9 @@ async def create(request: Request) -> Response:
 
 
 async def asked_job(request: Request) -> tuple[JobRequest, Checked]:
-    """The job in the body, for every route that creates one, and whether its input fits its task.
+    """Return the job in the body, and the result of checking its input against its task.
 
-    Nothing is awaited after the check. Raises InvalidRequest, and NotReady when too many large bodies wait.
+    Nothing is awaited after the check. Raise InvalidRequest, or NotReady if too many large bodies are waiting.
     """
     supervisor, data = service_of(request).supervisor, await request.body()
     large = len(data) > AT_ONCE_BYTES
@@ -70,7 +71,7 @@ async def list_jobs(request: Request) -> Response:
             before = record.seq
             break
         if len(page[-1]) > AT_ONCE_BYTES:
-            await asyncio.sleep(0)  # others have a turn between two large ones
+            await asyncio.sleep(0)  # let other tasks run between two large jobs
     next_cursor = None if before is None else queries.cursor(before)
     return JsonResponse(b'{"jobs":[%b],"next_cursor":%b}' % (b",".join(page), json_bytes(next_cursor)))
 
@@ -81,7 +82,7 @@ async def show(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    """Never refused for load: stopping work is what an overloaded server needs."""
+    """Cancel a job. This is never rejected for load: an overloaded server needs work to be stopped."""
     service, peer = service_of(request), peer_of(request)
     detected = time.monotonic() if peer is None or peer.heard_at is None else peer.heard_at
     job_id = queries.job_id(request)
@@ -89,12 +90,12 @@ async def cancel(request: Request) -> Response:
     cause = _cause(await request.body(), detected, service.supervisor.settings.cancel_budget_s)
     caller = caller_of(request)
     if not service.supervisor.cancel(job_id, cause, caller=caller):
-        with suppress(StorageFull):  # then it is kept in memory only
+        with suppress(StorageFull):  # the cancellation is then kept only in memory
             await service.supervisor.journal.written()
         return JsonResponse(unknown_job_json(job_id), 202)
     record = await service.supervisor.lookup.find(job_id, caller)
     if wait_s > 0:
-        with service.gate.waiting(), suppress(TimeoutError):
+        with service.drain.waiting(), suppress(TimeoutError):
             await asyncio.wait_for(record.finished.wait(), wait_s)
     return JsonResponse(job_json(record), 200 if record.job.state.terminal else 202)
 
@@ -111,6 +112,14 @@ def _cause(body: bytes, detected: float, max_budget_s: float) -> Cause:
         force=bool(asked.force),
         budget_s=asked.budget_s,
     )
+
+
+async def write_input(request: Request) -> Response:
+    job_id = queries.job_id(request)
+    frame = validate(InputBody, parse_object(await request.body())).frame()
+    record = await service_of(request).supervisor.lookup.find(job_id, caller_of(request))
+    record.input.give(frame, record.job.state)
+    return JsonResponse(input_json(record.input), 202)
 
 
 async def renew_lease(request: Request) -> Response:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import anyio
 
 
-class Gate:
+class Drain:
     """Open until `close`. Belongs to the event loop.
 
     The ASGI server waits for every response to end, and a follower of a job that nobody could stop would make it
@@ -16,12 +16,12 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self.closed = False
+        self.started = False
         self._scopes: set[anyio.CancelScope] = set()
 
-    def close(self) -> None:
+    def start(self) -> None:
         """Let no new wait begin, and end those there are. They return as if what they waited for had come."""
-        self.closed = True
+        self.started = True
         for scope in self._scopes:
             scope.cancel()
 
@@ -29,7 +29,7 @@ class Gate:
     def waiting(self) -> Iterator[None]:
         """Around an await that `close` may cut short. Look at `closed` behind it."""
         with anyio.CancelScope() as scope:
-            if self.closed:
+            if self.started:
                 scope.cancel()
             self._scopes.add(scope)
             try:

@@ -23,7 +23,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from supervisor.api.protocol import Connection, Patience
+from supervisor.api.web.http_connection import ClientTimeouts, HttpConnection
 from tests.api.wire import RawStream, RealServer, connect, real_server
 
 HEAD_S, FROZEN_S = 0.4, 0.6
@@ -46,7 +46,7 @@ async def answering(scope: Any, receive: Any, send: Any) -> None:
 
 @dataclass
 class Door:
-    """A listening Connection class in a thread of its own."""
+    """A listening HttpConnection class in a thread of its own."""
 
     address: tuple[str, int]
     state: ServerState
@@ -60,13 +60,13 @@ def door() -> Iterator[Door]:
     config = uvicorn.Config(answering, lifespan="off", log_config=None, access_log=False, ws="none")
     config.load()
     state = ServerState()
-    patience = Patience(head_s=HEAD_S, frozen_s=FROZEN_S)
+    timeouts = ClientTimeouts(head_s=HEAD_S, frozen_s=FROZEN_S)
     ready: list[Door] = []
     is_ready, loop = threading.Event(), asyncio.new_event_loop()
     stop = asyncio.Event()
 
     async def serve() -> None:
-        make = partial(Connection, config=config, server_state=state, app_state={}, patience=patience)
+        make = partial(HttpConnection, config=config, server_state=state, app_state={}, timeouts=timeouts)
         server = await loop.create_server(make, "127.0.0.1", 0)
         ready.append(Door(server.sockets[0].getsockname(), state))
         is_ready.set()

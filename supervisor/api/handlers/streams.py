@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from starlette.requests import Request
 from starlette.responses import Response
 
-from supervisor.api import queries
-from supervisor.api.doors import check_origin
-from supervisor.api.jobs import asked_job
-from supervisor.api.limits import StreamPlace
-from supervisor.api.responses import JsonResponse
-from supervisor.api.service import caller_of, peer_of, principal_of, service_of
-from supervisor.api.sse import EventStream, Hold, all_events, job_events
+from supervisor.api.guard import queries
+from supervisor.api.guard.hosts import check_origin
+from supervisor.api.guard.rate_limits import StreamPlace
+from supervisor.api.handlers.jobs import asked_job
+from supervisor.api.handlers.service import caller_of, peer_of, principal_of, service_of
+from supervisor.api.schemas.encoding import JsonResponse
+from supervisor.api.web.sse import EventStream, Hold, all_events, job_events
 from supervisor.core.event_log import Gap
 from supervisor.core.lookup import story_of
 from supervisor.core.model import OnDisconnect
@@ -52,7 +52,7 @@ async def of_job(request: Request) -> Response:
 async def of_all(request: Request) -> Response:
     service = service_of(request)
     with _place(request) as place:
-        return EventStream(all_events(service.supervisor.feed, service.gate, caller_of(request)), place)
+        return EventStream(all_events(service.supervisor.feed, service.drain, caller_of(request)), place)
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def _place(request: Request) -> Iterator[StreamPlace]:
 
 def _stream(request: Request, place: StreamPlace, known: Known, after: int, *, holds: bool) -> Response:
     service = service_of(request)
-    chunks = job_events(service.supervisor, story_of(known), after, service.gate)
+    chunks = job_events(service.supervisor, story_of(known), after, service.drain)
     if not holds or request.method == "HEAD" or not isinstance(known, Record):
         return EventStream(chunks, place)
     hold = Hold(service.supervisor, known, peer_of(request))

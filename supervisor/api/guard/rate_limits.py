@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from supervisor.api.auth import Principal
-from supervisor.api.problems import Kind, Problem
+from supervisor.api.guard.auth import Principal
+from supervisor.api.guard.problems import Kind, Problem
 
 STREAM_RETRY_S = 1
 

@@ -7,12 +7,12 @@ from typing import cast
 
 from starlette.requests import Request
 
-from supervisor.api.auth import Auth, Principal
-from supervisor.api.connections import Connections
-from supervisor.api.gate import Gate
-from supervisor.api.limits import OpenStreams
-from supervisor.api.pages import Pages
-from supervisor.api.peer import Peer
+from supervisor.api.docs.pages import Pages
+from supervisor.api.guard.auth import Auth, Principal
+from supervisor.api.guard.connections import Connections
+from supervisor.api.guard.rate_limits import OpenStreams
+from supervisor.api.web.drain import Drain
+from supervisor.api.web.peer import Peer
 from supervisor.core.checks import Check
 from supervisor.core.model import Caller
 from supervisor.core.supervisor import Supervisor
@@ -24,7 +24,7 @@ class Service:
     """One server's parts."""
 
     supervisor: Supervisor
-    gate: Gate
+    drain: Drain
     auth: Auth
     pages: Pages
     openapi: bytes

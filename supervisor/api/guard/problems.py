@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from supervisor.api.responses import json_bytes
+from supervisor.api.schemas.encoding import json_bytes
 from supervisor.errors import (
     Conflict,
     DeadstopError,

@@ -8,11 +8,11 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
-from supervisor.api import queries
-from supervisor.api.file_response import file_response
-from supervisor.api.responses import JsonResponse
+from supervisor.api.guard import queries
+from supervisor.api.handlers.service import caller_of, service_of
 from supervisor.api.schemas.contents import files_json
-from supervisor.api.service import caller_of, service_of
+from supervisor.api.schemas.encoding import JsonResponse
+from supervisor.api.web.file_response import file_response
 from supervisor.errors import NotFound
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import structlog
 
-from supervisor.api.connections import Connections
+from supervisor.api.guard.connections import Connections
 
 PER_TURN = 32
 """Connections that are taken before others on the loop have a turn."""

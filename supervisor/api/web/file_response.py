@@ -18,8 +18,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from supervisor.api.media_types import media_type_of
-from supervisor.api.problems import Kind, Problem
+from supervisor.api.guard.problems import Kind, Problem
+from supervisor.api.schemas.contents import media_type_of
 from supervisor.core.looks import Looks
 from supervisor.errors import NotReady
 

@@ -8,29 +8,23 @@ tasks of its own would hide a client's leaving from the streams behind it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from supervisor.api.access import PROBES, SAFE_METHODS, is_never_limited, needed_scope, needs_token
-from supervisor.api.auth import Auth, Principal
-from supervisor.api.connections import RETRY_AFTER_S, Connections
-from supervisor.api.hosts import AllowedHosts, same_origin
-from supervisor.api.limits import RequestRate
-from supervisor.api.pages import Pages
-from supervisor.api.problems import HEAD_TOO_LARGE, Kind, Problem
-from supervisor.api.target import in_origin_form
+from supervisor.api.docs.pages import Pages
+from supervisor.api.guard.absolute_form import in_origin_form
+from supervisor.api.guard.auth import Auth, Principal
+from supervisor.api.guard.connections import RETRY_AFTER_S, Connections
+from supervisor.api.guard.hosts import AllowedHosts, check_origin
+from supervisor.api.guard.problems import HEAD_TOO_LARGE, Kind, Problem
+from supervisor.api.guard.rate_limits import RequestRate
+from supervisor.api.guard.request_body import ClientLeft, max_body_bytes, read_body, replay
 from supervisor.core.trace import Trace
 
 MAX_HEAD_BYTES = 16 * 1024
 """Of the request line and headers together. The parser has the same bound, but only for heads that come in pieces."""
-MAX_BODY_BYTES = 1024 * 1024
-"""Of a body that creates a job."""
-MAX_TYPED_BYTES = 448 * 1024
-"""Of a body that types 64 KiB into a job: JSON may write six bytes for one."""
-MAX_SMALL_BYTES = 16 * 1024
-"""Of every other."""
 BODY_BOUND_S = 10.0
 """How long a body may take to arrive."""
 
@@ -44,11 +38,7 @@ _SECURITY_HEADERS = (
 )
 
 
-class _ClientLeft(Exception):
-    """The connection ended while the body was still coming."""
-
-
-class Doors:
+class RequestGuard:
     """The outermost layer of the application."""
 
     def __init__(
@@ -98,13 +88,13 @@ class Doors:
                 self._rate.spend(principal)
             if scope["method"] not in SAFE_METHODS:
                 async with asyncio.timeout(self._body_bound_s):
-                    receive = _replay(await _read_body(headers, receive, max_body_bytes(scope["path"])), receive)
+                    receive = replay(await read_body(headers, receive, max_body_bytes(scope["path"])), receive)
         except Problem as problem:
             await self._refuse(problem, scope, headers, receive, send)
         except TimeoutError:
             late = Problem(Kind.REQUEST_TIMEOUT, f"the body did not arrive within {self._body_bound_s:g} s")
             await self._refuse(late, scope, headers, receive, send)
-        except _ClientLeft:
+        except ClientLeft:
             return
         else:
             await self._app(scope, receive, send)
@@ -174,81 +164,6 @@ def _check_scope(scope: Scope, principal: Principal) -> None:
         raise Problem(
             Kind.MISSING_SCOPE, f"this needs a token with the scope {needed}; {principal.name!r} has only {has}"
         )
-
-
-def check_origin(headers: Headers) -> None:
-    """Raises Problem (403) when a page of another origin is behind the request. No Origin: it is no page."""
-    origins = headers.getlist("origin")
-    if not origins:
-        if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
-            raise Problem(Kind.FORBIDDEN_ORIGIN, "a page of another site must not change anything here")
-        return
-    if len(origins) > 1 or not same_origin(origins[0], headers.get("host", "")):
-        raise Problem(Kind.FORBIDDEN_ORIGIN, f"a page of {origins[0][:100]} must not change anything here")
-
-
-def max_body_bytes(path: str) -> int:
-    """How large a body may be that is sent there."""
-    if path in {"/jobs", "/execute/stream"}:
-        return MAX_BODY_BYTES
-    return MAX_TYPED_BYTES if path.startswith("/jobs/") and path.endswith("/input") else MAX_SMALL_BYTES
-
-
-async def _read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
-    """The whole body, checked for its type as soon as there is any of it, and for its size before it is read.
-
-    Raises Problem (415, 413, 422 for a senseless length) and _ClientLeft.
-    """
-    announced = _content_length(headers)
-    if announced:
-        _check_content_type(headers)
-        if announced > max_bytes:
-            raise _too_large(max_bytes)
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _ClientLeft
-        chunk = message.get("body", b"")
-        if chunk and not body:
-            _check_content_type(headers)
-        body += chunk
-        if len(body) > max_bytes:
-            raise _too_large(max_bytes)
-        more = message.get("more_body", False)
-    return bytes(body)
-
-
-def _content_length(headers: Headers) -> int:
-    value = headers.get("content-length", "0")
-    # The HTTP parser has refused what is no number.
-    return int(value) if value.isdigit() else 0
-
-
-def _check_content_type(headers: Headers) -> None:
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" or headers.get("content-encoding", "identity").lower() != "identity":
-        said = headers.get("content-encoding") or media_type or "nothing"
-        raise Problem(
-            Kind.UNSUPPORTED_MEDIA_TYPE, f"the body is declared as {said[:100]}; send Content-Type: application/json"
-        )
-
-
-def _too_large(max_bytes: int) -> Problem:
-    size = "1 MiB" if max_bytes == MAX_BODY_BYTES else f"{max_bytes // 1024} KiB"
-    return Problem(Kind.TOO_LARGE, f"the body is larger than {max_bytes} bytes ({size})")
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body once, and then whatever else happens: the disconnect."""
-    pending: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def replay() -> Message:
-        message = next(pending, None)
-        return await receive() if message is None else message
-
-    return replay
 
 
 def _with_own_headers(send: Send, trace: Trace) -> Send:

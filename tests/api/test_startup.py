@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.api.state_folder import StateFolder
+from supervisor.api.web.state_files import StateFiles
 from supervisor.errors import StartupError
 from tests.api.wire import PATIENCE_S, real_server, serving
 from tests.support.server import serve_command, server_environment
@@ -78,14 +78,14 @@ def test_two_servers_in_one_state_folder(tmp_path: Path) -> None:
 
 def test_the_first_of_two_is_named_also_before_it_is_ready(tmp_path: Path) -> None:
     (tmp_path / "server.json").write_text('{"pid": 1, "url": "http://127.0.0.1:1"}')  # of one that was killed
-    with StateFolder(tmp_path) as first:
+    with StateFiles(tmp_path) as first:
         assert not (tmp_path / "server.json").exists()
-        with pytest.raises(StartupError, match=rf"another server \(pid {os.getpid()}\) already"), StateFolder(tmp_path):
+        with pytest.raises(StartupError, match=rf"another server \(pid {os.getpid()}\) already"), StateFiles(tmp_path):
             pass
         first.note("http://127.0.0.1:2")
-        with pytest.raises(StartupError, match=rf"\(pid {os.getpid()}, http://127.0.0.1:2\)"), StateFolder(tmp_path):
+        with pytest.raises(StartupError, match=rf"\(pid {os.getpid()}, http://127.0.0.1:2\)"), StateFiles(tmp_path):
             pass
-    with StateFolder(tmp_path):
+    with StateFiles(tmp_path):
         pass
 
 

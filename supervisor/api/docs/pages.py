@@ -12,15 +12,15 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 import supervisor
-from supervisor.api.event_types import EVENT_TYPES
+from supervisor.api.docs.event_types import EVENT_TYPES
+from supervisor.api.guard.problems import SHAPES, TYPE_PREFIX
 from supervisor.api.operations import OPERATIONS
-from supervisor.api.problems import SHAPES, TYPE_PREFIX
 
 DASHBOARD_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_FOLDERS = ("templates", "dashboard")
+_FOLDERS = (("supervisor.api.docs", "templates"), ("supervisor.api", "dashboard"))
 _CODE = re.compile(r"`([^`]+)`")
 _GROUPS = ("Run", "Look", "Stop", "Server", "Browser")
 
@@ -30,7 +30,7 @@ class Pages:
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._environment = jinja2.Environment(
-            loader=jinja2.ChoiceLoader([jinja2.PackageLoader("supervisor.api", folder) for folder in _FOLDERS]),
+            loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package, folder) for package, folder in _FOLDERS]),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,

@@ -19,7 +19,7 @@ NOTE_FILE = "server.json"
 TOKEN_BYTES = 32
 
 
-class StateFolder:
+class StateFiles:
     """The folder while this process holds it. Use as a context manager; entering raises StartupError."""
 
     def __init__(self, path: Path) -> None:

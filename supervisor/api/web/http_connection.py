@@ -11,10 +11,10 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from supervisor.api.connections import Connections
-from supervisor.api.doors import MAX_HEAD_BYTES
-from supervisor.api.peer import Peer
-from supervisor.api.problems import HEAD_TOO_LARGE, MEDIA_TYPE, SHAPES, Kind, Problem
+from supervisor.api.guard.connections import Connections
+from supervisor.api.guard.problems import HEAD_TOO_LARGE, MEDIA_TYPE, SHAPES, Kind, Problem
+from supervisor.api.guard.request_guard import MAX_HEAD_BYTES
+from supervisor.api.web.peer import Peer
 from supervisor.core.awake_clock import AwakeClock, AwakeTimer
 from supervisor.core.loop_clock import callback_since, event_since
 
@@ -37,7 +37,7 @@ _BUFFER = bytearray(READ_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ClientTimeouts:
     """How long a client may keep a connection without getting on. Seconds."""
 
     head_s: float = 10.0
@@ -60,18 +60,20 @@ class _Counting(h11.Connection):
         return event
 
 
-class Connection(H11Protocol, asyncio.BufferedProtocol):
+class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
     """One client connection. Handlers find its `Peer` as `scope["state"]["peer"]`, and itself as `…["connection"]`.
 
     It reads into a buffer, because that bounds how much is parsed before others on the loop have a turn.
     """
 
-    def __init__(self, *args: Any, patience: Patience, connections: Connections | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, timeouts: ClientTimeouts, connections: Connections | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.conn: _Counting = _Counting(h11.SERVER, MAX_HEAD_BYTES)
         self.peer = Peer(None)
         self._connections = Connections() if connections is None else connections
-        self._patience = patience
+        self._timeouts = timeouts
         self._discarded_bytes = 0
         self._idle_since = 0.0
         self._head_timer: AwakeTimer | None = None
@@ -143,7 +145,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
     def _expect_head(self) -> None:
         """A request has begun, or should. What comes of it while the clock runs does not set it back."""
         if self._head_timer is None:
-            self._head_timer = self._patience.clock.call_later(self._patience.head_s, self._head_is_late)
+            self._head_timer = self._timeouts.clock.call_later(self._timeouts.head_s, self._head_is_late)
 
     def _head_is_there(self) -> None:
         if self._head_timer is not None:
@@ -155,7 +157,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         if self.transport.is_closing() or self.conn.their_state is not h11.IDLE:
             return
         if self.conn.trailing_data[0]:
-            late = f"the headers did not arrive within {self._patience.head_s:g} s"
+            late = f"the headers did not arrive within {self._timeouts.head_s:g} s"
             self._refuse(Problem(Kind.REQUEST_TIMEOUT, late))
         else:
             self.transport.close()
@@ -174,7 +176,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         return -self.transport.get_write_buffer_size() if acknowledged is None else acknowledged
 
     def _watch_frozen(self, taken: int) -> None:
-        self._frozen_timer = self._patience.clock.call_later(self._patience.frozen_s, self._look_whether_frozen, taken)
+        self._frozen_timer = self._timeouts.clock.call_later(self._timeouts.frozen_s, self._look_whether_frozen, taken)
 
     def _look_whether_frozen(self, taken_before: int) -> None:
         taken = self._taken()

@@ -8,10 +8,10 @@ from pydantic import TypeAdapter
 
 import supervisor
 from supervisor.api.access import SAFE_METHODS, is_never_limited, needed_scope
-from supervisor.api.event_types import FRAME_SCHEMA
+from supervisor.api.docs.event_types import FRAME_SCHEMA
+from supervisor.api.guard.problems import MEDIA_TYPE, SHAPES, Kind
 from supervisor.api.operation import ANY, JSON, SSE, Answer, Operation
 from supervisor.api.operations import OPERATIONS
-from supervisor.api.problems import MEDIA_TYPE, SHAPES, Kind
 from supervisor.api.schemas import bodies
 from supervisor.api.schemas.answers import ProblemJson
 

@@ -15,9 +15,9 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
-from supervisor.api.gate import Gate
-from supervisor.api.limits import StreamPlace
-from supervisor.api.peer import Peer
+from supervisor.api.guard.rate_limits import StreamPlace
+from supervisor.api.web.drain import Drain
+from supervisor.api.web.peer import Peer
 from supervisor.core.event_log import Event, Gap
 from supervisor.core.feed import Feed
 from supervisor.core.lookup import Story
@@ -33,7 +33,7 @@ IDLE_HEARTBEAT_S = 15.0
 MAX_CHUNK_BYTES = 64 * 1024
 
 
-def leave_shutdown_to_the_gate() -> None:
+def leave_shutdown_to_drain() -> None:
     """Keep sse-starlette from ending streams as soon as the server is to exit: they have ends to deliver first."""
     AppStatus.enable_automatic_graceful_drain = False
 
@@ -91,7 +91,7 @@ class EventStream(EventSourceResponse):
                 self._hold.release()
 
 
-async def job_events(supervisor: Supervisor, story: Story, after: int, gate: Gate) -> AsyncGenerator[bytes]:
+async def job_events(supervisor: Supervisor, story: Story, after: int, drain: Drain) -> AsyncGenerator[bytes]:
     """The events behind number `after`, then live, until the job's last one."""
     log = story.log
     while True:
@@ -105,22 +105,22 @@ async def job_events(supervisor: Supervisor, story: Story, after: int, gate: Gat
             yield bytes(chunk)
         elif log.ended:
             return
-        elif gate.closed:
+        elif drain.started:
             yield CLOSING
             return
         else:
-            with gate.waiting():
+            with drain.waiting():
                 await log.wait_beyond(after)
 
 
-async def all_events(feed: Feed, gate: Gate, caller: Caller) -> AsyncGenerator[bytes]:
+async def all_events(feed: Feed, drain: Drain, caller: Caller) -> AsyncGenerator[bytes]:
     """The events of the caller's jobs from now on. They have no `id:`, because each job counts its own."""
     subscription = feed.subscribe(caller)
     try:
         async with aclosing(cast("AsyncGenerator[Event]", aiter(subscription))) as events:
             while True:
                 event = None
-                with gate.waiting():
+                with drain.waiting():
                     event = await anext(events, None)
                 if subscription.dropped:
                     dropped, subscription.dropped = subscription.dropped, 0

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+
+from supervisor.api.guard.problems import Kind, Problem
 from supervisor.config import is_loopback
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -42,6 +45,17 @@ def host_name(header: str) -> str | None:
     if not name or (colon and not _is_port(port)):
         return None
     return _plain(name)
+
+
+def check_origin(headers: Headers) -> None:
+    """Raises Problem (403) when a page of another origin is behind the request. No Origin: it is no page."""
+    origins = headers.getlist("origin")
+    if not origins:
+        if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+            raise Problem(Kind.FORBIDDEN_ORIGIN, "a page of another site must not change anything here")
+        return
+    if len(origins) > 1 or not same_origin(origins[0], headers.get("host", "")):
+        raise Problem(Kind.FORBIDDEN_ORIGIN, f"a page of {origins[0][:100]} must not change anything here")
 
 
 def same_origin(origin: str, host: str) -> bool:

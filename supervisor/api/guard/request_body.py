@@ -1,0 +1,85 @@
+"""Reading a request's body: its type, its size, and how it reaches the handler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive
+
+from supervisor.api.guard.problems import Kind, Problem
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Of a body that creates a job."""
+MAX_TYPED_BYTES = 448 * 1024
+"""Of a body that types 64 KiB into a job: JSON may write six bytes for one."""
+MAX_SMALL_BYTES = 16 * 1024
+"""Of every other."""
+
+
+class ClientLeft(Exception):
+    """Raised when the connection ends before the body is complete."""
+
+
+def max_body_bytes(path: str) -> int:
+    """How large a body may be that is sent there."""
+    if path in {"/jobs", "/execute/stream"}:
+        return MAX_BODY_BYTES
+    return MAX_TYPED_BYTES if path.startswith("/jobs/") and path.endswith("/input") else MAX_SMALL_BYTES
+
+
+async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
+    """The whole body, checked for its type as soon as there is any of it, and for its size before it is read.
+
+    Raises Problem (415, 413, 422 for a senseless length) and ClientLeft.
+    """
+    announced = _content_length(headers)
+    if announced:
+        _check_content_type(headers)
+        if announced > max_bytes:
+            raise _too_large(max_bytes)
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        chunk = message.get("body", b"")
+        if chunk and not body:
+            _check_content_type(headers)
+        body += chunk
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+def _content_length(headers: Headers) -> int:
+    value = headers.get("content-length", "0")
+    # The HTTP parser has refused what is no number.
+    return int(value) if value.isdigit() else 0
+
+
+def _check_content_type(headers: Headers) -> None:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" or headers.get("content-encoding", "identity").lower() != "identity":
+        said = headers.get("content-encoding") or media_type or "nothing"
+        raise Problem(
+            Kind.UNSUPPORTED_MEDIA_TYPE, f"the body is declared as {said[:100]}; send Content-Type: application/json"
+        )
+
+
+def _too_large(max_bytes: int) -> Problem:
+    size = "1 MiB" if max_bytes == MAX_BODY_BYTES else f"{max_bytes // 1024} KiB"
+    return Problem(Kind.TOO_LARGE, f"the body is larger than {max_bytes} bytes ({size})")
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body once, and then whatever else happens: the disconnect."""
+    pending: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def replay() -> Message:
+        message = next(pending, None)
+        return await receive() if message is None else message
+
+    return replay
