@@ -4,7 +4,7 @@
 #   ./run_tests.sh                 everything
 #   ./run_tests.sh ARGUMENTS       only pytest, with these arguments
 #
-# The first start installs what requirements-dev.txt locks into .venv-tests, and as root the Debian packages that are
+# The first start installs what requirements/dev.txt locks into .venv-tests, and as root the Debian packages that are
 # missing. PYTHON=... chooses the interpreter.
 set -euo pipefail
 root=$(readlink -f "${BASH_SOURCE[0]}")
@@ -43,7 +43,7 @@ check() {
 
 PATH=$PATH:/usr/sbin:/sbin # where Debian keeps `ip` out of an ordinary user's sight
 ensure_packages
-ensure_environment .venv-tests requirements-dev.txt
+ensure_environment .venv-tests requirements/dev.txt
 cd "$root"
 unset PYTHONDONTWRITEBYTECODE # hundreds of servers start: none of them should compile everything again
 export PYTHONPATH=$root # the tests' own packages; `tests.children` also in the servers that they start

@@ -1,1 +1,1 @@
-"""Small changes to the lines that promises rest on; the tests around them must notice. See scripts/mutation.sh."""
+"""Small changes to the lines that promises rest on; the tests around them must notice. See scripts/mutation."""

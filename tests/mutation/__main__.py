@@ -1,6 +1,6 @@
 """Change each target, one change at a time, run its tests, and print the score and what went unnoticed.
 
-Run it in a clone: files are changed where they are. See scripts/mutation.sh.
+Run it in a clone: files are changed where they are. See scripts/mutation.
 """
 
 from __future__ import annotations

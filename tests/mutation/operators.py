@@ -39,7 +39,7 @@ class LeaveOut:
 
 
 class Provider:
-    """How cosmic-ray finds it; scripts/mutation.sh registers it under the name `deadstop`."""
+    """How cosmic-ray finds it; scripts/mutation registers it under the name `deadstop`."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(["LeaveOut"])
