@@ -20,9 +20,7 @@ ensure_packages() {
   for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
   done
-  if ! command -v uv >/dev/null && command -v python3 >/dev/null && ! python3 -I -c 'import ensurepip; ensurepip.version()' 2>/dev/null; then
-    missing+=(python3-venv)
-  fi
+  "${PYTHON:-python3}" -I -c 'import ensurepip; ensurepip.version()' 2>/dev/null || missing+=(python3-venv)
   [[ ${#missing[@]} -gt 0 ]] || return 0
   if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
     fail "cannot test without: ${missing[*]}; run: sudo apt-get install ${missing[*]}"
@@ -52,8 +50,8 @@ bin=$venv/bin
 if [[ $# -eq 0 ]]; then
   check "ruff format" "$bin/ruff" format --check .
   check "ruff check" "$bin/ruff" check .
-  check "mypy" "$bin/mypy" -p supervisor -p runner -p tests
-  check "shellcheck" shellcheck run_api.sh run_bench.sh run_fuzz.sh run_tests.sh scripts/*.sh .ci/run
+  check "mypy" "$bin/mypy" -p supervisor -p runner -p deadstop -p tests
+  check "shellcheck" shellcheck run_*.sh scripts/* .ci/run
   pytest=(--numprocesses 2 --dist loadfile) # most tests wait for the ladder most of the time
 else
   pytest=("$@")

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import httpx
 from pydantic import Field
 
-from runner import Context, TaskFailed, task
+from deadstop import Context, TaskFailed, task
 
 AbsolutePath = Annotated[str, Field(pattern="^/", description="An absolute path on the server.")]
 WebAddress = Annotated[str, Field(pattern=r"^https?://\S+$")]

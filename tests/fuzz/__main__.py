@@ -1,4 +1,4 @@
-"""Schemathesis against a real server: what run_fuzz.sh starts. Exit code 0: no bug, and every answer as described."""
+"""Schemathesis against a real server: what scripts/fuzz starts. Exit code 0: no bug, and every answer as described."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def finished_jobs(server: RunningServer) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="run_fuzz.sh", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=8000, help="At least so many requests (default: 8000).")
     parser.add_argument("--seed", type=int, default=1, help="Another seed chooses other requests.")
     asked = parser.parse_args()

@@ -42,6 +42,12 @@ def test_the_runner_imports_nothing_of_the_supervisor() -> None:
         assert not guilty, f"{path}: {guilty}"
 
 
+def test_the_public_package_imports_only_what_a_task_module_needs() -> None:
+    for path in modules("deadstop"):
+        used = {name for name in imports(path, nested=True) if name.split(".")[0] in {"supervisor", "runner"}}
+        assert all(name.split(".")[0] == "runner" for name in used), f"{path}: {used}"
+
+
 def test_the_supervisor_knows_of_the_runner_only_how_to_talk_to_it() -> None:
     allowed = ("runner.protocol", "runner.reporting", "runner.texts", "runner.main")
     for path in modules("supervisor"):
