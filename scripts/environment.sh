@@ -23,8 +23,8 @@ ensure_environment() {
   unset PYTHONHOME # it would send the environment's interpreter to another installation
   ! is_current || return 0
   "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    fail "cannot use $python ($("$python" --version 2>&1)): Python 3.11 or newer is needed; run: apt-get install" \
-      "python3 python3-venv, or choose another one with: PYTHON=/path/to/python3 $0"
+    fail "cannot use $python ($("$python" --version 2>/dev/null || echo "not found")): 3.11 or newer is needed;" \
+      "run: apt-get install python3 python3-venv, or choose another one with: PYTHON=/path/to/python3 $0"
   "$python" -I -c 'import venv, ensurepip; ensurepip.version()' 2>/dev/null ||
     fail "cannot make a virtual environment: $python has no ensurepip; run: apt-get install python3-venv"
   exec 9<"$root/pyproject.toml" # locked as an open file: the lock ends with the last process of an installation
@@ -35,10 +35,10 @@ ensure_environment() {
 
 is_current() { is_usable && [[ $(tail -n +2 "$stamp") == "$(sources)" ]]; }
 is_usable() { # finished, in this place and with the right interpreter; perhaps from another lock file
-  [[ -s $stamp && -x $venv/bin/python && $(head -n 1 "$stamp") == "$(interpreter) in $root" ]] || return 1
-  [[ -z ${PYTHON:-} || $("$python" -I -c 'import os,sys;print(os.path.realpath(sys.executable))') == "$(interpreter)" ]]
+  [[ -s $stamp && -x $venv/bin/python && $(head -n 1 "$stamp") == "$(real_path) in $root" ]] || return 1
+  [[ -z ${PYTHON-} || $("$python" -Ic 'import os,sys;print(os.path.realpath(sys.executable))' 2>&1) == "$(real_path)" ]]
 }
-interpreter() { readlink -f "$venv/bin/python"; } # the path to which all links lead, with the version in its name
+real_path() { readlink -f "$venv/bin/python"; } # the path to which all links lead, with the version in its name
 sources() { cksum "$lock_file" "$root/requirements/uv.txt" "$root/pyproject.toml"; }
 
 install() {
@@ -56,11 +56,11 @@ install() {
   logged "$python" -I -m venv "$venv" || give_up
   say "  installing $(grep -c == "$lock_file") locked packages"
   if ! logged with_pip --only-binary=uv --require-hashes -r "$root/requirements/uv.txt" || ! install_all with_uv; then
-    say "  without uv, which takes about a minute ($(grep -m 1 -i error "$log"))"
+    say "  without uv, which takes about a minute ($(grep -m 1 -iE '^error' "$log"))"
     install_all with_pip || give_up
   fi
   rm -rf "$venv/tmp"
-  printf '%s\n' "$(interpreter) in $root" "$made_from" >"$stamp"
+  printf '%s\n' "$(real_path) in $root" "$made_from" >"$stamp"
   say "ready after $SECONDS s"
 }
 
