@@ -10,6 +10,8 @@ from tests.faults.runs import play_all
 from tests.support.tracing import needs_attaching
 
 FAULTS = (
+    "server:openat,pwrite64,fdatasync,ftruncate,rename,mkdir,unlink,rmdir,getdents64,newfstatat:delay:1+",
+    "server:pwrite64,fdatasync,mkdir,rename,unlink,rmdir,ftruncate:EIO:1+",
     "server:openat:EMFILE:2",
     "server:newfstatat:EIO:3",
     "server:getdents64:EIO:2",
@@ -20,10 +22,8 @@ FAULTS = (
     "guardian:openat:EMFILE:3",
     "guardian:kill:EPERM:1",
     "forkserver:clone:EAGAIN:1",
-    "server:pwrite64,fdatasync,mkdir,rename,unlink,rmdir,ftruncate:EIO:1+",
-    "server:openat,pwrite64,fdatasync,ftruncate,rename,mkdir,unlink,rmdir,getdents64,newfstatat:delay:1+",
 )
-"""The last two are a disk that is broken, and one that takes five seconds for whatever it is asked."""
+"""First a disk that takes five seconds for whatever it is asked, and one that is broken; then single calls."""
 
 
 @needs_attaching
