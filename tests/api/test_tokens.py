@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.routing import Route
 
-from supervisor.api.access import needed_scope
-from supervisor.api.routes import ROUTES
+from supervisor.api.app import rule_book
+from supervisor.api.endpoint import Endpoint
+from supervisor.api.endpoints import ENDPOINTS
 from supervisor.tokens import Scope
 from tests.api.wire import RealServer, Reply, real_server
 
@@ -60,7 +60,7 @@ def of(server: RealServer, name: str) -> RealServer:
 
 def every_operation(server: RealServer) -> set[tuple[str, str]]:
     """Method and path of all there is, from the table that serves and from the description of it."""
-    table = {(method, route.path) for route in ROUTES if isinstance(route, Route) for method in route.methods or ()}
+    table = {(method, route.path) for route in map(Endpoint.route, ENDPOINTS) for method in route.methods or ()}
     described = server.ask("GET", "/openapi.json").json["paths"]
     assert len(table) > 20
     return table | {(method.upper(), path) for path, methods in described.items() for method in methods}
@@ -88,7 +88,7 @@ def test_every_route_needs_a_token_but_those_that_must_not(server: RealServer) -
 
 def test_every_route_has_its_scope(server: RealServer) -> None:
     for method, path in sorted(every_operation(server) - WITHOUT_TOKEN):
-        needed = needed_scope(method, path)
+        needed = rule_book(ENDPOINTS).find(method, concrete(path)).access.scope
         for name, scope in (("watch", Scope.READ), ("push", Scope.SUBMIT)):
             if needed not in {None, scope}:
                 reply = ask(of(server, name), method, concrete(path))

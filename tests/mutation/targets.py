@@ -48,7 +48,7 @@ TARGETS = (
         ("tests/unit/test_layers_of_defence.py", "tests/process/test_signalled_once.py"),
         light=False,
     ),
-    Target("guard/request_guard.py", ("tests/api/test_doors.py",), light=False),
+    Target("api/guard/request_guard.py", ("tests/api/test_request_guard.py",), light=False),
 )
 LEAVE_OUT = (
     r"core/ReplaceBinaryOperator_BitOr_.*",  # the bars in annotations, which are never evaluated

@@ -8,7 +8,6 @@ import pytest
 
 from supervisor.api.guard.json_body import FEW_VALUES, MAX_VALUES, parse_object
 from supervisor.api.guard.problems import problem_for
-from supervisor.api.guard.request_body import MAX_BODY_BYTES, MAX_SMALL_BYTES, MAX_TYPED_BYTES, max_body_bytes
 from supervisor.api.schemas.bodies import CreateBody, SessionBody, validate
 from supervisor.errors import MAX_ERRORS, InvalidRequest
 
@@ -81,21 +80,3 @@ def test_long_names_and_texts_are_not_repeated() -> None:
     with pytest.raises(InvalidRequest) as caught:
         validate(SessionBody, {"token": "x", **{str(i) + "ä" * 50_000: "y" * 50_000 for i in range(15)}})
     assert len(problem_for(caught.value).body()) < 50_000
-
-
-@pytest.mark.parametrize(
-    ("path", "most"),
-    [
-        ("/jobs", MAX_BODY_BYTES),
-        ("/execute/stream", MAX_BODY_BYTES),
-        ("/jobs/x/input", MAX_TYPED_BYTES),
-        ("/session", MAX_SMALL_BYTES),
-        ("/jobs/x/cancel", MAX_SMALL_BYTES),
-        ("/jobs/x/lease", MAX_SMALL_BYTES),
-        ("/jobs/x", MAX_SMALL_BYTES),
-        ("/jobs/", MAX_SMALL_BYTES),
-        ("/nowhere", MAX_SMALL_BYTES),
-    ],
-)
-def test_a_body_is_as_large_as_its_route_needs(path: str, most: int) -> None:
-    assert max_body_bytes(path) == most

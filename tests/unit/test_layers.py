@@ -11,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ORDER = ["supervisor.posix", "supervisor.containment", "supervisor.core", "supervisor.api", "supervisor.cli"]
+API_ORDER = [
+    f"supervisor.api.{name}" for name in ("schemas", "guard", "endpoint", "web", "docs", "handlers", "endpoints", "app")
+]
 FOR_ALL = {f"supervisor{name}" for name in ("", ".config", ".errors", ".folders", ".logs", ".tokens")}
 FORBIDDEN_IN_CHILDREN = {"starlette", "uvicorn", "sse_starlette", "structlog"}
 
@@ -32,8 +35,9 @@ def imports(path: Path, *, nested: bool) -> set[str]:
     return found
 
 
-def layer(name: str) -> int | None:
-    return next((ORDER.index(package) for package in ORDER if name == package or name.startswith(package + ".")), None)
+def place(name: str, order: list[str]) -> int | None:
+    """Where the package of a module stands in the order."""
+    return next((order.index(package) for package in order if name == package or name.startswith(package + ".")), None)
 
 
 def test_the_runner_imports_nothing_of_the_supervisor() -> None:
@@ -60,13 +64,23 @@ def test_each_layer_imports_only_lower_ones(package: str) -> None:
     mine = ORDER.index(package)
     for path in modules(package.replace(".", "/")):
         for name in imports(path, nested=True):
-            theirs = layer(name)
+            theirs = place(name, ORDER)
             if theirs is not None:
                 assert theirs <= mine, f"{path} imports {name}"
             elif name.split(".")[0] == "supervisor":
                 known = (ROOT / name.replace(".", "/")).exists() or (ROOT / (name.replace(".", "/") + ".py")).exists()
                 module = name if known else name.rpartition(".")[0]
                 assert module in FOR_ALL, f"{path} imports {name}"
+
+
+def test_the_parts_of_the_api_import_only_lower_ones() -> None:
+    for path in modules("supervisor/api"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        mine = place(name, API_ORDER)
+        for imported in imports(path, nested=True):
+            theirs = place(imported, API_ORDER)
+            if mine is not None and theirs is not None:
+                assert theirs <= mine, f"{path} imports {imported}"
 
 
 def test_what_is_forked_with_jobs_is_light() -> None:

@@ -1,17 +1,17 @@
-"""The OpenAPI document, made from the operations and the schemas. Nothing in it is written twice."""
+"""The OpenAPI document, made from the table of endpoints and the schemas."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 import supervisor
-from supervisor.api.access import SAFE_METHODS, is_never_limited, needed_scope
 from supervisor.api.docs.event_types import FRAME_SCHEMA
+from supervisor.api.endpoint import ANY, JSON, SSE, Answer, Endpoint
 from supervisor.api.guard.problems import MEDIA_TYPE, SHAPES, Kind
-from supervisor.api.operation import ANY, JSON, SSE, Answer, Operation
-from supervisor.api.operations import OPERATIONS
+from supervisor.api.guard.rules import SAFE_METHODS, Access
 from supervisor.api.schemas import bodies
 from supervisor.api.schemas.answers import ProblemJson
 
@@ -19,12 +19,13 @@ REF = "#/components/schemas/{model}"
 Mode = Literal["validation", "serialization"]
 
 
-def document() -> dict[str, Any]:
-    """OpenAPI 3.1."""
-    references, schemas = _schemas()
+def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document for those endpoints that have a group."""
+    documented = [endpoint for endpoint in endpoints if endpoint.group]
+    references, schemas = _schemas(documented)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, references)
+    for endpoint in documented:
+        paths.setdefault(endpoint.documented_path, {})[endpoint.method.lower()] = _operation(endpoint, references)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -43,9 +44,9 @@ def document() -> dict[str, Any]:
     }
 
 
-def _schemas() -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
-    """Type → how to refer to it, and the definitions that are referred to."""
-    models = {model: None for o in OPERATIONS for model in (o.body, *(a.model for a in o.answers)) if model}
+def _schemas(endpoints: list[Endpoint]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
+    """Return how to refer to each type, and the definitions that are referred to."""
+    models = {model: None for e in endpoints for model in (e.body, *(a.model for a in e.answers)) if model}
     inputs: list[tuple[Any, Mode, TypeAdapter[Any]]] = [
         (model, "validation", TypeAdapter(model)) for model in (*models, ProblemJson)
     ]
@@ -53,37 +54,36 @@ def _schemas() -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
     return {model: reference for (model, _), reference in references.items()}, definitions["$defs"]
 
 
-def _operation(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": _operation_id(operation),
-        "tags": [operation.group],
-        "summary": operation.summary,
-        "description": operation.about,
-        "parameters": _parameters(operation),
-        "responses": _answers(operation, references) | _refusals(operation, references),
+        "operationId": _operation_id(endpoint),
+        "tags": [endpoint.group],
+        "summary": endpoint.summary,
+        "description": endpoint.about,
+        "parameters": _parameters(endpoint),
+        "responses": _answers(endpoint, references) | _rejections(endpoint, references),
     }
-    if operation.body is not None:
-        content = {"application/json": {"schema": references[operation.body]}}
-        described["requestBody"] = {"required": operation.body_required, "content": content}
-    if operation.open:
-        described["security"] = []
+    if endpoint.body is not None:
+        content = {"application/json": {"schema": references[endpoint.body]}}
+        described["requestBody"] = {"required": endpoint.body_required, "content": content}
+    if endpoint.access.needs_token:
+        described["x-scope"] = str(endpoint.access)
     else:
-        scope = needed_scope(operation.method, operation.path)
-        described["x-scope"] = "any" if scope is None else str(scope)
+        described["security"] = []
     return described
 
 
-def _operation_id(operation: Operation) -> str:
-    words = [word.strip("{}").replace(".", "_") for word in operation.path.split("/") if word]
-    return "_".join([operation.method.lower(), *words])
+def _operation_id(endpoint: Endpoint) -> str:
+    words = [word.strip("{}").replace(".", "_") for word in endpoint.documented_path.split("/") if word]
+    return "_".join([endpoint.method.lower(), *words])
 
 
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
+def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = []
-    if "{id}" in operation.path:
+    if "{id}" in endpoint.documented_path:
         schema = {"type": "string", "pattern": bodies.JOB_ID_PATTERN}
         parameters.append({"name": "id", "in": "path", "required": True, "schema": schema})
-    if "{path}" in operation.path:
+    if "{path}" in endpoint.documented_path:
         about = "The file's path, with slashes as they are."
         parameters.append(
             {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}, "description": about}
@@ -97,31 +97,31 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "description": parameter.about,
         }
         | ({"style": "form", "explode": False} if parameter.schema.get("type") == "array" else {})
-        for parameter in operation.parameters
+        for parameter in endpoint.parameters
     )
     return parameters
 
 
-def _problems(operation: Operation) -> list[Kind]:
-    """Those that the operation names, and those of the doors that it stands behind."""
-    kinds = set(operation.problems) | {Kind.HEADERS_TOO_LARGE}
-    if not operation.path.endswith(("/livez", "/readyz")):
+def _problems(endpoint: Endpoint) -> list[Kind]:
+    """Return the problems that the endpoint names, and those of the checks in front of it."""
+    kinds = set(endpoint.problems) | {Kind.HEADERS_TOO_LARGE}
+    if endpoint.access is not Access.PROBE:
         kinds.add(Kind.WRONG_HOST)
-    if not operation.open:
+    if endpoint.access.needs_token:
         kinds.add(Kind.UNAUTHORIZED)
-        if needed_scope(operation.method, operation.path) is not None:
+        if endpoint.access.scope is not None:
             kinds.add(Kind.MISSING_SCOPE)
-        if not is_never_limited(operation.path):
+        if not endpoint.exempt:
             kinds.add(Kind.TOO_MANY_REQUESTS)
-    if operation.method not in SAFE_METHODS:
+    if endpoint.method not in SAFE_METHODS:
         kinds |= {Kind.FORBIDDEN_ORIGIN, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.TOO_LARGE, Kind.REQUEST_TIMEOUT}
-    return sorted(kinds, key=lambda kind: SHAPES[kind].status)
+    return sorted(kinds, key=lambda kind: (SHAPES[kind].status, kind))
 
 
-def _answers(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    """Status → what comes. Where one status has several media types, each is described."""
+def _answers(endpoint: Endpoint, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """Return the answer for each status. If a status has several media types, each is described."""
     found: dict[str, Any] = {}
-    for answer in operation.answers:
+    for answer in endpoint.answers:
         described = _answer(answer, references)
         known = found.setdefault(str(answer.status), described)
         if known is not described:
@@ -143,10 +143,10 @@ def _answer(answer: Answer, references: dict[Any, dict[str, Any]]) -> dict[str, 
     return described
 
 
-def _refusals(operation: Operation, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    """Status → problem. Where two problems share a status, their `type` tells them apart."""
+def _rejections(endpoint: Endpoint, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """Return the problems for each status. Those that share a status differ in their `type`."""
     meanings: dict[str, list[str]] = {}
-    for kind in _problems(operation):
+    for kind in _problems(endpoint):
         meanings.setdefault(str(SHAPES[kind].status), []).append(f"`{kind}`: {SHAPES[kind].meaning}")
     content = {MEDIA_TYPE: {"schema": references[ProblemJson]}}
     return {status: {"description": " ".join(words), "content": content} for status, words in meanings.items()}

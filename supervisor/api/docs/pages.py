@@ -1,10 +1,11 @@
-"""The pages for people: the dashboard, the sign-in page and the API's description. Made once at start."""
+"""The pages for people: the dashboard, the sign-in page and the API's description. They are rendered once, at start."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -13,8 +14,8 @@ from starlette.responses import HTMLResponse, Response
 
 import supervisor
 from supervisor.api.docs.event_types import EVENT_TYPES
+from supervisor.api.endpoint import Endpoint
 from supervisor.api.guard.problems import SHAPES, TYPE_PREFIX
-from supervisor.api.operations import OPERATIONS
 
 DASHBOARD_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -26,9 +27,9 @@ _GROUPS = ("Run", "Look", "Stop", "Server", "Browser")
 
 
 class Pages:
-    """Rendered pages. `document` is the OpenAPI document."""
+    """The rendered pages. `document` is the OpenAPI document."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: dict[str, Any], endpoints: Sequence[Endpoint]) -> None:
         self._environment = jinja2.Environment(
             loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package, folder) for package, folder in _FOLDERS]),
             autoescape=True,
@@ -43,7 +44,7 @@ class Pages:
         self._docs = self._render(
             "docs.html",
             "docs.js",
-            groups=[(group, [o for o in OPERATIONS if o.group == group]) for group in _GROUPS],
+            groups=[(group, [e for e in endpoints if e.group == group]) for group in _GROUPS],
             document=document,
             schemas=document["components"]["schemas"],
             problems=SHAPES,
@@ -52,11 +53,11 @@ class Pages:
         )
 
     def dashboard(self) -> Response:
-        """The page at `/`. All that it needs are the assets and the API."""
+        """Return the page at `/`. It needs only the assets and the API."""
         return HTMLResponse(self._dashboard, 200, {"Content-Security-Policy": DASHBOARD_POLICY})
 
     def sign_in(self) -> Response:
-        """A browser's 401: the page that asks for the token and then shows what was asked for."""
+        """Return the 401 for browsers: a page that asks for the token, and then shows the page that was requested."""
         page, policy = self._sign_in
         return HTMLResponse(page, 401, {"Content-Security-Policy": policy, "WWW-Authenticate": "Bearer"})
 
@@ -65,7 +66,7 @@ class Pages:
         return HTMLResponse(page, 200, {"Content-Security-Policy": policy})
 
     def _render(self, template: str, script: str, **values: Any) -> tuple[str, str]:
-        """The page, and the policy under which only its own style and script run."""
+        """Return the page, and the policy that allows only its own style and script."""
         sources = [self._source(name) for name in ("style.css", script)]
         page = self._environment.get_template(template).render(
             style=Markup(sources[0]),  # noqa: S704  # our own files
@@ -90,12 +91,12 @@ def _digest(source: str) -> str:
 
 
 def _prose(text: str) -> Markup:
-    """Text with `code` in it, as HTML."""
+    """Return text with `code` in it as HTML."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped above
 
 
 def _type_name(schema: dict[str, Any]) -> str:
-    """A JSON Schema in as few words as a table has room for."""
+    """Return a JSON Schema in as few words as fit into a table."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "const" in schema:

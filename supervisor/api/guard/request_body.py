@@ -10,28 +10,21 @@ from starlette.types import Message, Receive
 from supervisor.api.guard.problems import Kind, Problem
 
 MAX_BODY_BYTES = 1024 * 1024
-"""Of a body that creates a job."""
+"""For bodies that create a job."""
 MAX_TYPED_BYTES = 448 * 1024
-"""Of a body that types 64 KiB into a job: JSON may write six bytes for one."""
+"""For bodies with 64 KiB of input for a job: JSON may write six bytes for one."""
 MAX_SMALL_BYTES = 16 * 1024
-"""Of every other."""
+"""For every other body."""
 
 
 class ClientLeft(Exception):
     """Raised when the connection ends before the body is complete."""
 
 
-def max_body_bytes(path: str) -> int:
-    """How large a body may be that is sent there."""
-    if path in {"/jobs", "/execute/stream"}:
-        return MAX_BODY_BYTES
-    return MAX_TYPED_BYTES if path.startswith("/jobs/") and path.endswith("/input") else MAX_SMALL_BYTES
-
-
 async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
-    """The whole body, checked for its type as soon as there is any of it, and for its size before it is read.
+    """Read the whole body. Its type is checked as soon as there is any of it, and its announced size before that.
 
-    Raises Problem (415, 413, 422 for a senseless length) and ClientLeft.
+    Raise Problem (415, 413) or ClientLeft.
     """
     announced = _content_length(headers)
     if announced:
@@ -56,16 +49,17 @@ async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes
 
 def _content_length(headers: Headers) -> int:
     value = headers.get("content-length", "0")
-    # The HTTP parser has refused what is no number.
+    # The HTTP parser has already rejected what is not a number.
     return int(value) if value.isdigit() else 0
 
 
 def _check_content_type(headers: Headers) -> None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" or headers.get("content-encoding", "identity").lower() != "identity":
-        said = headers.get("content-encoding") or media_type or "nothing"
+        declared = headers.get("content-encoding") or media_type or "nothing"
         raise Problem(
-            Kind.UNSUPPORTED_MEDIA_TYPE, f"the body is declared as {said[:100]}; send Content-Type: application/json"
+            Kind.UNSUPPORTED_MEDIA_TYPE,
+            f"the body is declared as {declared[:100]}; send Content-Type: application/json",
         )
 
 
@@ -75,7 +69,7 @@ def _too_large(max_bytes: int) -> Problem:
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body once, and then whatever else happens: the disconnect."""
+    """Return a `receive` that delivers the body once, and then what comes from the connection: its end."""
     pending: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def replay() -> Message:

@@ -1,35 +1,33 @@
-"""What every request passes before a handler sees it, in a fixed order.
+"""The checks that every request passes before a handler sees it, in a fixed order.
 
 Size of the head (431), framing (400), Host (421), token (401), its scope (403), connections (503), Origin on unsafe
-methods (403), the token's rate (429), content type (415), size (413). Pure ASGI: middleware that wraps requests in
-tasks of its own would hide a client's leaving from the streams behind it.
+methods (403), the token's rate (429), content type (415), size (413). This is pure ASGI: middleware that runs requests
+in tasks of its own would hide a client's disconnect from the streams.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from supervisor.api.access import PROBES, SAFE_METHODS, is_never_limited, needed_scope, needs_token
-from supervisor.api.docs.pages import Pages
 from supervisor.api.guard.absolute_form import in_origin_form
 from supervisor.api.guard.auth import Auth, Principal
 from supervisor.api.guard.connections import RETRY_AFTER_S, Connections
 from supervisor.api.guard.hosts import AllowedHosts, check_origin
 from supervisor.api.guard.problems import HEAD_TOO_LARGE, Kind, Problem
 from supervisor.api.guard.rate_limits import RequestRate
-from supervisor.api.guard.request_body import ClientLeft, max_body_bytes, read_body, replay
+from supervisor.api.guard.request_body import ClientLeft, read_body, replay
+from supervisor.api.guard.rules import SAFE_METHODS, Access, RuleBook, Rules
 from supervisor.core.trace import Trace
 
 MAX_HEAD_BYTES = 16 * 1024
-"""Of the request line and headers together. The parser has the same bound, but only for heads that come in pieces."""
-BODY_BOUND_S = 10.0
-"""How long a body may take to arrive."""
-
-PAGES = frozenset({"/", "/docs"})
-"""Where a browser without a session gets the sign-in page instead of a problem document."""
+"""For the request line and headers together. The parser has the same limit, but only for heads in several pieces."""
+BODY_TIMEOUT_S = 10.0
+"""A body that takes longer to arrive is rejected with 408."""
 
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -47,24 +45,29 @@ class RequestGuard:
         *,
         auth: Auth,
         hosts: AllowedHosts,
-        pages: Pages,
+        rules: RuleBook,
+        sign_in: Callable[[], Response],
         connections: Connections | None = None,
         traced: bool = False,
-        body_bound_s: float = BODY_BOUND_S,
+        body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
-        """`traced`: requests that belong to no trace yet begin one that is sampled."""
+        """`sign_in` makes the page for browsers without a session.
+
+        `traced`: requests that are not part of a trace start one that is sampled.
+        """
         self._app = app
         self._auth = auth
         self._hosts = hosts
-        self._pages = pages
+        self._rules = rules
+        self._sign_in = sign_in
         self._connections = Connections() if connections is None else connections
         self._traced = traced
         self._rate = RequestRate()
-        self._body_bound_s = body_bound_s
+        self._body_timeout_s = body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            # There are no websockets here, and the lifespan is not the server's: it owns its own.
+            # There are no websockets, and the server manages its own lifespan.
             await self._app(scope, receive, send)
             return
         scope = in_origin_form(scope)
@@ -73,41 +76,44 @@ class RequestGuard:
         trace = Trace.begin(*marks, sampled=self._traced)
         scope["deadstop.trace"] = trace
         send = _with_own_headers(send, trace)
+        rules = self._rules.find(scope["method"], scope["path"])
         try:
             _check_head_size(scope)
             _check_framing(headers)
-            self._check_host(scope, headers)
-            principal = self._check_token(headers) if needs_token(scope["path"]) else None
+            if rules.access is not Access.PROBE:
+                self._check_host(headers)
+            principal = self._check_token(headers) if rules.access.needs_token else None
             if principal is not None:
                 scope["deadstop.principal"] = principal
-                _check_scope(scope, principal)
-            self._check_load(scope)
+                _check_scope(rules.access, principal)
+            if not rules.exempt:
+                self._check_load(scope)
             if scope["method"] not in SAFE_METHODS:
                 check_origin(headers)
-            if principal is not None and not is_never_limited(scope["path"]):
+            if principal is not None and not rules.exempt:
                 self._rate.spend(principal)
             if scope["method"] not in SAFE_METHODS:
-                async with asyncio.timeout(self._body_bound_s):
-                    receive = replay(await read_body(headers, receive, max_body_bytes(scope["path"])), receive)
+                async with asyncio.timeout(self._body_timeout_s):
+                    receive = replay(await read_body(headers, receive, rules.max_body_bytes), receive)
         except Problem as problem:
-            await self._refuse(problem, scope, headers, receive, send)
+            await self._reject(problem, rules, headers)(scope, receive, send)
         except TimeoutError:
-            late = Problem(Kind.REQUEST_TIMEOUT, f"the body did not arrive within {self._body_bound_s:g} s")
-            await self._refuse(late, scope, headers, receive, send)
+            late = Problem(Kind.REQUEST_TIMEOUT, f"the body did not arrive within {self._body_timeout_s:g} s")
+            await self._reject(late, rules, headers)(scope, receive, send)
         except ClientLeft:
             return
         else:
             await self._app(scope, receive, send)
 
-    def _check_host(self, scope: Scope, headers: Headers) -> None:
-        if scope["path"] in PROBES:
-            return
+    def _check_host(self, headers: Headers) -> None:
         given = headers.getlist("host")
         if len(given) != 1 or not self._hosts.allows(given[0]):
-            name = given[0][:100] if given else "nobody"
-            raise Problem(
-                Kind.WRONG_HOST, f"this server does not answer for {name}; add the name to DEADSTOP_ALLOWED_HOSTS"
+            detail = (
+                f"this server does not answer for {given[0][:100]}; add the name to DEADSTOP_ALLOWED_HOSTS"
+                if given
+                else "the request has no Host header; send one"
             )
+            raise Problem(Kind.WRONG_HOST, detail)
 
     def _check_token(self, headers: Headers) -> Principal:
         given = [value for name, value in headers.raw if name == b"authorization"]
@@ -123,8 +129,7 @@ class RequestGuard:
         raise Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="deadstop"'})
 
     def _check_load(self, scope: Scope) -> None:
-        spare = self._connections.is_spare(scope.get("state", {}).get("connection"))
-        if spare and scope["path"] not in PROBES and not is_never_limited(scope["path"]):
+        if self._connections.is_spare(scope.get("state", {}).get("connection")):
             raise Problem(
                 Kind.NOT_READY,
                 f"all of the server's {self._connections.most} connections are busy; this one may only cancel, renew "
@@ -132,16 +137,16 @@ class RequestGuard:
                 headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"},
             )
 
-    async def _refuse(self, problem: Problem, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        if problem.kind is Kind.UNAUTHORIZED and scope["path"] in PAGES and "text/html" in headers.get("accept", ""):
-            response = self._pages.sign_in()
+    def _reject(self, problem: Problem, rules: Rules, headers: Headers) -> Response:
+        if problem.kind is Kind.UNAUTHORIZED and rules.page and "text/html" in headers.get("accept", ""):
+            response = self._sign_in()
         else:
             response = problem.response()
         if problem.kind in {Kind.REQUEST_TIMEOUT, Kind.BAD_REQUEST} or "expect" in headers:
-            # The rest of the body never comes, or may never come, or ends where another program sees another end: what
-            # follows could not be told from it.
+            # The rest of the body may never come, or may end where another program sees another end. What follows
+            # could not be distinguished from it.
             response.headers["Connection"] = "close"
-        await response(scope, receive, send)
+        return response
 
 
 def _check_head_size(scope: Scope) -> None:
@@ -152,13 +157,13 @@ def _check_head_size(scope: Scope) -> None:
 
 
 def _check_framing(headers: Headers) -> None:
-    """A proxy may have gone by the length: what is one request to it could be two here (RFC 9112, section 6.3)."""
+    """Raise Problem if there are two framings: what is one request to a proxy could be two here (RFC 9112, 6.3)."""
     if "content-length" in headers and "transfer-encoding" in headers:
         raise Problem(Kind.BAD_REQUEST, "the request has both Content-Length and Transfer-Encoding; send one of them")
 
 
-def _check_scope(scope: Scope, principal: Principal) -> None:
-    needed = needed_scope(scope["method"], scope["path"])
+def _check_scope(access: Access, principal: Principal) -> None:
+    needed = access.scope
     if needed is not None and not principal.may(needed):
         has = ", ".join(sorted(principal.scopes))
         raise Problem(
