@@ -51,7 +51,7 @@ if [[ $# -eq 0 ]]; then
   check "ruff format" "$bin/ruff" format --check .
   check "ruff check" "$bin/ruff" check .
   check "mypy" "$bin/mypy" -p supervisor -p runner -p deadstop -p tests
-  check "shellcheck" shellcheck run_*.sh scripts/* .ci/run
+  check "shellcheck" shellcheck run_*.sh scripts/* tests/unit/*.sh .ci/run
   pytest=(--numprocesses 2 --dist loadfile) # most tests wait for the ladder most of the time
 else
   pytest=("$@")

@@ -82,6 +82,17 @@ def test_a_distribution_that_comes_with_another_one_must_be_declared_too(name: s
     assert undeclared(product_imports(), declared() - {name})
 
 
+def test_every_file_beside_the_code_is_installed_too() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {package: ROOT / package.replace(".", "/") for package in setuptools["package-data"] if package != "*"}
+    listed = {
+        path for name, at in folders.items() for line in setuptools["package-data"][name] for path in at.glob(line)
+    }
+    not_data = {".py", ".pyc", ".typed", ".md"}  # pages beside the code are for those who have the repository
+    files = {path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()}
+    assert {path for path in files if path.suffix not in not_data} == {path for path in listed if path.is_file()}
+
+
 def test_importing_the_public_package_loads_nothing_heavy() -> None:
     script = f"import sys; import deadstop; print([name for name in {HEAVY} if name in sys.modules])"
     assert python(script) == "[]\n"
