@@ -9,8 +9,8 @@ from tests.faults.faults import Fault
 KNOWN: dict[str, str] = {
     "server:openat,*:delay:1+": "the self-test, every half minute, reads /proc on the event loop",
     "server:poll:ENOMEM:*": "twelve descriptors more are held than before",
-    "server:recvfrom:ENOMEM:*": "asyncio gives up a connection whose recv(2) finds no memory; when it is the one to a "
-    "job, that job fails",
+    "server:recvfrom:*": "asyncio gives up a connection whose recv(2) fails: if it is a job's, that job fails",
+    "server:write:*": "a resource tracker that cannot be told is given up, and what ends with it is loud",
 }
 
 
