@@ -9,16 +9,16 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, get_args
 
+from runner.atomic_file import open_atomic
+from runner.browser import Browser, launched
 from runner.cancellation import Cancellation
-from runner.job_input import JobInput
 from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, ResourceKind, Work
-from runner.reporting import Reporter
-from runner.resources.browser import Browser, launched
-from runner.resources.files import open_atomic
-from runner.resources.script import shell_words
-from runner.resources.spawning import DEFAULT_SIZE, spawn
-from runner.resources.terminal import Terminal
-from runner.texts import shown, shown_fields
+from runner.reporter import Reporter
+from runner.stdin import JobInput
+from runner.terminal.script import shell_words
+from runner.terminal.spawn import DEFAULT_SIZE, spawn
+from runner.terminal.terminal import Terminal
+from runner.text import shown, shown_fields
 
 _MAX_NAME = 200
 _MAX_MESSAGE = 4000

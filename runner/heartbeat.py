@@ -21,7 +21,7 @@ import time
 
 from runner.protocol import Heartbeat
 from runner.protocol_stacks import STACK_END, STACK_SIGNAL, STACK_SIGNAL_ANYHOW, STACK_THREAD
-from runner.reporting import Reporter
+from runner.reporter import Reporter
 
 BEAT_S = 0.5
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runner.protocol import PhaseChange
-from runner.reporting import Reporter
+from runner.reporter import Reporter
 
 SHOWN_AFTER_S = 0.25
 """Most imports are over by then, and nobody needs to read of them."""

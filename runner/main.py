@@ -22,17 +22,16 @@ from typing import Any, NoReturn
 from runner import results
 from runner.cancellation import Cancellation, JobCancelled, threads_end_quietly
 from runner.context import Context
-from runner.describing import describe
+from runner.describe import describe
 from runner.errors import TaskFailed
 from runner.event_loop import TaskLoop
-from runner.explaining import end_of_a_copy, error_of_ours_reported, explain
-from runner.handover import close_inherited, enter, job_environment, reset_signals
 from runner.heartbeat import HeartbeatThread
 from runner.identity import become, give_workspace
 from runner.import_path import with_import_path
 from runner.import_phase import import_phase
-from runner.job_input import JobInput
 from runner.loading import Task, load
+from runner.outcome import end_of_a_copy, error_of_ours_reported, explain
+from runner.process_setup import close_inherited, enter, job_environment, reset_signals
 from runner.protocol import (
     TO_RUNNER,
     AskSeen,
@@ -46,9 +45,10 @@ from runner.protocol import (
     decode,
     encode,
 )
-from runner.reporting import Reporter, flush_standard_streams, open_standard_streams
-from runner.texts import words_of
-from runner.watch import Watch
+from runner.reporter import Reporter, flush_standard_streams, open_standard_streams
+from runner.stdin import JobInput
+from runner.text import words_of
+from runner.watcher import Watch
 
 _PR_SET_DUMPABLE = 4
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -26,7 +26,7 @@ from runner.protocol import (
     Result,
     decode,
 )
-from runner.texts import escaped_bytes
+from runner.text import escaped_bytes
 
 MAX_SHORT_BYTES = 2 * MAX_EVENT_BYTES
 """Longest line of a frame that becomes an event, or the end of a job without a result."""

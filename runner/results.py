@@ -12,7 +12,7 @@ from pydantic_core import to_json, to_jsonable_python
 
 from runner.errors import TaskFailed
 from runner.protocol import MAX_MESSAGE, MAX_RESULT_BYTES
-from runner.texts import shown
+from runner.text import shown
 
 MAX_DEPTH = 100
 MAX_NUMBER_BITS = 14_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from runner.texts import shown
+from runner.text import shown
 
 MAX_TRACEBACK = 8000
 

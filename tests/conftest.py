@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.short_paths import ShortPaths
-from supervisor.posix import prctl
+from runner.posix import prctl
+from supervisor.node.storage.short_paths import ShortPaths
 from tests.support import server as servers
 from tests.support.leaks import Baseline
 from tests.support.levels import remove_tree

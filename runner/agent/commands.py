@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.context import Context
 from runner.errors import TaskFailed
-from runner.resources.terminal import CLOSE_GRACE_S, Terminal
+from runner.terminal.terminal import CLOSE_GRACE_S, Terminal
 
 
 class Command:

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.agent.commands import Command
+from runner.browser import Browser
 from runner.cancellation import JobCancelled
 from runner.context import Context
 from runner.errors import TaskFailed
-from runner.resources.browser import Browser
 from runner.tasks.browse import WEB_ADDRESS
-from runner.texts import shown
+from runner.text import shown
 
 COMMAND_S = 120.0
 MAX_ANSWER = 16_000

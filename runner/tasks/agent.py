@@ -15,7 +15,7 @@ from runner.agent.tools import Tools
 from runner.context import Context
 from runner.errors import TaskFailed
 from runner.loading import task
-from runner.texts import shown
+from runner.text import shown
 
 if TYPE_CHECKING:
     from pydantic_ai import Agent

@@ -23,8 +23,8 @@ from supervisor.api.handlers.service import Service
 from supervisor.api.schemas.encoding import json_bytes
 from supervisor.api.web.drain import Drain
 from supervisor.api.web.sse import leave_shutdown_to_drain
-from supervisor.core.metrics import gauge
 from supervisor.core.supervisor import Supervisor
+from supervisor.core.telemetry.metrics import gauge
 from supervisor.errors import DeadstopError
 
 

@@ -29,7 +29,7 @@ from supervisor.api.web.listening import BACKLOG, listen, url_of
 from supervisor.api.web.signals import Stop, leave_after, reset_inherited
 from supervisor.api.web.state_files import TOKEN_FILE, StateFiles
 from supervisor.config import Settings, unknown_variables
-from supervisor.core.loop_clock import ClockedLoop
+from supervisor.core.loop.loop_clock import ClockedLoop
 from supervisor.core.supervisor import Supervisor
 from supervisor.errors import NotReady, StartupError
 

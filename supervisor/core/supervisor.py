@@ -9,45 +9,46 @@ from typing import Self
 import structlog
 
 from supervisor.config import Settings
-from supervisor.containment.backstop import Backstop
-from supervisor.containment.environment import COOKIE
-from supervisor.containment.starter import Starter
-from supervisor.containment.status import ContainmentStatus, status_of
-from supervisor.containment.warm import WarmPool
-from supervisor.core import logbook, span_export
-from supervisor.core.admission import Admission
-from supervisor.core.awake_clock import AwakeClock
-from supervisor.core.background import BackgroundTasks
-from supervisor.core.catalog import Catalog, TaskDescription
-from supervisor.core.checking import Checked, Checking
-from supervisor.core.checks import Check, checks_of
-from supervisor.core.containment import Containment
-from supervisor.core.early_cancels import EarlyCancels
-from supervisor.core.ending import BEGUN, end_all
-from supervisor.core.event_log import Event
-from supervisor.core.faults import Faults
-from supervisor.core.feed import Feed
-from supervisor.core.holding import Holding
-from supervisor.core.intake import Intake
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import SERVER, Caller, Cause, JobRequest, State
+from supervisor.core.jobs.registry import Known, Record, Registry, state_of
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.retention import Forgotten, Limits
-from supervisor.core.leases import Leases
-from supervisor.core.lookup import Lookup
-from supervisor.core.loop_lag import LoopLag
-from supervisor.core.metrics import Metrics, gauges_of
-from supervisor.core.model import SERVER, Caller, Cause, JobRequest, State
-from supervisor.core.orders import Orders
-from supervisor.core.owners import Owners
-from supervisor.core.processes import ProcessRow
-from supervisor.core.registry import Known, Record, Registry, state_of
-from supervisor.core.selftest import SelfTest
-from supervisor.core.services import Services
-from supervisor.core.stack import Stack, take_stack
-from supervisor.core.state_dir import StateDir
-from supervisor.core.stuck_watch import StuckWatch, limits_of
-from supervisor.core.this_process import become_server
+from supervisor.core.loop.awake_clock import AwakeClock
+from supervisor.core.loop.background import BackgroundTasks
+from supervisor.core.running.controllers import Owners
+from supervisor.core.running.pending_cancels import EarlyCancels
+from supervisor.core.running.queue import Admission
+from supervisor.core.running.services import Services
+from supervisor.core.running.shutdown import BEGUN, end_all
+from supervisor.core.running.submission import Intake
+from supervisor.core.streams.attachments import Holding
+from supervisor.core.streams.feed import Feed
+from supervisor.core.streams.history import Lookup
+from supervisor.core.streams.leases import Leases
+from supervisor.core.tasks.catalog import Catalog, TaskDescription
+from supervisor.core.tasks.checking import Checked, Checking
+from supervisor.core.telemetry import span_export
+from supervisor.core.telemetry import transition_log as logbook
+from supervisor.core.telemetry.faults import Faults
+from supervisor.core.telemetry.health import Check, checks_of
+from supervisor.core.telemetry.loop_lag import LoopLag
+from supervisor.core.telemetry.metrics import Metrics, gauges_of
+from supervisor.core.telemetry.stuck_monitor import StuckWatch, limits_of
 from supervisor.errors import Conflict, NotFound, NotReady
-from supervisor.posix.means import AVAILABLE, Means
+from supervisor.guardian.environment import COOKIE
+from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.node.cleanup.backstop import Backstop
+from supervisor.node.inspect.processes import ProcessRow
+from supervisor.node.inspect.stack_taking import Stack, take_stack
+from supervisor.node.launch_settings import Orders
+from supervisor.node.levels.available import Containment
+from supervisor.node.levels.describe import ContainmentStatus, status_of
+from supervisor.node.self_test import SelfTest
+from supervisor.node.storage.state_dir import StateDir
+from supervisor.node.this_process import become_server
+from supervisor.node.workers.pool import WarmPool
+from supervisor.node.workers.starter import Starter
 
 log = structlog.get_logger()
 

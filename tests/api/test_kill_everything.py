@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.posix.proc import descendants
+from supervisor.guardian.proc import descendants
 from tests.api.wire import PATIENCE_S, RealServer, real_server
 
 COMMANDS: list[dict[str, Any]] = [

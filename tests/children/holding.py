@@ -24,9 +24,9 @@ from typing import Any, Literal
 
 from runner import Context, task
 from runner.cancellation import Cancellation
-from runner.job_input import JobInput
 from runner.protocol import Work
-from runner.reporting import Reporter
+from runner.reporter import Reporter
+from runner.stdin import JobInput
 
 LIFETIME_S = "20"
 """After this the daemon is gone by itself."""

@@ -31,20 +31,20 @@ class Target:
 
 
 TARGETS = (
-    Target("core/machine.py", ("tests/unit/test_machine.py", "tests/unit/test_machine_records.py")),
-    Target("containment/ladder.py", ("tests/unit/test_ladder.py", "tests/unit/test_ladder_values.py")),
-    Target("containment/rounds.py", ("tests/unit/test_rounds.py",)),
-    Target("containment/limits.py", ("tests/unit/test_limit_watch.py",)),
-    Target("containment/limit_watch.py", ("tests/unit/test_limit_watch.py",)),
-    Target("core/admission.py", ("tests/unit/test_admission.py",)),
+    Target("core/jobs/machine.py", ("tests/unit/test_machine.py", "tests/unit/test_machine_records.py")),
+    Target("guardian/ladder.py", ("tests/unit/test_ladder.py", "tests/unit/test_ladder_values.py")),
+    Target("guardian/sweep_pacing.py", ("tests/unit/test_rounds.py",)),
+    Target("node/levels/enforcement.py", ("tests/unit/test_limit_watch.py",)),
+    Target("guardian/limits.py", ("tests/unit/test_limit_watch.py",)),
+    Target("core/running/queue.py", ("tests/unit/test_admission.py",)),
     Target("supervisor/tokens.py", ("tests/unit/test_tokens.py",)),
     Target("runner/protocol.py", ("tests/unit/test_protocol.py",)),
-    Target("containment/protocol.py", ("tests/unit/test_protocol.py",)),
+    Target("guardian/protocol.py", ("tests/unit/test_protocol.py",)),
     Target("journal/batch.py", ("tests/unit/test_journal.py",), light=False),
     Target("journal/tables.py", ("tests/unit/test_journal.py",), light=False),
     Target("journal/writer.py", ("tests/unit/test_journal.py", "tests/process/test_power_cut.py"), light=False),
     Target(
-        "containment/sweep.py",
+        "guardian/sweep.py",
         ("tests/unit/test_layers_of_defence.py", "tests/process/test_signalled_once.py"),
         light=False,
     ),
@@ -62,6 +62,6 @@ LEAVE_OUT = (
 )
 """Operators of cosmic-ray that are not used."""
 EXPLAINED: dict[str, str] = {
-    "supervisor/core/machine.py: assert_never(state) -> pass (LeaveOut)": "it is for mypy: no state is left there",
+    "supervisor/core/jobs/machine.py: assert_never(state) -> pass (LeaveOut)": "it is for mypy: no state is left there",
 }
 """Module and changed line, as the run prints them → why no test can notice, or none should."""

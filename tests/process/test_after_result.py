@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.ladder import RESULT_GRACE_S
-from supervisor.containment.level import Level
-from supervisor.core import owner
-from supervisor.core.model import Cause, JobRequest, Reason, State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import Cause, JobRequest, Reason, State
+from supervisor.core.jobs.registry import Record
+from supervisor.core.running import controller as owner
 from supervisor.core.supervisor import Supervisor
+from supervisor.guardian.ladder import RESULT_GRACE_S
+from supervisor.guardian.level import Level
 from tests.support.core import CALLER, cancel, ended, events, reaches, running, scenario, submit, until
 from tests.support.level_cases import LEVELS
 from tests.support.trees import a_tree, there

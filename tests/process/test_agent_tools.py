@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.model import State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import State
+from supervisor.core.jobs.registry import Record
 from supervisor.core.supervisor import Supervisor
 from tests.support import provider as providers
 from tests.support.core import ended, events, output, running, scenario, submit

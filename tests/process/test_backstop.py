@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment import tracker
-from supervisor.containment.level import Level
-from supervisor.containment.server_forkserver import pid as forkserver_pid
-from supervisor.core.model import Method, Proof, State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import Method, Proof, State
+from supervisor.core.jobs.registry import Record
 from supervisor.core.supervisor import Supervisor
-from supervisor.posix.proc import children, descendants, read_stat
+from supervisor.guardian import resource_tracker as tracker
+from supervisor.guardian.level import Level
+from supervisor.guardian.proc import children, descendants, read_stat
+from supervisor.node.workers.server_forkserver import pid as forkserver_pid
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.level_cases import LEVELS
 from tests.support.levels import PROOFS

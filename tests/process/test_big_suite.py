@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from supervisor.containment.ladder import KILL_S
+from supervisor.guardian.ladder import KILL_S
 from tests.support.big import BIG, FILES, GIB, PROCESSES, hang_up_on
 from tests.support.census import settled, trash_of
 from tests.support.server import RunningServer, running_server

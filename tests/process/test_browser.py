@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.model import State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import State
+from supervisor.core.jobs.registry import Record
 from supervisor.core.supervisor import Supervisor
 from tests.support.core import cancel, ended, running, scenario, submit, until
 from tests.support.pages import Pages, pages

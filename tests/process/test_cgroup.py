@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.cgroup import Leaf
-from supervisor.containment.cgroup_tree import CgroupTree, NoCgroup
-from supervisor.containment.level import Level
-from supervisor.containment.probe import probe, probe_cgroup
-from supervisor.core.model import Proof, State
-from supervisor.posix.proc import descendants
+from supervisor.core.jobs.model import Proof, State
+from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.level import Level
+from supervisor.guardian.proc import descendants
+from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup
+from supervisor.node.levels.probe import probe, probe_cgroup
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
 from tests.support.level_cases import OUTSIDE_NAMESPACES, needs_cgroup
 from tests.support.levels import a_tree, cgroup_of, leaves, remove_tree, tree_folder
@@ -79,7 +79,7 @@ def test_a_process_of_another_user_is_reached_by_the_cgroup_only(
 
     def as_nobody(code: str) -> str:
         script = f"import os, sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
-        script += "from supervisor.containment.cgroup import Leaf\n"
+        script += "from supervisor.guardian.cgroup import Leaf\n"
         script += f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n{code}"
         return subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
 
@@ -143,7 +143,7 @@ def test_without_a_mount_the_level_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a mount read-only")
 def test_a_read_only_mount_is_not_taken_for_a_usable_one(tmp_path: Path) -> None:
     mount = tree_folder(tmp_path).parent
-    code = f"import pathlib, supervisor.containment.probe as p; p.probe_cgroup(pathlib.Path({str(tmp_path)!r}))"
+    code = f"import pathlib, supervisor.node.levels.probe as p; p.probe_cgroup(pathlib.Path({str(tmp_path)!r}))"
     script = f"mount -o remount,bind,ro {mount} && exec {sys.executable} -c {code!r}"
     done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
     assert "NoCgroup: cannot make" in done.stderr

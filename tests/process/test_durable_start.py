@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from supervisor.core.model import SERVER, Method, State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import SERVER, Method, State
+from supervisor.core.jobs.registry import Record
 from supervisor.core.supervisor import Supervisor
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 

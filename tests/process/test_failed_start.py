@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from supervisor.config import load_settings
-from supervisor.containment.starter import Starter
-from supervisor.containment.warm import WarmPool
-from supervisor.core.containment import Containment
-from supervisor.core.files import Files
-from supervisor.core.intake import Intake
 from supervisor.core.journal.journal import Journal
-from supervisor.core.run_as import RunAs
+from supervisor.core.running.submission import Intake
 from supervisor.core.supervisor import Supervisor
-from supervisor.posix.proc import children
+from supervisor.guardian.proc import children
+from supervisor.node.levels.available import Containment
+from supervisor.node.run_as import RunAs
+from supervisor.node.storage.published_files import Files
+from supervisor.node.workers.pool import WarmPool
+from supervisor.node.workers.starter import Starter
 from tests.support.core import running, scenario, until
 
 STEPS = [

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.handle import Handle
-from supervisor.containment.level import Level
-from supervisor.core.model import Method, Proof, State
-from supervisor.posix.means import AVAILABLE, Means
-from supervisor.posix.proc import descendants
+from supervisor.core.jobs.model import Method, Proof, State
+from supervisor.guardian.handle import Handle
+from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.level import Level
+from supervisor.guardian.proc import descendants
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.trees import DAEMONS, TREE, a_tree, named, there
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment import server_forkserver
-from supervisor.containment.level import Level
+from supervisor.guardian.level import Level
+from supervisor.node.workers import server_forkserver
 from tests.support.core import scenario, until
 from tests.support.pools import BOUND_S, pool_of, served
 

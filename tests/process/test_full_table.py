@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.posix.proc import descendants
+from supervisor.guardian.proc import descendants
 from tests.children.stage import python
 from tests.support.levels import DEFAULT_PROOF
 from tests.support.server import RunningServer, running_server

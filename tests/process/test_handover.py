@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.containment.server_forkserver import pid as forkserver_pid
-from supervisor.core.model import State
+from supervisor.core.jobs.model import State
+from supervisor.node.workers.server_forkserver import pid as forkserver_pid
 from tests.support.core import ended, output, running, scenario, submit, until
 
 SECRET = "swordfish-9f2c"

@@ -17,15 +17,17 @@ from typing import Any
 
 import pytest
 
-from supervisor.containment.attempt_records import AttemptRecords
-from supervisor.containment.backstop import Backstop
-from supervisor.core import frames, logbook, selftest
-from supervisor.core.attempt import Attempt
-from supervisor.core.belongings import Belongings
-from supervisor.core.model import State
-from supervisor.core.registry import Record
-from supervisor.core.stuck import judge
+from supervisor.core.jobs.model import State
+from supervisor.core.jobs.registry import Record
+from supervisor.core.running import messages as frames
 from supervisor.core.supervisor import Supervisor
+from supervisor.core.telemetry import transition_log as logbook
+from supervisor.core.telemetry.stuck_rules import judge
+from supervisor.node import self_test as selftest
+from supervisor.node.attempt import Attempt
+from supervisor.node.cleanup.attempt_records import AttemptRecords
+from supervisor.node.cleanup.backstop import Backstop
+from supervisor.node.storage.artifacts import Belongings
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.trees import a_tree, alive, there
 
@@ -179,7 +181,7 @@ def test_an_error_in_one_look_of_the_stuck_monitor_spares_the_other_jobs(
                     raise BUG
                 return judge(record, *rest)
 
-            monkeypatch.setattr("supervisor.core.stuck_watch.judge", fail_for_the_first)
+            monkeypatch.setattr("supervisor.core.telemetry.stuck_monitor.judge", fail_for_the_first)
             await until(lambda: second.stuck is not None)
             assert first.stuck is None
             assert "internal" in not_ok(supervisor)

@@ -12,15 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from supervisor.containment.cgroup_tree import CgroupTree
-from supervisor.containment.environment import passed_environment
-from supervisor.containment.level import Level
-from supervisor.containment.probe import probe_subreaper
-from supervisor.containment.started_set import StartedSet
-from supervisor.containment.starter import Starter
-from supervisor.containment.warm import WarmPool
-from supervisor.posix.prctl import become_subreaper
-from supervisor.posix.proc import children, read_stat
+from runner.posix.prctl import become_subreaper
+from supervisor.guardian.environment import passed_environment
+from supervisor.guardian.level import Level
+from supervisor.guardian.proc import children, read_stat
+from supervisor.node.levels.cgroup_tree import CgroupTree
+from supervisor.node.levels.probe import probe_subreaper
+from supervisor.node.workers.pool import WarmPool
+from supervisor.node.workers.spawned_worker import StartedSet
+from supervisor.node.workers.starter import Starter
 from tests.support.core import scenario, until
 from tests.support.levels import DEFAULT_LEVEL, why_no_cgroup, why_no_namespace
 from tests.support.server import running_server
@@ -116,7 +116,7 @@ def test_the_probe_fails_where_orphans_go_elsewhere() -> None:
     """Its negative control: in a process that is no subreaper, because the call that makes it one does nothing."""
     assert become_subreaper()  # the orphan of the process below comes here, and ends by itself
     script = (
-        "from supervisor.containment import probe; from supervisor.posix import prctl; "
+        "from supervisor.node.levels import probe; from runner.posix import prctl; "
         "prctl.become_subreaper = lambda: True; print(probe.probe_subreaper())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)

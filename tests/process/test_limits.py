@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from supervisor.containment.level import Level
-from supervisor.containment.limits import Limits
-from supervisor.core.model import State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import State
+from supervisor.core.jobs.registry import Record
+from supervisor.guardian.level import Level
+from supervisor.node.levels.enforcement import Limits
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
 from tests.support.level_cases import LEVELS
 from tests.support.observer import Watched, descendants

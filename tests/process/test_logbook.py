@@ -8,7 +8,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from supervisor.core.trace import Trace
+from supervisor.core.jobs.trace import Trace
 from tests.process.test_stacks import runner_pid
 from tests.support.core import cancel, ended, running, says, scenario, submit
 

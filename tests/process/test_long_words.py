@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.cancellation import Cancellation
-from runner.resources import script, typing_in
-from runner.resources.terminal import Terminal
+from runner.terminal import script, typing_in
+from runner.terminal.terminal import Terminal
 from tests.support.terminals import BOUND_S, Shown, ended, start
 
 READERS = {

@@ -12,12 +12,12 @@ import pytest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from supervisor.core.feed import Feed
-from supervisor.core.loop_lag import WINDOW_S, LoopLag
-from supervisor.core.metrics import Metrics
-from supervisor.core.model import State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import State
+from supervisor.core.jobs.registry import Record
+from supervisor.core.streams.feed import Feed
 from supervisor.core.supervisor import Supervisor
+from supervisor.core.telemetry.loop_lag import WINDOW_S, LoopLag
+from supervisor.core.telemetry.metrics import Metrics
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, until
 
 SLEEP = "echo UP; sleep 60"
@@ -177,8 +177,8 @@ def _record(feed: Feed) -> Record:
     from datetime import UTC, datetime
     from functools import partial
 
-    from supervisor.containment.level import Level
-    from supervisor.core.model import Job, JobRequest
+    from supervisor.core.jobs.model import Job, JobRequest
+    from supervisor.guardian.level import Level
 
     job = Job("j", JobRequest("shell", {}), datetime.now(UTC), Level.SUBREAPER)
     return Record(job, partial(feed.publish, "t"), token="t")

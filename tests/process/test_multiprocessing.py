@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.model import State
+from supervisor.core.jobs.model import State
 from tests.support.core import cancel, ended, output, running, says, scenario, submit
 
 TASKS = """

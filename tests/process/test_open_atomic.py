@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.resources import files
-from runner.resources.files import open_atomic
+from runner import atomic_file as files
+from runner.atomic_file import open_atomic
 from tests.support.server import ROOT
 
 
@@ -109,7 +109,7 @@ def test_other_modes_are_refused(tmp_path: Path, mode: str) -> None:
 def test_a_killed_writer_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "report.txt").write_text("old")
     script = (
-        "import sys, time; from pathlib import Path; from runner.resources.files import open_atomic\n"
+        "import sys, time; from pathlib import Path; from runner.atomic_file import open_atomic\n"
         "with open_atomic(Path(sys.argv[1])) as f:\n"
         "    f.write('half'); f.flush(); print('READY', flush=True); time.sleep(60)"
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.event_log import MAX_BYTES, MAX_EVENTS, Event, Gap
+from supervisor.core.jobs.event_log import MAX_BYTES, MAX_EVENTS, Event, Gap
+from supervisor.core.jobs.model import State
 from supervisor.core.journal.journal import MAX_BACKLOG_BYTES
-from supervisor.core.model import State
 from tests.support.core import cancel, ended, events, output, running, says, scenario, submit, types, until
 
 PYTHON = sys.executable

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from supervisor.config import load_settings
-from supervisor.containment.level import Level
-from supervisor.core.containment import Containment
 from supervisor.errors import StartupError
-from supervisor.posix.means import Means
+from supervisor.guardian.kernel_features import Means
+from supervisor.guardian.level import Level
+from supervisor.node.levels.available import Containment
 from tests.support.observer import describe, parent_of
 from tests.support.server import RunningServer, running_server
 from tests.support.sins import (

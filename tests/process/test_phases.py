@@ -8,8 +8,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from supervisor.core.model import Cause, Method, Reason, State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import Cause, Method, Reason, State
+from supervisor.core.jobs.registry import Record
 from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit, types, until
 
 BODY = "echo BODY-BEGAN; sleep 30; echo BODY-ENDED"

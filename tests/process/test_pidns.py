@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from supervisor.containment.level import Level
-from supervisor.core.model import Proof, State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import Proof, State
+from supervisor.core.jobs.registry import Record
 from supervisor.core.supervisor import Supervisor
+from supervisor.guardian.level import Level
 from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit
 from tests.support.observer import Watched, snapshot
 

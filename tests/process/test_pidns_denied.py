@@ -13,13 +13,13 @@ from tests.support.server import ROOT, serve_command, server_environment
 MASKED = 'mount -t tmpfs masked /proc/sys && exec "$@"'
 """What containers do to their /proc: the kernel then denies a new one to whoever lives in there."""
 FORBIDDEN = 'echo 0 >/proc/sys/user/max_pid_namespaces && exec "$@"'
-PROBE = "from supervisor.containment.probe import probe_pidns; print(probe_pidns())"
+PROBE = "from supervisor.node.levels.probe import probe_pidns; print(probe_pidns())"
 GUARDIAN = """
 import asyncio
-from supervisor.containment.environment import passed_environment
-from supervisor.containment.level import Level
-from supervisor.containment.starter import Starter
-from supervisor.containment.warm import WarmPool
+from supervisor.guardian.environment import passed_environment
+from supervisor.guardian.level import Level
+from supervisor.node.workers.starter import Starter
+from supervisor.node.workers.pool import WarmPool
 
 async def main():
     starter = Starter(passed_environment())

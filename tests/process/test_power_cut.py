@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supervisor.core.journal.opening import open_journal
-from supervisor.core.model import State
+from supervisor.core.jobs.model import State
+from supervisor.core.journal.open import open_journal
 from tests.support import lost_writes
 from tests.support.server import running_server
 from tests.support.tracing import needs_tracing

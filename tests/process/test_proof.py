@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.backstop import Backstop, Held, Round
-from supervisor.containment.cgroup import Leaf
-from supervisor.containment.cgroup_files import CgroupFiles
-from supervisor.containment.cgroup_tree import CgroupTree
-from supervisor.containment.handle import Handle, Identity
-from supervisor.containment.sweep import Sweep
-from supervisor.posix import descriptors, procfs
-from supervisor.posix.proc import children, descendants, read_stat
+from runner.posix import descriptors
+from supervisor.guardian import procfs
+from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup_files import CgroupFiles
+from supervisor.guardian.handle import Handle, Identity
+from supervisor.guardian.proc import children, descendants, read_stat
+from supervisor.guardian.sweep import Sweep
+from supervisor.node.cleanup.backstop import Backstop, Held, Round
+from supervisor.node.levels.cgroup_tree import CgroupTree
 from tests.support.level_cases import needs_cgroup
 from tests.support.levels import a_tree
 
@@ -228,7 +229,7 @@ def test_what_is_mounted_over_a_cgroup_s_files_changes_nothing(tree: CgroupTree,
         leaf.add(sleeper.pid)
         script = f"""
 import os, subprocess
-from supervisor.containment.cgroup import Leaf
+from supervisor.guardian.cgroup import Leaf
 leaf = Leaf({leaf.path!r})
 {held}
 for name in ("cgroup.kill", "cgroup.events", "cgroup.procs"):
@@ -256,7 +257,7 @@ def test_a_mode_that_was_taken_away_changes_nothing(tree: CgroupTree, held: bool
             os.chown(Path(leaf.path, name), NOBODY, NOBODY)
         script = f"""
 import os
-from supervisor.containment.cgroup import Leaf
+from supervisor.guardian.cgroup import Leaf
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 leaf = Leaf({leaf.path!r})
 if {held}:
@@ -281,7 +282,7 @@ def test_a_server_at_the_same_path_in_another_mount_namespace_is_another_one(tmp
     leaf = tree.new_leaf()
     script = f"""
 import pathlib, subprocess, sys
-from supervisor.containment.probe import probe
+from supervisor.node.levels.probe import probe
 over = sys.argv[-1] == "over"
 folder = pathlib.Path({str(tmp_path)!r})
 if {{over}}:
@@ -304,7 +305,7 @@ probed.cgroups.close()
 
 ATTACK = """
 import asyncio, os, pathlib, signal, subprocess, sys
-from supervisor.posix.proc import read_stat
+from supervisor.guardian.proc import read_stat
 from tests.support.core import cancel, ended, output, running, says, scenario, submit
 
 async def body():

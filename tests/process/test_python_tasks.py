@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.model import Proof, State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import Proof, State
+from supervisor.core.jobs.registry import Record
 from tests.children import ending_tasks
 from tests.support.core import cancel, ended, output, running, says, scenario, submit
 

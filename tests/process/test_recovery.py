@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment import semaphores
-from supervisor.containment.attempt_records import AttemptRecords, Note
-from supervisor.containment.environment import COOKIE
-from supervisor.containment.handle import Handle, Identity
-from supervisor.containment.recovery import recover
-from supervisor.posix import procfs
-from supervisor.posix.proc import boot_id, children, read_stat
+from supervisor.guardian import procfs
+from supervisor.guardian.environment import COOKIE
+from supervisor.guardian.handle import Handle, Identity
+from supervisor.guardian.proc import boot_id, children, read_stat
+from supervisor.node.cleanup import semaphores
+from supervisor.node.cleanup.attempt_records import AttemptRecords, Note
+from supervisor.node.cleanup.recovery import recover
 from tests.support.observer import Beacon, parent_of
 from tests.support.server import RunningServer
 
@@ -124,8 +124,8 @@ def test_a_search_that_could_not_read_everything_is_done_again_at_the_next_start
         return real(name, flags)
 
     with monkeypatch.context() as broken:
-        broken.setattr("supervisor.containment.recovery.BOUND_S", 0.05)
-        broken.setattr("supervisor.containment.recovery._is_there", lambda _: False)
+        broken.setattr("supervisor.node.cleanup.recovery.BOUND_S", 0.05)
+        broken.setattr("supervisor.node.cleanup.recovery._is_there", lambda _: False)
         broken.setattr(procfs, "open_file", open_file)
         recovered = recover([(path, note)])
     assert recovered.unread
@@ -140,7 +140,7 @@ def test_a_server_that_cannot_be_read_is_not_taken_for_dead(tmp_path: Path, monk
     notes = [(path, Note(boot_id(), "e" * 32, None, (Identity(1, 0),)))]
     with monkeypatch.context() as broken:
         broken.setattr(procfs, "read", lambda _: (_ for _ in ()).throw(procfs.Unreadable(errno.EMFILE, "")))
-        broken.setattr("supervisor.containment.recovery.boot_id", lambda: notes[0][1].boot_id)
+        broken.setattr("supervisor.node.cleanup.recovery.boot_id", lambda: notes[0][1].boot_id)
         recover(notes)
     assert path.exists()
     recover(notes)
@@ -268,12 +268,12 @@ def test_a_server_that_is_not_shown_others_finds_its_own(tmp_path: Path, hidepid
     script = f"""
 import codecs, os, pathlib, subprocess, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from supervisor.containment.attempt_records import Note
-from supervisor.containment.environment import COOKIE
-from supervisor.containment.handle import Identity
-from supervisor.containment.recovery import recover
-from supervisor.containment.sightings import Sightings
-from supervisor.posix.proc import boot_id, descendants, read_stat
+from supervisor.node.cleanup.attempt_records import Note
+from supervisor.guardian.environment import COOKIE
+from supervisor.guardian.handle import Identity
+from supervisor.node.cleanup.recovery import recover
+from supervisor.guardian.membership import Sightings
+from supervisor.guardian.proc import boot_id, descendants, read_stat
 codecs.lookup("ascii")  # this user may not be able to read the interpreter's files
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 cookie = "e" * 32

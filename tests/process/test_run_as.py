@@ -223,8 +223,8 @@ def test_a_state_folder_that_the_user_cannot_get_to(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_not_root_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    from supervisor.core.run_as import RunAs
     from supervisor.errors import StartupError
+    from supervisor.node.run_as import RunAs
 
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY.pw_uid)
     with pytest.raises(StartupError, match="only root can run jobs as daemon"):

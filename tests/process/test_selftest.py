@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from supervisor.config import load_settings
-from supervisor.containment.handle import Handle
-from supervisor.core import selftest
 from supervisor.core.supervisor import Supervisor
-from supervisor.posix.proc import read_stat
+from supervisor.guardian.handle import Handle
+from supervisor.guardian.proc import read_stat
+from supervisor.node import self_test as selftest
 from tests.support.core import running, scenario, until
 
 

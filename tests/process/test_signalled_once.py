@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from runner.protocol import Input
-from supervisor.containment.level import Level
-from supervisor.core.model import State
+from supervisor.core.jobs.model import State
 from supervisor.core.supervisor import Supervisor
+from supervisor.guardian.level import Level
 from tests.children import stop_signals
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit
 from tests.support.levels import why_no_namespace

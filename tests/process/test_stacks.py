@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from runner.protocol_stacks import STACK_SIGNAL_ANYHOW
-from supervisor.containment import native_stacks, stacks
-from supervisor.containment.stacks import NoStack
-from supervisor.core.event_log import Event
-from supervisor.core.model import State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import State
+from supervisor.core.jobs.registry import Record
 from supervisor.core.supervisor import Supervisor
 from supervisor.errors import Conflict
+from supervisor.node.inspect import native_stacks, stacks
+from supervisor.node.inspect.stacks import NoStack
 from tests.support.core import CALLER, cancel, ended, running, says, scenario, submit, until
 from tests.support.observer import Handle
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.attempt_records import AttemptRecords
-from supervisor.core.files import Files
-from supervisor.core.model import State
-from supervisor.core.trash import Trash
+from supervisor.core.jobs.model import State
+from supervisor.node.cleanup.attempt_records import AttemptRecords
+from supervisor.node.storage.published_files import Files
+from supervisor.node.storage.trash import Trash
 from tests.support import core
 
 BUDGET_S = 2.0

@@ -13,10 +13,11 @@ from typing import Any, cast
 
 import pytest
 
-from supervisor.containment import attempt_set, server_forkserver, server_tracker, starter
-from supervisor.containment.cgroup import Leaf
-from supervisor.containment.handle import Handle
-from supervisor.containment.started_set import StartedSet
+from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.handle import Handle
+from supervisor.node.workers import server_forkserver, server_tracker, starter
+from supervisor.node.workers import worker as attempt_set
+from supervisor.node.workers.spawned_worker import StartedSet
 from tests.support.core import scenario, until
 from tests.support.pools import at_rest, pool_of, served, settled
 

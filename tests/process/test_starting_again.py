@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from supervisor.containment import attempt_set, set_maker, spawn, starter
-from supervisor.containment.attempt_set import AttemptSet
-from supervisor.containment.level import Level
-from supervisor.containment.protocol import Stop
-from supervisor.core import checks
-from supervisor.posix.headroom import FOR_STOPS
+from supervisor.core.telemetry import health as checks
+from supervisor.guardian.headroom import FOR_STOPS
+from supervisor.guardian.level import Level
+from supervisor.guardian.protocol import Stop
+from supervisor.node.workers import spawn, starter
+from supervisor.node.workers import worker as attempt_set
+from supervisor.node.workers import worker_maker as set_maker
+from supervisor.node.workers.worker import AttemptSet
 from tests.support.core import scenario, until
 from tests.support.pools import BOUND_S, pool_of, served
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from supervisor.core.event_log import Event
-from supervisor.core.model import Reason, Rule, State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import Reason, Rule, State
+from supervisor.core.jobs.registry import Record
 from tests.process.test_stacks import TASKS, line_of, stop
 from tests.support.core import CALLER, ended, running, says, scenario, submit, types, until
 
@@ -88,7 +88,7 @@ def test_a_job_that_speaks_again_is_no_longer_stuck(tmp_path: Path) -> None:
 
 
 def submit_with_limits(supervisor: Any, command: str) -> Record:
-    from supervisor.core.model import JobRequest
+    from supervisor.core.jobs.model import JobRequest
 
     waiting = f"while ! test -e go; do sleep 0.05; done; {command}"
     request = JobRequest("shell", {"command": waiting}, stuck_no_event_s=0.4)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from runner.protocol import Running
-from supervisor.core import frames
-from supervisor.core.model import Rule, State
+from supervisor.core.jobs.model import Rule, State
+from supervisor.core.running import messages as frames
 from tests.support.core import cancel, ended, events, reaches, running, scenario, submit, until
 
 SLOW = """

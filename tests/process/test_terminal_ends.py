@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from runner.cancellation import Cancellation
-from runner.resources import pump
-from runner.resources.terminal import Terminal
+from runner.terminal import io_loop as pump
+from runner.terminal.terminal import Terminal
 from tests.support.terminals import BOUND_S, Shown, start
 
 MODES = pytest.mark.parametrize(

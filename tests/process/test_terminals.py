@@ -12,7 +12,7 @@ import pytest
 
 from runner.cancellation import Cancellation
 from runner.errors import CommandEnded, TaskFailed
-from runner.resources.command_end import ExitStatus
+from runner.terminal.exit_status import ExitStatus
 from tests.support.terminals import BOUND_S, Shown, ended, start
 
 

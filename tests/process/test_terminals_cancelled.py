@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from runner.cancellation import Cancellation, JobCancelled
-from runner.resources.command_end import ExitStatus
+from runner.terminal.exit_status import ExitStatus
 from tests.support.terminals import BOUND_S, Shown, start
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment import server_tracker as trackers
-from supervisor.containment import tracker
-from supervisor.core.model import State
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import State
+from supervisor.core.jobs.registry import Record
 from supervisor.core.supervisor import Supervisor
-from supervisor.posix.proc import children, read_stat
+from supervisor.guardian import resource_tracker as tracker
+from supervisor.guardian.proc import children, read_stat
+from supervisor.node.workers import server_tracker as trackers
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.pools import at_rest, pool_of, served
 from tests.support.trees import TREE, a_tree, there

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from supervisor.containment.backstop import Held, Round
-from supervisor.containment.level import Level
-from supervisor.core.event_log import Event
-from supervisor.core.model import Proof, State
-from supervisor.core.registry import Record
-from supervisor.posix.proc import read_stat
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import Proof, State
+from supervisor.core.jobs.registry import Record
+from supervisor.guardian.level import Level
+from supervisor.guardian.proc import read_stat
+from supervisor.node.cleanup.backstop import Held, Round
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, types, until
 from tests.support.level_cases import LEVELS
 from tests.support.levels import DEFAULT_LEVEL, DEFAULT_PROOF

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from runner.loading import load
 from runner.protocol import Described
-from supervisor.core.catalog import BUILT_IN, WRITTEN_DOWN
+from supervisor.core.tasks.catalog import BUILT_IN, WRITTEN_DOWN
 
 
 def described() -> list[Described]:

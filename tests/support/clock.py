@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.core.awake_clock import TICK_S, AwakeClock
+from supervisor.core.loop.awake_clock import TICK_S, AwakeClock
 
 
 class SteppedClock:

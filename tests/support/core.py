@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.config import load_settings
-from supervisor.core.model import Caller, Cause, Job, JobRequest, Reason
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import Caller, Cause, Job, JobRequest, Reason
+from supervisor.core.jobs.registry import Record
 from supervisor.core.supervisor import Supervisor
-from supervisor.posix.means import AVAILABLE, Means
+from supervisor.guardian.kernel_features import AVAILABLE, Means
 from tests.support.levels import leaves
 
 CALLER = Caller("t")

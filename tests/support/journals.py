@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from supervisor.containment.level import Level
-from supervisor.core.event_log import Event
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import Job, JobRequest, State
+from supervisor.core.jobs.registry import Record
 from supervisor.core.journal.journal import Journal
-from supervisor.core.journal.opening import Contents
+from supervisor.core.journal.open import Contents
 from supervisor.core.journal.retention import Limits
-from supervisor.core.model import Job, JobRequest, State
-from supervisor.core.registry import Record
+from supervisor.guardian.level import Level
 from tests.support.core import until
 
 PLENTY = Limits(10_000, 7 * 24 * 3600.0, 1024**3)

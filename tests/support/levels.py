@@ -6,10 +6,10 @@ import functools
 import tempfile
 from pathlib import Path
 
-from supervisor.containment.cgroup import Leaf
-from supervisor.containment.cgroup_tree import CgroupTree, NoCgroup, own_cgroup, tree_name
-from supervisor.containment.level import Level
-from supervisor.containment.probe import MOUNTINFO, probe_cgroup, probe_pidns
+from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.level import Level
+from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup, own_cgroup, tree_name
+from supervisor.node.levels.probe import MOUNTINFO, probe_cgroup, probe_pidns
 
 
 @functools.cache

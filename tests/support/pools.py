@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from supervisor.containment.attempt_set import AttemptSet
-from supervisor.containment.environment import passed_environment
-from supervisor.containment.level import Level
-from supervisor.containment.starter import START_BOUND_S, Starter
-from supervisor.containment.warm import WarmPool
+from supervisor.guardian.environment import passed_environment
+from supervisor.guardian.level import Level
+from supervisor.node.workers.pool import WarmPool
+from supervisor.node.workers.starter import START_BOUND_S, Starter
+from supervisor.node.workers.worker import AttemptSet
 from tests.support.core import until
 
 BOUND_S = 10.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from runner.cancellation import Cancellation
-from runner.reporting import Stream
-from runner.resources.command_end import ExitStatus
-from runner.resources.script import shell_words
-from runner.resources.spawning import DEFAULT_SIZE, spawn
-from runner.resources.terminal import Terminal
+from runner.reporter import Stream
+from runner.terminal.exit_status import ExitStatus
+from runner.terminal.script import shell_words
+from runner.terminal.spawn import DEFAULT_SIZE, spawn
+from runner.terminal.terminal import Terminal
 
 BOUND_S = 10.0
 

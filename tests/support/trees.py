@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from supervisor.core.model import Cancellation, State
-from supervisor.core.registry import Record
-from supervisor.posix.proc import descendants, read_stat
+from supervisor.core.jobs.model import Cancellation, State
+from supervisor.core.jobs.registry import Record
+from supervisor.guardian.proc import descendants, read_stat
 
 TREE = "setsid sleep 60 & setsid sh -c 'sleep 60 & sleep 60' & (setsid sleep 60 &) ; echo READY; wait"
 """A command with daemons of three kinds."""

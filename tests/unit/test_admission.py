@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from supervisor.core.admission import Admission, Place
+from supervisor.core.running.queue import Admission, Place
 from supervisor.errors import QueueFull
 from supervisor.tokens import TokenLimits
 

@@ -18,17 +18,17 @@ import pytest
 from runner.agent.blueprint import TEST_COMMAND, parts
 from runner.agent.models import make_model
 from runner.agent.options import Options
+from runner.atomic_file import open_atomic
+from runner.browser import launched
 from runner.cancellation import Cancellation
 from runner.errors import TaskFailed
 from runner.protocol import Log
-from runner.reporting import Reporter
-from runner.resources.browser import launched
-from runner.resources.files import open_atomic
+from runner.reporter import Reporter
 from supervisor.config import load_settings
-from supervisor.containment.level import Level
-from supervisor.core.model import Job, JobRequest
-from supervisor.core.orders import AGENT_MODULE, Orders
+from supervisor.core.jobs.model import Job, JobRequest
 from supervisor.errors import StartupError
+from supervisor.guardian.level import Level
+from supervisor.node.launch_settings import AGENT_MODULE, Orders
 
 ROOT = Path(__file__).parents[2]
 KEY = 'sk-"quoted"-0123456789'

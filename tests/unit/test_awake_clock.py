@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from supervisor.containment.level import Level
-from supervisor.core import awake_clock
-from supervisor.core.awake_clock import TICK_S, AwakeClock
-from supervisor.core.leases import Leases
-from supervisor.core.model import Cause, Job, JobRequest
+from supervisor.core.jobs.model import Cause, Job, JobRequest
+from supervisor.core.loop import awake_clock
+from supervisor.core.loop.awake_clock import TICK_S, AwakeClock
+from supervisor.core.streams.leases import Leases
+from supervisor.guardian.level import Level
 from tests.support.clock import SteppedClock
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from runner import Context, task
 from runner.loading import find_tasks
 from runner.protocol import Described
 from runner.tasks import agent, browse, demo, shell
-from supervisor.core.catalog import Catalog, built_in
+from supervisor.core.tasks.catalog import Catalog, built_in
 from supervisor.errors import InvalidRequest, NotReady
 from tests.support import built_in_tasks
 

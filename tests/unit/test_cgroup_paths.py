@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.cgroup_tree import NoCgroup, own_cgroup, tree_name
+from supervisor.node.levels.cgroup_tree import NoCgroup, own_cgroup, tree_name
 
 UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from supervisor.api.schemas.answers import readiness_json
-from supervisor.core.checks import Check, _failing
+from supervisor.core.telemetry.health import Check, _failing
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import TypeAdapter
 
-from supervisor.core.awake_clock import AwakeClock
-from supervisor.core.early_cancels import EARLY_CANCEL_KEPT_S, EarlyCancels
+from supervisor.core.jobs.model import Cause, Reason
 from supervisor.core.journal.rows import EarlyRow
-from supervisor.core.model import Cause, Reason
+from supervisor.core.loop.awake_clock import AwakeClock
+from supervisor.core.running.pending_cancels import EARLY_CANCEL_KEPT_S, EarlyCancels
 from tests.support.clock import SteppedClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -77,7 +77,7 @@ def test_a_cancel_that_comes_again_is_kept_for_as_long_as_it_says() -> None:
 
 
 def test_one_token_pushes_out_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("supervisor.core.early_cancels.MAX_EARLY_CANCELS", 3)
+    monkeypatch.setattr("supervisor.core.running.pending_cancels.MAX_EARLY_CANCELS", 3)
     early = EarlyCancels(AwakeClock())
     early.keep("mine", a_cause(), "t")
     for number in range(5):

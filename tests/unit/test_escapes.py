@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.resources.escapes import PlainText, plain_text
+from runner.terminal.ansi import PlainText, plain_text
 
 COLOURED = (
     "\x1b[1;31mred\x1b[0m \x1b]0;a title\x07plain\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\\r\n"

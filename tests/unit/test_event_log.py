@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from supervisor.core.event_log import Event, EventLog, Gap
+from supervisor.core.jobs.event_log import Event, EventLog, Gap
 
 
 def filled(count: int, **bounds: int) -> EventLog:

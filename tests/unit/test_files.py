@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.folder import Folder
-from supervisor.core import ledger
-from supervisor.core.files import Files
-from supervisor.core.removal import remove_tree
-from supervisor.core.trash import CLOSE_BOUND_S, Trash
+from supervisor.core.jobs import resources as ledger
 from supervisor.errors import NotFound
-from supervisor.posix import beneath
+from supervisor.node.storage import beneath
+from supervisor.node.storage.folder import Folder
+from supervisor.node.storage.published_files import Files
+from supervisor.node.storage.removal import remove_tree
+from supervisor.node.storage.trash import CLOSE_BOUND_S, Trash
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = datetime(2026, 1, 2, tzinfo=UTC)
@@ -255,7 +255,7 @@ def test_the_end_does_not_wait_for_all_of_the_trash(tmp_path: Path, monkeypatch:
         go_on.wait(10)
         yield from ()
 
-    monkeypatch.setattr("supervisor.core.trash.remove_tree", slow)
+    monkeypatch.setattr("supervisor.node.storage.trash.remove_tree", slow)
     trash = Trash(tmp_path / "trash")
     trash.open()
     place = Folder(tmp_path / "place")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.attempt_records import AttemptRecords
-from supervisor.containment.folder import Folder
-from supervisor.containment.handle import Handle
-from supervisor.core.files import Files
-from supervisor.core.trash import Trash
-from supervisor.core.workspaces import Workspaces
+from supervisor.guardian.handle import Handle
+from supervisor.node.cleanup.attempt_records import AttemptRecords
+from supervisor.node.storage.folder import Folder
+from supervisor.node.storage.published_files import Files
+from supervisor.node.storage.trash import Trash
+from supervisor.node.storage.workspaces import Workspaces
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pydantic import AnyUrl, Field, HttpUrl
 from runner import Context, TaskFailed, task
 from runner.loading import Task
 from runner.protocol import Described
-from supervisor.core.catalog import Catalog
+from supervisor.core.tasks.catalog import Catalog
 from supervisor.errors import InvalidRequest
 
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from supervisor.containment import helper_thread
-from supervisor.containment.environment import passed_environment
-from supervisor.containment.helper_thread import HelperThread, Unit
-from supervisor.containment.starter import Starter
 from supervisor.errors import StartupError
+from supervisor.guardian.environment import passed_environment
+from supervisor.node.workers import helper_thread
+from supervisor.node.workers.helper_thread import HelperThread, Unit
+from supervisor.node.workers.starter import Starter
 
 BOUND_S = 10.0
 GIVE_UP_S = 0.1

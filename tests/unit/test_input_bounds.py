@@ -14,11 +14,11 @@ from typing_extensions import TypedDict
 from runner import Context, TaskFailed, task
 from runner.loading import Task
 from runner.protocol import Described
-from supervisor.core import patterns
-from supervisor.core.catalog import Catalog
-from supervisor.core.checking import Checking
-from supervisor.core.model import JobRequest
-from supervisor.core.side_thread import SideThread
+from supervisor.core.jobs.model import JobRequest
+from supervisor.core.tasks import patterns
+from supervisor.core.tasks.catalog import Catalog
+from supervisor.core.tasks.checking import Checking
+from supervisor.core.tasks.side_thread import SideThread
 from supervisor.errors import InvalidRequest, NotReady
 
 Name = Annotated[str, Field(pattern=r"^[a-z]+$")]

@@ -12,9 +12,9 @@ import pytest
 
 from runner.cancellation import Cancellation
 from runner.protocol import Ask, Input, InputClosed, InputTaken, encode, input_cost
-from runner.watch import Watch
-from supervisor.core import job_input
-from supervisor.core.model import JobRequest, State
+from runner.watcher import Watch
+from supervisor.core.jobs import stdin as job_input
+from supervisor.core.jobs.model import JobRequest, State
 from supervisor.errors import Conflict, InputFull
 
 
@@ -183,7 +183,7 @@ def test_an_ask_that_came_right_behind_the_order(
 
 
 def test_the_queue_says_what_was_taken_and_when_it_closed() -> None:
-    from runner.job_input import JobInput
+    from runner.stdin import JobInput
 
     said: list[object] = []
     typed = JobInput(said.append)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.event_log import MAX_BYTES, Event, Gap
+from supervisor.core.jobs.event_log import MAX_BYTES, Event, Gap
+from supervisor.core.jobs.model import State
 from supervisor.core.journal.batch import Batch
 from supervisor.core.journal.rows import pack, unpack
 from supervisor.core.journal.unanswered import STALL_BOUND_S
-from supervisor.core.model import State
 from supervisor.errors import StorageFull
 from tests.support.core import until
 from tests.support.journals import PLENTY, book, put

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from supervisor.core import machine
-from supervisor.core.event_log import Event
-from supervisor.core.facts import Began, Bound, CancelRequested, Emit, Fact, Finish, Gone, Reported, ServerDied
-from supervisor.core.model import Cause, JobError, Proof, Reason, State
-from supervisor.core.registry import Record
+from supervisor.core.jobs import machine
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.inputs import Began, Bound, CancelRequested, Emit, Fact, Finish, Gone, Reported, ServerDied
+from supervisor.core.jobs.model import Cause, JobError, Proof, Reason, State
+from supervisor.core.jobs.registry import Record
 from supervisor.errors import StorageFull
 from tests.support.journals import Book, book
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.event_log import Event
-from supervisor.core.journal.opening import FILE, Opened, open_journal, suspect
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import State
+from supervisor.core.journal.open import FILE, Opened, open_journal, suspect
 from supervisor.core.journal.reader import Wanted
 from supervisor.core.journal.rows import digest_of
 from supervisor.core.journal.schema import MIGRATIONS, prepare
 from supervisor.core.journal.sql import is_damage
-from supervisor.core.model import State
 from supervisor.errors import StartupError, StorageFull
 from tests.support.journals import book
 

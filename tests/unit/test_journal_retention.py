@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.event_log import Event, Gap
+from supervisor.core.jobs.event_log import Event, Gap
 from supervisor.core.journal.reader import Wanted
 from supervisor.core.journal.retention import PAGES_A_STEP, SPARE_PAGES, Limits
 from tests.support.core import until

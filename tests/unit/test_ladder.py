@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.containment.ladder import Ladder, Step
+from supervisor.guardian.ladder import Ladder, Step
 
 GIB = 1024**3
 

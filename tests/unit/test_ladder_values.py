@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.containment import ladder
-from supervisor.containment.ladder import Ladder, Step
+from supervisor.guardian import ladder
+from supervisor.guardian.ladder import Ladder, Step
 
 LADDER: Any = Ladder
 

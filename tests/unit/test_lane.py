@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from supervisor.core import lane as lane_module
-from supervisor.core.lane import MAX_HANGING, Lane, Late
+from supervisor.node.storage import lane as lane_module
+from supervisor.node.storage.lane import MAX_HANGING, Lane, Late
 
 SOON_S = 10.0
 """A bound for what comes at once."""

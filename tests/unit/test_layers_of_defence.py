@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment.backstop import Backstop, Held
-from supervisor.containment.cgroup import Leaf
-from supervisor.containment.handle import Handle, Identity
-from supervisor.containment.sweep import Sweep
-from supervisor.posix.proc import read_stat
+from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.handle import Handle, Identity
+from supervisor.guardian.proc import read_stat
+from supervisor.guardian.sweep import Sweep
+from supervisor.node.cleanup.backstop import Backstop, Held
 from tests.support.level_cases import needs_cgroup
 from tests.support.levels import a_tree
 
@@ -127,7 +127,7 @@ def test_a_stopped_process_gets_to_act_on_its_sigterm() -> None:
 ENTER = """
 import json, os, resource, subprocess, sys
 from pathlib import Path
-from runner.handover import enter
+from runner.process_setup import enter
 _, hard = resource.getrlimit(resource.RLIMIT_CORE)
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 os.environ["STRAY"] = "inherited"

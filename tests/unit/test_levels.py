@@ -7,10 +7,10 @@ import pickle
 import pytest
 
 from supervisor.config import CONTAINMENT_LEVELS
-from supervisor.containment.cgroup import Leaf
-from supervisor.containment.level import Level, Plan
-from supervisor.containment.levels import Levels, LevelUnavailable
-from supervisor.containment.status import status_of
+from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.level import Level, Plan
+from supervisor.node.levels.choose import Levels, LevelUnavailable
+from supervisor.node.levels.describe import status_of
 
 ALL: dict[Level, str] = {}
 NO_CGROUP = {Level.CGROUP: "no cgroup2 is mounted"}

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from supervisor.api.web.http_connection import ClientTimeouts, HttpConnection
 from supervisor.api.web.peer import Peer
-from supervisor.core.loop_clock import ClockedLoop, PollClock
+from supervisor.core.loop.loop_clock import ClockedLoop, PollClock
 
 BUSY_S = 0.3
 SOON_S = 0.1

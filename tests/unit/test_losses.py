@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.containment import last_word
-from supervisor.containment.attempt_records import Note
-from supervisor.containment.handle import Identity
-from supervisor.containment.losses import Loss, losses_of
+from supervisor.guardian import last_word
+from supervisor.guardian.handle import Identity
+from supervisor.node.cleanup.attempt_records import Note
+from supervisor.node.cleanup.losses import Loss, losses_of
 
 BOOT = "this boot"
 NOTE = Note(BOOT, "c" * 32, "job", (Identity(7, 1), Identity(8, 2)))

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.containment.handle import Survivor
-from supervisor.containment.level import Level
-from supervisor.core.facts import (
+from supervisor.core.jobs.inputs import (
     Acknowledged,
     Began,
     Bound,
@@ -28,8 +26,10 @@ from supervisor.core.facts import (
     StopAttempt,
     Unproven,
 )
-from supervisor.core.machine import Life, RefusedTransition, step
-from supervisor.core.model import Cause, Job, JobError, JobRequest, Method, Proof, Reason, State
+from supervisor.core.jobs.machine import Life, RefusedTransition, step
+from supervisor.core.jobs.model import Cause, Job, JobError, JobRequest, Method, Proof, Reason, State
+from supervisor.guardian.handle import Survivor
+from supervisor.guardian.level import Level
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BROKEN = JobError("signalled", "ended by SIGKILL", signal="SIGKILL")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.containment.handle import Survivor
-from supervisor.core import facts, machine
-from supervisor.core.facts import (
+from supervisor.core.jobs import inputs as facts
+from supervisor.core.jobs import machine
+from supervisor.core.jobs.inputs import (
     Acknowledged,
     Began,
     Bound,
@@ -23,8 +23,9 @@ from supervisor.core.facts import (
     StopAttempt,
     Unproven,
 )
-from supervisor.core.machine import Life, RefusedTransition, step
-from supervisor.core.model import Cancellation, JobError, Proof, State
+from supervisor.core.jobs.machine import Life, RefusedTransition, step
+from supervisor.core.jobs.model import Cancellation, JobError, Proof, State
+from supervisor.guardian.handle import Survivor
 from tests.unit.test_machine import BROKEN, GONE, NOW, a_life, cancel, play
 
 LIMIT = JobError("memory", "it used more memory than it may")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from supervisor.containment.handle import Survivor
-from supervisor.containment.level import Level
-from supervisor.core import machine
-from supervisor.core.facts import Bound, CancelRequested, Fact, Gone, Unproven
-from supervisor.core.metrics import Metrics, gauges_of_jobs
-from supervisor.core.model import Cause, Job, JobError, JobRequest, Proof, Reason
-from supervisor.core.registry import Record
+from supervisor.core.jobs import machine
+from supervisor.core.jobs.inputs import Bound, CancelRequested, Fact, Gone, Unproven
+from supervisor.core.jobs.model import Cause, Job, JobError, JobRequest, Proof, Reason
+from supervisor.core.jobs.registry import Record
+from supervisor.core.telemetry.metrics import Metrics, gauges_of_jobs
+from supervisor.guardian.handle import Survivor
+from supervisor.guardian.level import Level
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CANCEL = CancelRequested(Cause(Reason.TIMEOUT, 0.0, NOW), 2.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.containment.own_ids import identical
+from supervisor.guardian.user_namespace import identical
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from supervisor.containment.handle import Handle
-from supervisor.containment.sweep import Sweep
-from supervisor.posix import procfs
-from supervisor.posix.own import Own
-from supervisor.posix.proc import children, descendants, environment_of, process_table, read_stat
-from supervisor.posix.procfs import Unreadable
+from supervisor.guardian import procfs
+from supervisor.guardian.handle import Handle
+from supervisor.guardian.own_view import Own
+from supervisor.guardian.proc import children, descendants, environment_of, process_table, read_stat
+from supervisor.guardian.procfs import Unreadable
+from supervisor.guardian.sweep import Sweep
 
 GONE = [errno.ENOENT, errno.ESRCH]
 FAILED = [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EPERM, errno.EACCES, errno.EINVAL]
@@ -152,8 +152,8 @@ def test_a_sweep_signals_whom_it_can_name(
 
 OVER = """
 import os, subprocess, sys
-from supervisor.posix import procfs
-from supervisor.posix.proc import children, read_stat
+from supervisor.guardian import procfs
+from supervisor.guardian.proc import children, read_stat
 me, there = os.getpid(), sys.argv[1:]
 mount = lambda where: subprocess.run(["mount", "-t", "tmpfs", "none", where], check=True)
 child = subprocess.Popen(["sleep", "60"])
@@ -164,7 +164,7 @@ for where in (f"/proc/{child.pid}", f"/proc/{me}/task", "/proc"):
     assert child.pid in children(me), where
 assert os.listdir("/proc") == []  # the control: the name is what was mounted
 print(procfs._SHARED)
-later = "from supervisor.posix.own import Own; own = Own(); print(own.is_seen(), len(own.children()))"
+later = "from supervisor.guardian.own_view import Own; own = Own(); print(own.is_seen(), len(own.children()))"
 subprocess.run([sys.executable, "-c", later], check=True)  # begun behind the mount, as a second forkserver is
 child.kill()
 """
@@ -185,11 +185,11 @@ def test_without_the_right_to_mount_what_is_inside_is_refused() -> None:
     """It reads /proc itself then: something over a part of it is an error, and not an empty folder."""
     script = """
 import os, subprocess
-from supervisor.posix import procfs
+from supervisor.guardian import procfs
 procfs._mount_detached = lambda: None
 procfs.FOLDER_FD, procfs._SHARED = procfs._open_folder()
 procfs._BENEATH = procfs._refuses_mounts()
-from supervisor.posix.proc import read_stat
+from supervisor.guardian.proc import read_stat
 child = subprocess.Popen(["sleep", "60"])
 assert read_stat(child.pid) is not None
 subprocess.run(["mount", "-t", "tmpfs", "none", f"/proc/{child.pid}"], check=True)

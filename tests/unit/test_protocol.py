@@ -26,7 +26,7 @@ from runner.protocol import (
     encode,
     input_cost,
 )
-from supervisor.containment import protocol as guardian_protocol
+from supervisor.guardian import protocol as guardian_protocol
 
 WORK = Work("j", "m", "t", {"a": [1]}, "/w", {"PATH": "/bin"}, secrets={"KEY": "sk-secret"}, user=User("u", 1, 2, [3]))
 

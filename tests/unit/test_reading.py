@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from runner import protocol, protocol_reading
 from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Output, ProtocolError, Result, encode
 from runner.protocol_reading import MAX_CONTAINERS, MAX_SHORT_BYTES, read_frame
-from runner.reporting import MAX_TEXT_BYTES, split_text
-from runner.texts import escaped_bytes
-from supervisor.core.frames import interpret
+from runner.reporter import MAX_TEXT_BYTES, split_text
+from runner.text import escaped_bytes
+from supervisor.core.running.messages import interpret
 
 LOG = '{"type":"log","level":"info","message":"x","fields":%s}\n'
 RESULT = '{"result":%s,"type":"result"}\n'
@@ -136,7 +136,7 @@ def test_output_of_our_own_size_is_taken_and_more_is_refused(char: str) -> None:
 @given(st.text(max_size=300))
 def test_pieces_are_the_text_and_fit(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("runner.reporting.MAX_TEXT_BYTES", 24)
+        patch.setattr("runner.reporter.MAX_TEXT_BYTES", 24)
         pieces = list(split_text(text))
     assert "".join(pieces) == text
     assert all(piece and escaped_bytes(piece) <= 24 for piece in pieces)

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from supervisor.containment.level import Level
-from supervisor.core.admission import Admission
-from supervisor.core.event_log import Event
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import Caller, Job, JobRequest, State
+from supervisor.core.jobs.registry import Record, Registry
 from supervisor.core.journal.rows import Entry
-from supervisor.core.model import Caller, Job, JobRequest, State
-from supervisor.core.registry import Record, Registry
+from supervisor.core.running.queue import Admission
 from supervisor.errors import Conflict, NotFound, QueueFull
+from supervisor.guardian.level import Level
 
 T = Caller("t")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

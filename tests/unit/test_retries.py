@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.containment.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S, Retries
+from supervisor.node.workers.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S, Retries
 
 
 def test_pauses_grow_to_a_bound_and_begin_anew_after_a_success() -> None:

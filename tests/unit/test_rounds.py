@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.containment.rounds import Rounds
+from supervisor.guardian.sweep_pacing import Rounds
 
 
 def pauses(rounds: Rounds, newcomers: list[bool]) -> list[int]:

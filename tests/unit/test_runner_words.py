@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from runner.protocol import AskSeen, StopCommand, encode
-from supervisor.containment.runner_words import MAX_UNPARSED_BYTES, RunnerWords
+from supervisor.guardian.runner_words import MAX_UNPARSED_BYTES, RunnerWords
 
 
 @pytest.fixture

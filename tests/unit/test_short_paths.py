@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.short_paths import MAX_FOLDER_BYTES, ShortPaths
+from supervisor.node.storage.short_paths import MAX_FOLDER_BYTES, ShortPaths
 
 NAME = "s" * 40
 

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from supervisor.containment.handle import Handle, Identity
-from supervisor.containment.sightings import Sightings
+from supervisor.guardian.handle import Handle, Identity
+from supervisor.guardian.membership import Sightings
 
 LIFETIME = "sleep 30"
 MARK = {"DEADSTOP_COOKIE": secrets.token_hex(16), "DEADSTOP_JOB_ID": "mine"}

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from supervisor.containment.level import Level
-from supervisor.core import span_export
-from supervisor.core.event_log import Event
-from supervisor.core.model import Cancellation, Job, JobRequest, Reason
-from supervisor.core.spans import Span, Spans
-from supervisor.core.trace import Trace
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import Cancellation, Job, JobRequest, Reason
+from supervisor.core.jobs.trace import Trace
+from supervisor.core.telemetry import span_export
+from supervisor.core.telemetry.spans import Span, Spans
+from supervisor.guardian.level import Level
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from runner.protocol_stacks import STACK_END
-from supervisor.containment import stacks
+from supervisor.node.inspect import stacks
 
 DRIPS = 200
 """Ten times as long as a stack may take."""

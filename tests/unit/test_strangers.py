@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from supervisor.containment.strangers import LOOKS, Strangers
-from supervisor.posix import prctl
+from runner.posix import prctl
+from supervisor.node.cleanup.strangers import LOOKS, Strangers
 
 BOUND_MS = 10_000
 
@@ -86,5 +86,5 @@ def test_what_lives_is_left_alone_and_a_status_that_is_waited_for_arrives() -> N
 
 def test_nothing_to_reap_costs_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "waitid", lambda *_: None)
-    monkeypatch.setattr("supervisor.containment.strangers.children", lambda *_, **__: pytest.fail("read /proc"))
+    monkeypatch.setattr("supervisor.node.cleanup.strangers.children", lambda *_, **__: pytest.fail("read /proc"))
     assert Strangers(lambda _pid: False, is_init=True).reap() == 0

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from supervisor.config import load_settings
-from supervisor.containment.handle import Survivor
-from supervisor.core import stuck_watch
-from supervisor.core.diagnosis import Diagnosis
-from supervisor.core.facts import Reported
-from supervisor.core.faults import Faults
-from supervisor.core.model import Cancellation, Job, JobRequest, Reason, Rule, State, Stuck, StuckAction
-from supervisor.core.registry import Record
-from supervisor.core.stuck import Finding, StuckLimits, judge
+from supervisor.core.jobs.inputs import Reported
+from supervisor.core.jobs.model import Cancellation, Job, JobRequest, Reason, Rule, State, Stuck, StuckAction
+from supervisor.core.jobs.registry import Record
+from supervisor.core.telemetry import stuck_monitor as stuck_watch
+from supervisor.core.telemetry.faults import Faults
+from supervisor.core.telemetry.stuck_rules import Finding, StuckLimits, judge
 from supervisor.errors import StartupError
+from supervisor.guardian.handle import Survivor
+from supervisor.node.inspect.diagnosis import Diagnosis
 from tests.support.clock import SteppedClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

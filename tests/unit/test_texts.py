@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.texts import cut_text, shown, shown_fields, shown_repr
+from runner.text import cut_text, shown, shown_fields, shown_repr
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 

@@ -10,7 +10,7 @@ import pytest
 
 from supervisor.api.guard.auth import SESSION_S, Auth
 from supervisor.config import load_settings
-from supervisor.core.model import Caller
+from supervisor.core.jobs.model import Caller
 from supervisor.errors import StartupError
 from supervisor.tokens import MAIN_TOKEN, Scope, TokenLimits, parse_tokens
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from supervisor.core.trace import Trace
+from supervisor.core.jobs.trace import Trace
 
 GOOD = f"00-{'a1' * 16}-{'b2' * 8}-01"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.resources import terminal
-from runner.resources.terminal import Unread
+from runner.terminal import terminal
+from runner.terminal.terminal import Unread
 
 KEPT = 10
 STEPS = st.lists(st.text("ab\n", min_size=1, max_size=25) | st.sampled_from(["", None]))

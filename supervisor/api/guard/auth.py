@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 from starlette.requests import cookie_parser
 
-from supervisor.core.model import Caller
+from supervisor.core.jobs.model import Caller
 from supervisor.tokens import MAIN_TOKEN, NamedToken, Scope, TokenLimits
 
 SESSION_S = 7 * 24 * 3600

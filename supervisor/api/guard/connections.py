@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from supervisor.core.checks import Check
+from supervisor.core.telemetry.health import Check
 
 SPARE_SHARE = 8
 MIN_SPARE, MAX_SPARE = 4, 64

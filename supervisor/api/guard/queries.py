@@ -11,8 +11,8 @@ import re
 from starlette.requests import Request
 
 from supervisor.api.schemas.bodies import JOB_ID_PATTERN, LABEL_KEY_PATTERN, MAX_LABEL_VALUE, MAX_LABELS
+from supervisor.core.jobs.model import State
 from supervisor.core.journal.reader import Wanted
-from supervisor.core.model import State
 from supervisor.errors import InvalidRequest
 
 MAX_LIMIT = 500

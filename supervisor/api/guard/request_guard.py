@@ -22,7 +22,7 @@ from supervisor.api.guard.problems import HEAD_TOO_LARGE, Kind, Problem
 from supervisor.api.guard.rate_limits import RequestRate
 from supervisor.api.guard.request_body import ClientLeft, read_body, replay
 from supervisor.api.guard.rules import SAFE_METHODS, Access, RuleBook, Rules
-from supervisor.core.trace import Trace
+from supervisor.core.jobs.trace import Trace
 
 MAX_HEAD_BYTES = 16 * 1024
 """For the request line and headers together. The parser has the same limit, but only for heads in several pieces."""

@@ -18,9 +18,9 @@ from supervisor.api.schemas.bodies import CancelBody, CreateBody, InputBody, Lea
 from supervisor.api.schemas.contents import input_json, lease_json
 from supervisor.api.schemas.diagnosis import processes_json, stack_json
 from supervisor.api.schemas.encoding import JsonResponse, json_bytes
-from supervisor.core.checking import Checked
-from supervisor.core.model import Cause, JobRequest, Reason
-from supervisor.core.registry import Record
+from supervisor.core.jobs.model import Cause, JobRequest, Reason
+from supervisor.core.jobs.registry import Record
+from supervisor.core.tasks.checking import Checked
 from supervisor.errors import InvalidRequest, StorageFull
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024

@@ -13,10 +13,10 @@ from supervisor.api.guard.connections import Connections
 from supervisor.api.guard.rate_limits import OpenStreams
 from supervisor.api.web.drain import Drain
 from supervisor.api.web.peer import Peer
-from supervisor.core.checks import Check
-from supervisor.core.model import Caller
+from supervisor.core.jobs.model import Caller
+from supervisor.core.jobs.trace import Trace
 from supervisor.core.supervisor import Supervisor
-from supervisor.core.trace import Trace
+from supervisor.core.telemetry.health import Check
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from supervisor.api.handlers.jobs import asked_job
 from supervisor.api.handlers.service import caller_of, peer_of, principal_of, service_of
 from supervisor.api.schemas.encoding import JsonResponse
 from supervisor.api.web.sse import EventStream, Hold, all_events, job_events
-from supervisor.core.event_log import Gap
-from supervisor.core.lookup import story_of
-from supervisor.core.model import OnDisconnect
-from supervisor.core.registry import Known, Record
+from supervisor.core.jobs.event_log import Gap
+from supervisor.core.jobs.model import OnDisconnect
+from supervisor.core.jobs.registry import Known, Record
+from supervisor.core.streams.history import story_of
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 

@@ -9,14 +9,14 @@ from typing_extensions import TypedDict  # pydantic describes only this one befo
 
 from supervisor.api.schemas.contents import ResourceJson, resource_json
 from supervisor.api.schemas.encoding import moment, timestamp
-from supervisor.containment.limits import NO_LIMITS, Enforcer, Limits, enforcement
-from supervisor.containment.status import ContainmentStatus
-from supervisor.core.catalog import TaskDescription
-from supervisor.core.checks import Check
-from supervisor.core.early_cancels import EARLY_CANCEL_KEPT_S
-from supervisor.core.event_fields import CancellationJson, ErrorJson, cancellation_fields, error_fields
-from supervisor.core.model import State, Stuck
-from supervisor.core.registry import Record
+from supervisor.core.jobs.json import CancellationJson, ErrorJson, cancellation_fields, error_fields
+from supervisor.core.jobs.model import State, Stuck
+from supervisor.core.jobs.registry import Record
+from supervisor.core.running.pending_cancels import EARLY_CANCEL_KEPT_S
+from supervisor.core.tasks.catalog import TaskDescription
+from supervisor.core.telemetry.health import Check
+from supervisor.node.levels.describe import ContainmentStatus
+from supervisor.node.levels.enforcement import NO_LIMITS, Enforcer, Limits, enforcement
 
 
 class StuckJson(TypedDict):

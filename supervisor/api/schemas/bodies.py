@@ -10,10 +10,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from runner.protocol import Input
 from supervisor.config import CONTAINMENT_LEVELS
-from supervisor.containment.limits import NO_LIMITS, Limits
-from supervisor.core.model import JobRequest, OnDisconnect, StuckAction
-from supervisor.core.trace import Trace
+from supervisor.core.jobs.model import JobRequest, OnDisconnect, StuckAction
+from supervisor.core.jobs.trace import Trace
 from supervisor.errors import MAX_ERRORS, FieldError, InvalidRequest
+from supervisor.node.levels.enforcement import NO_LIMITS, Limits
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 LABEL_KEY_PATTERN = r"^[A-Za-z0-9_./-]{1,64}$"

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
 from supervisor.api.schemas.encoding import moment, timestamp
-from supervisor.core.job_input import JobInput
-from supervisor.core.leases import Renewed
-from supervisor.core.model import Resource
-from supervisor.posix.beneath import Found
+from supervisor.core.jobs.model import Resource
+from supervisor.core.jobs.stdin import JobInput
+from supervisor.core.streams.leases import Renewed
+from supervisor.node.storage.beneath import Found
 
 _UNKNOWN = "application/octet-stream"
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
 from supervisor.api.schemas.encoding import timestamp
-from supervisor.core.diagnosis import Diagnosis
-from supervisor.core.processes import ProcessRow
-from supervisor.core.stack import Stack
+from supervisor.node.inspect.diagnosis import Diagnosis
+from supervisor.node.inspect.processes import ProcessRow
+from supervisor.node.inspect.stack_taking import Stack
 
 
 class ProcessJson(TypedDict):

@@ -20,8 +20,8 @@ from starlette.types import Receive, Scope, Send
 
 from supervisor.api.guard.problems import Kind, Problem
 from supervisor.api.schemas.contents import media_type_of
-from supervisor.core.looks import Looks
 from supervisor.errors import NotReady
+from supervisor.node.inspect.looks import Looks
 
 CHUNK_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,40})-([0-9]{0,40})", re.IGNORECASE)

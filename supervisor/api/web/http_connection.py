@@ -15,8 +15,8 @@ from supervisor.api.guard.connections import Connections
 from supervisor.api.guard.problems import HEAD_TOO_LARGE, MEDIA_TYPE, SHAPES, Kind, Problem
 from supervisor.api.guard.request_guard import MAX_HEAD_BYTES
 from supervisor.api.web.peer import Peer
-from supervisor.core.awake_clock import AwakeClock, AwakeTimer
-from supervisor.core.loop_clock import callback_since, event_since
+from supervisor.core.loop.awake_clock import AwakeClock, AwakeTimer
+from supervisor.core.loop.loop_clock import callback_since, event_since
 
 READ_BYTES = 16 * 1024
 """How much is read and parsed at once."""

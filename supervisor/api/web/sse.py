@@ -18,11 +18,11 @@ from starlette.types import Receive, Scope, Send
 from supervisor.api.guard.rate_limits import StreamPlace
 from supervisor.api.web.drain import Drain
 from supervisor.api.web.peer import Peer
-from supervisor.core.event_log import Event, Gap
-from supervisor.core.feed import Feed
-from supervisor.core.lookup import Story
-from supervisor.core.model import Caller
-from supervisor.core.registry import Record
+from supervisor.core.jobs.event_log import Event, Gap
+from supervisor.core.jobs.model import Caller
+from supervisor.core.jobs.registry import Record
+from supervisor.core.streams.feed import Feed
+from supervisor.core.streams.history import Story
 from supervisor.core.supervisor import Supervisor
 
 HEARTBEAT = b": hb\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from supervisor.core.event_log import Event
+from supervisor.core.jobs.event_log import Event
 from supervisor.core.journal.rows import EarlyRow, JobRow
 
 

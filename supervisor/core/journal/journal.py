@@ -16,17 +16,17 @@ from pathlib import Path
 
 import structlog
 
-from supervisor.core.event_log import Event, Gap
+from supervisor.core.jobs.event_log import Event, Gap
+from supervisor.core.jobs.registry import Record
 from supervisor.core.journal import reader
 from supervisor.core.journal.batch import Batch, Report
-from supervisor.core.journal.opening import FILE, Contents, open_journal, suspect
+from supervisor.core.journal.open import FILE, Contents, open_journal, suspect
 from supervisor.core.journal.reader import Reader, Wanted
 from supervisor.core.journal.retention import Forgotten, Limits
 from supervisor.core.journal.rows import EarlyRow, JobRow
-from supervisor.core.journal.standing import Standings
 from supervisor.core.journal.unanswered import HANGS_AFTER_S, Unanswered
+from supervisor.core.journal.write_state import Standings
 from supervisor.core.journal.writer import Writer
-from supervisor.core.registry import Record
 from supervisor.errors import StorageFull
 
 ACCEPT_BOUND_S = 5.0

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from supervisor.core.event_log import Event, Gap
+from supervisor.core.jobs.event_log import Event, Gap
+from supervisor.core.jobs.model import State
 from supervisor.core.journal.rows import JobRow, decode_job, unpack
 from supervisor.core.journal.sql import connect
-from supervisor.core.model import State
 from supervisor.errors import NotReady
 
 MAX_READ_BYTES = 512 * 1024

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, from_json
 
-from supervisor.core.event_log import Event
-from supervisor.core.model import Job, JobRequest, State
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import Job, JobRequest, State
 
 MAX_ROW_BYTES = 128 * 1024
 """Events of one job are put together in rows of about this size."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
+from supervisor.core.jobs.model import Job
 from supervisor.core.journal.batch import Batch, Change, merged
 from supervisor.core.journal.retention import doom
 from supervisor.core.journal.rows import JobRow, encode_outcome, encode_request, pack
-from supervisor.core.model import Job
 
 
 class Tables:

@@ -26,6 +26,9 @@ class Unanswered:
         self._hangs = False
         self._look: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        return len(self._batches)
+
     def add(self, batch: Batch) -> None:
         """The batch was handed over."""
         self._batches[id(batch)] = (time.monotonic(), batch)

@@ -1,0 +1,131 @@
+"""What a runner says: frames on its channel, and what is printed."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import ctypes
+import socket
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from pydantic_core import to_json
+
+from runner.cancellation import Cancellation
+from runner.protocol import (
+    MAX_EVENT_BYTES,
+    MAX_RESULT_BYTES,
+    Failure,
+    Log,
+    Output,
+    ProtocolError,
+    Result,
+    encode,
+)
+from runner.protocol_reading import read_frame
+from runner.text import cut_text, shown
+
+READ_BYTES = 64 * 1024
+MAX_TEXT_BYTES = MAX_EVENT_BYTES - 2 * 1024
+"""Room for text in an event; the rest is for its other fields."""
+
+MIN_SECRET = 8
+HIDDEN = b"[secret]"
+"""What stands in a frame where a secret of the job would have been, as when a provider's answer repeats the key."""
+
+_C_STDOUT = "__stdoutp" if sys.platform == "darwin" else "stdout"
+_libc = ctypes.CDLL(None)
+
+Stream = Literal["stdout", "stderr", "terminal"]
+
+
+class Reporter:
+    """Writes frames, one at a time from any thread. A full socket blocks the writer: that is the only brake on
+    a job that prints faster than the supervisor reads, and it keeps memory bounded on both sides."""
+
+    def __init__(self, channel: socket.socket, cancellation: Cancellation, secrets: Iterable[str] = ()) -> None:
+        self._channel = channel
+        self._cancellation = cancellation
+        # As they look inside a JSON text. Short ones are placeholders such as "none", and would spoil the frames.
+        self._secrets = [to_json(secret)[1:-1] for secret in secrets if len(secret) >= MIN_SECRET]
+        self._lock = threading.Lock()
+
+    def send(self, frame: object) -> None:
+        line = encode(frame)
+        for secret in self._secrets:
+            line = line.replace(secret, HIDDEN)
+        # Shielded, because a frame cut in two by JobCancelled would spoil the next one as well.
+        with self._cancellation.shielded(), self._lock:
+            try:
+                self._channel.sendall(line)
+            except (BrokenPipeError, ConnectionResetError):
+                # The supervisor is gone; the guardian saw that too and ends this process in a moment.
+                return
+
+    def output(self, stream: Stream, text: str) -> None:
+        for piece in split_text(shown(text)):
+            self.send(Output(stream, piece))
+
+    def end(self, frame: Result | Failure) -> None:
+        """Send how the task ended. Raises ProtocolError or ValueError when that is no JSON, or would be refused."""
+        if isinstance(frame, Result) and (size := len(to_json(frame.result))) > MAX_RESULT_BYTES:
+            raise ProtocolError(f"result has {size} bytes of JSON, the limit is {MAX_RESULT_BYTES}: write it to a file")
+        read_frame(encode(frame))  # the other side will; to it a number may be too long, for example
+        self.send(frame)
+
+    def log(self, frame: Log) -> None:
+        size = len(to_json(frame.fields))
+        if size > MAX_TEXT_BYTES // 2:
+            frame = Log(frame.level, frame.message, {"dropped": f"fields of {size} bytes"})
+        self.send(frame)
+
+    def forked(self) -> None:
+        """In a process that the task has forked: a thread that held the lock is not there to let it go."""
+        self._lock = threading.Lock()
+
+
+def split_text(text: str) -> Iterator[str]:
+    """Cut text so that each piece, as ASCII JSON, fits into one event."""
+    begin = 0
+    while begin < len(text):
+        # A character takes at least one byte there, and at most 12 (an escaped surrogate pair).
+        piece = cut_text(text[begin : begin + MAX_TEXT_BYTES], MAX_TEXT_BYTES)
+        yield piece
+        begin += len(piece)
+
+
+class Decoder:
+    """UTF-8 that may be split anywhere between reads; what is no UTF-8 becomes U+FFFD."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, data: bytes, *, final: bool = False) -> str:
+        return self._decoder.decode(data, final)
+
+
+def open_standard_streams() -> None:
+    """Make `print` write line by line, in UTF-8, to descriptors 1 and 2, which lead to the supervisor; 0 is empty.
+
+    The supervisor reads them itself: what a job has printed is heard even if the job is killed, or its interpreter
+    is busy in C, the next moment.
+    """
+    # Not in a `with`: they live as long as the process.
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+
+
+def flush_standard_streams(reporter: Reporter) -> None:
+    """Write out what `print`, and printf(3) in C code, still hold."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError) as exc:
+            # The task may have closed or replaced it; what it printed is then its own affair.
+            reporter.log(Log("debug", shown(f"cannot flush {stream!r}: {exc}")))
+    # Not all of C's streams, as fflush(3) can: a thread that the task has left may hold the lock of another for ever.
+    with contextlib.suppress(ValueError):  # the C library has no such symbol
+        _libc.fflush(ctypes.c_void_p.in_dll(_libc, _C_STDOUT))

@@ -1,0 +1,216 @@
+"""Starting a command in a pseudo-terminal or on pipes, as a shell would: its own process group, its signals restored.
+
+A command that is typed into controls its terminal (`session.py`). One that is not has an empty stdin and no controlling
+terminal, so that `read` and `read < /dev/tty` end at once instead of waiting for a person; it still writes to a
+terminal. It stays in the runner's session and does not lead it: the leader of a session would get the first terminal
+that it opens by name, /dev/stdout for one, as its controlling one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import termios
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import TaskFailed
+from runner.reporter import Stream
+from runner.terminal.script import without_long_script
+from runner.terminal.session import Holder, Program, start_in_session
+
+Size = tuple[int, int]
+"""Rows and columns."""
+DEFAULT_SIZE: Size = (24, 80)
+MAX_SIDE = 0xFFFF
+
+_HELD = frozenset({signal.SIGTERM})
+
+
+@dataclass(slots=True)
+class Spawned:
+    """A command that runs, leader of its own process group.
+
+    `outputs` are descriptors to read; `input_fd` is where to write, None when its stdin is empty. `terminal_fd` is our
+    side of its terminal, None on pipes. `process` holds the pipes, `holder` the session of a terminal that it controls.
+    """
+
+    pid: int
+    outputs: dict[int, Stream]
+    input_fd: int | None
+    terminal_fd: int | None = None
+    process: subprocess.Popen[bytes] | None = None
+    holder: Holder | None = None
+
+    def close_input(self) -> None:
+        """Nothing more can be written. On pipes that is the end of the command's stdin."""
+        self.input_fd = None
+        if self.process is not None and self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give the terminal a new size, which its foreground learns by SIGWINCH. Pipes have none.
+
+        Raises ValueError for what is no size.
+        """
+        check_size((rows, columns))
+        if self.terminal_fd is not None:
+            _set_size(self.terminal_fd, (rows, columns))
+
+    def groups(self) -> set[int]:
+        """The command's process group, and the one in its terminal's foreground."""
+        groups = {self.pid}
+        if self.terminal_fd is not None:
+            with contextlib.suppress(OSError):  # no session has it for its terminal, or not any more
+                groups.add(os.tcgetpgrp(self.terminal_fd))
+        return groups - {0}
+
+    def reaped(self, status: int) -> None:
+        """Tell the library, which would otherwise wait for, or signal, a pid that is no longer its own."""
+        if self.process is not None:
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+
+    def close(self) -> None:
+        """Give back the descriptors, and end the session of a terminal. Again: nothing happens."""
+        self.close_input()
+        if self.holder is not None:
+            self.holder.end()
+            self.holder = None
+        if self.terminal_fd is not None:
+            os.close(self.terminal_fd)
+            self.terminal_fd = None
+        if self.process is not None:
+            for stream in (self.process.stdout, self.process.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+def check_size(size: Size) -> None:
+    """Raises ValueError unless both numbers are 0 to 65535."""
+    if not all(isinstance(number, int) and 0 <= number <= MAX_SIDE for number in size):
+        raise ValueError(f"cannot give a terminal the size {size}: rows and columns are 0 to {MAX_SIDE}")
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    pty: bool,
+    cwd: str | Path,
+    env: Mapping[str, str] | None,
+    size: Size,
+    open_stdin: bool,
+) -> Spawned:
+    """Start `argv`. Raises TaskFailed, kind exited with the shell's 126 or 127, when it cannot be run.
+
+    With `open_stdin` it can be typed into. Raises ValueError or TypeError for what is no command, environment or size.
+    """
+    environment = {**os.environ, "TERM": "xterm-256color" if pty else "dumb", **(env or {}), "PWD": str(cwd)}
+    _check(argv, environment)
+    check_size(size)
+    if not Path(cwd).is_dir():
+        raise TaskFailed("load", f"cannot use cwd {str(cwd)!r}: no such directory")
+    try:
+        path = _find(argv[0], cwd, environment)
+        with without_long_script(argv) as (words, keep):
+            program = Program(path, words, environment, str(cwd), keep)
+            if not pty:
+                return _on_pipes(program, open_stdin=open_stdin)
+            return _in_terminal(program, size) if open_stdin else _writing_to_terminal(program, size)
+    except FileNotFoundError:
+        raise TaskFailed("exited", f"cannot run {argv[0]!r}: command not found", exit_code=127) from None
+    except OSError as exc:
+        why = exc.strerror or str(exc)
+        raise TaskFailed("exited", f"cannot run {argv[0]!r}: {why}", exit_code=126) from None
+
+
+def _check(argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """What execve(2) cannot take: after the fork it would be too late to say so."""
+    if not argv:
+        raise ValueError("cannot run a command without words")
+    for text in (*argv, *env, *env.values()):
+        if b"\0" in os.fsencode(text):
+            raise ValueError(f"cannot run {argv[0]!r}: there is a NUL character in {text[:80]!r}")
+    for name in env:
+        if not name or "=" in name:
+            raise ValueError(f"cannot run {argv[0]!r}: no variable can have the name {name!r}")
+
+
+def _find(name: str, cwd: str | Path, env: Mapping[str, str]) -> str:
+    """The program that `name` means in the command's own directory and PATH, not in ours."""
+    if "/" in name:
+        return str(Path(cwd, name))
+    found = shutil.which(name, path=env.get("PATH", os.defpath))
+    if found is None:
+        raise FileNotFoundError(name)
+    return str(Path(cwd, found))
+
+
+def _in_terminal(program: Program, size: Size) -> Spawned:
+    with _new_terminal(size) as (master, slave), _terminate_held_back():
+        pid, holder = start_in_session(program, slave)
+        return Spawned(pid, {master: "terminal"}, master, terminal_fd=master, holder=holder)
+
+
+def _writing_to_terminal(program: Program, size: Size) -> Spawned:
+    with _new_terminal(size) as (master, slave):
+        process = _popen(program, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+        return Spawned(process.pid, {master: "terminal"}, None, terminal_fd=master, process=process)
+
+
+def _on_pipes(program: Program, *, open_stdin: bool) -> Spawned:
+    stdin = subprocess.PIPE if open_stdin else subprocess.DEVNULL
+    process = _popen(program, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    outputs: dict[int, Stream] = {process.stdout.fileno(): "stdout", process.stderr.fileno(): "stderr"}
+    return Spawned(process.pid, outputs, None if process.stdin is None else process.stdin.fileno(), process=process)
+
+
+def _popen(program: Program, *, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        list(program.argv),
+        executable=program.path,
+        bufsize=0,
+        cwd=program.cwd,
+        env=program.env,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        process_group=0,
+        pass_fds=program.keep,
+    )
+
+
+@contextlib.contextmanager
+def _new_terminal(size: Size) -> Iterator[tuple[int, int]]:
+    """Both sides of a new terminal. When the block ends only ours is open, and when it raises neither."""
+    master, slave = os.openpty()
+    try:
+        _set_size(master, size)
+        yield master, slave
+    except BaseException:
+        os.close(master)
+        raise
+    finally:
+        os.close(slave)
+
+
+def _set_size(fd: int, size: Size) -> None:
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+
+
+@contextlib.contextmanager
+def _terminate_held_back() -> Iterator[None]:
+    # Between fork and exec the child still has our handler, which would unwind a copy of this stack in it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,48 @@
+"""What a job holds and has held, as clients see it: acquired, then released by the job or removed after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from supervisor.core.jobs.model import Resource
+
+MAX_ENTRIES = 256
+"""Past this the oldest that are held no more go, and when all are held, new ones are in the events only."""
+MAX_NAME = 256
+
+Ledger = tuple[Resource, ...]
+Change = Callable[[Resource], Resource]
+
+
+def acquired(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
+    while len(ledger) >= MAX_ENTRIES:
+        over = next((entry for entry in ledger if not entry.held), None)
+        if over is None:
+            return ledger
+        ledger = tuple(entry for entry in ledger if entry is not over)
+    return (*ledger, Resource(kind, name[:MAX_NAME], now))
+
+
+def released(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
+    """The first that is held under this name was let go by the job. Nothing changes if there is none."""
+    return _change(ledger, kind, name, lambda entry: replace(entry, released_at=now))
+
+
+def removed(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
+    """It was still there after the job, and is not any more."""
+    return _change(ledger, kind, name, lambda entry: replace(entry, removed_at=now))
+
+
+def held(ledger: Ledger) -> list[Resource]:
+    return [entry for entry in ledger if entry.held]
+
+
+def _change(ledger: Ledger, kind: str, name: str, change: Change) -> Ledger:
+    entries = list(ledger)
+    for index, entry in enumerate(entries):
+        if entry.held and (entry.kind, entry.name) == (kind, name[:MAX_NAME]):
+            entries[index] = change(entry)
+            return tuple(entries)
+    return ledger

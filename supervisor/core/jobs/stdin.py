@@ -1,0 +1,80 @@
+"""What clients type into a job whose input says `"stdin": "open"`: kept until its task runs, then passed on.
+
+Nothing here waits. What the job has not taken yet is counted, and past a bound more is refused, so that a job which
+does not read its input holds up nobody and costs a known amount of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runner.protocol import Input, input_cost
+from supervisor.core.jobs.model import JobRequest, State
+from supervisor.errors import Conflict, InputFull
+
+MAX_PENDING_BYTES = 256 * 1024
+RETRY_AFTER_S = 1
+
+
+class JobInput:
+    """Belongs to the event loop. `connect` and what follows are called by the job's owner."""
+
+    def __init__(self, job_id: str, request: JobRequest) -> None:
+        self._job_id = job_id
+        self._has_terminal = request.input.get("terminal") is not False
+        self._refusal = None if request.input.get("stdin") == "open" else 'it was not started with "stdin": "open"'
+        self._waiting: list[Input] = []
+        self._send: Callable[[Input], int] | None = None
+        self.pending_bytes = 0
+        """What was accepted and not taken yet."""
+
+    def give(self, frame: Input, state: State) -> None:
+        """Type into a job that is in `state`.
+
+        Raises Conflict when nobody will read it, and InputFull when too much waits already.
+        """
+        refusal = _of_state(state) or self._refusal
+        if refusal is None and frame.rows is not None and not self._has_terminal:
+            refusal = "it runs on pipes, which have no size"
+        if refusal is not None:
+            raise Conflict(f"cannot write to job {self._job_id}: {refusal}")
+        cost = input_cost(frame.text)
+        if self.pending_bytes + cost > MAX_PENDING_BYTES:
+            raise self._full(self.pending_bytes)
+        if self._send is None:
+            self._waiting.append(frame)
+        elif (unsent := self._send(frame)) > MAX_PENDING_BYTES:
+            # Only a job that lies about what it has taken comes here.
+            self._refusal = f"it does not read its input: {unsent} bytes are on their way to it"
+        self.pending_bytes += cost
+        if frame.eof:
+            self._refusal = "its input was ended by an eof"
+
+    def connect(self, send: Callable[[Input], int]) -> None:
+        """The task runs: pass on what came before, and what comes. `send` says how many bytes are not sent yet."""
+        self._send = send
+        for frame in self._waiting:
+            send(frame)
+        self._waiting.clear()
+
+    def taken(self, cost: int) -> None:
+        self.pending_bytes = max(0, self.pending_bytes - cost)
+
+    def close(self, why: str) -> None:
+        """Nobody will read any more."""
+        self._refusal = self._refusal or why
+        self._waiting.clear()
+        self._send = None
+
+    def _full(self, pending_bytes: int) -> InputFull:
+        return InputFull(
+            f"cannot write to job {self._job_id}: it has not read {pending_bytes} bytes yet, "
+            f"and at most {MAX_PENDING_BYTES} are kept; try again when it has",
+            RETRY_AFTER_S,
+        )
+
+
+def _of_state(state: State) -> str | None:
+    if state.terminal:
+        return f"it has ended ({state})"
+    return "it is being stopped" if state is State.CANCELLING else None

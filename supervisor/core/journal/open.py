@@ -1,0 +1,158 @@
+"""Opening the journal: a newer one is refused, a damaged one is set aside, and what it holds is read.
+
+Blocks, so it runs on the writer's thread before that begins to write.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from supervisor.core.jobs.model import State
+from supervisor.core.journal.rows import EarlyRow, Entry, JobRow, decode_job
+from supervisor.core.journal.schema import MIGRATIONS, Migration, NewerSchema, prepare
+from supervisor.core.journal.sql import connect
+from supervisor.errors import StartupError
+
+FILE = "journal.sqlite3"
+CHECKED_BYTES = 256 * 1024 * 1024
+"""Up to this size every page is looked at, which takes some 0.3 ms a MiB; past it only what the start reads."""
+_BESIDE = ("", "-wal", "-shm")
+_SUSPECT = f"{FILE}.suspect"
+"""While this file is there, every page is looked at, whatever the size."""
+
+
+class Misplaced(ValueError):
+    """The file is not in its place any more: what is written into it is lost at the end. Met by the writer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the journal is, and which file that was when it was opened."""
+
+    path: Path
+    identity: tuple[int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> Place:
+        status = path.stat()
+        return cls(path, (status.st_dev, status.st_ino))
+
+    def check(self) -> None:
+        """Raises Misplaced."""
+        try:
+            status = self.path.stat()
+        except OSError as exc:
+            raise Misplaced(
+                f"it is not in its place ({exc.strerror}); put it back, or start the server again"
+            ) from None
+        if (status.st_dev, status.st_ino) != self.identity:
+            raise Misplaced("another file is in its place; put the old one back, or start the server again")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a journal held when it was opened. `unfinished` in the order of creation."""
+
+    entries: list[Entry]
+    unfinished: list[JobRow]
+    early: list[EarlyRow]
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`set_aside`: where a damaged file was put, and `damage` what was wrong with it."""
+
+    connection: sqlite3.Connection
+    contents: Contents
+    place: Place
+    set_aside: Path | None = None
+    damage: str = ""
+
+
+def suspect(folder: Path) -> None:
+    """Damage was met while the server ran: at the next start the whole file is looked at. Raises OSError."""
+    (folder / _SUSPECT).touch(0o600)
+
+
+def open_journal(
+    folder: Path, *, migrations: Sequence[Migration] = MIGRATIONS, checked_bytes: int = CHECKED_BYTES
+) -> Opened:
+    """Raises StartupError when the file cannot be used and must not be replaced: newer, unreadable, locked."""
+    path, suspected = folder / FILE, folder / _SUSPECT
+    try:
+        opened = _open(path, migrations, math.inf if suspected.exists() else checked_bytes)
+    except NewerSchema as exc:
+        raise StartupError(
+            f"cannot use {path}: a newer version of deadstop wrote it ({exc}); start that version, "
+            "or name another DEADSTOP_STATE_DIR"
+        ) from None
+    except sqlite3.OperationalError as exc:
+        # Locked, not permitted, no space, an I/O error: nothing says that the content is damaged.
+        raise StartupError(f"cannot open {path}: {exc}") from None
+    except (sqlite3.DatabaseError, ValueError) as exc:
+        set_aside = _set_aside(path)
+        try:
+            opened = _open(path, migrations, checked_bytes)
+        except sqlite3.Error as again:
+            raise StartupError(f"cannot make {path}: {again}") from None
+        opened = replace(opened, set_aside=set_aside, damage=str(exc))
+    suspected.unlink(missing_ok=True)
+    return opened
+
+
+def _open(path: Path, migrations: Sequence[Migration], checked_bytes: float) -> Opened:
+    connection = connect(path)
+    try:
+        path.chmod(0o600)
+        prepare(connection, migrations)
+        if path.stat().st_size <= checked_bytes:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+        return Opened(connection, _read(connection), Place.of(path))
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _read(connection: sqlite3.Connection) -> Contents:
+    entries = [
+        Entry(seq, id_, token, key, digest, State(state), last)
+        for seq, id_, token, key, digest, state, last in connection.execute(
+            "SELECT seq, id, token, key, digest, state, last_event_id FROM jobs ORDER BY seq"
+        )
+    ]
+    unfinished = [
+        JobRow(seq, token, digest, decode_job(request, outcome), bool(held), last)
+        for seq, token, digest, request, outcome, held, last in connection.execute(
+            "SELECT seq, token, digest, request, outcome, held, last_event_id FROM jobs JOIN requests USING (seq) "
+            "WHERE finished_at IS NULL ORDER BY seq"
+        )
+    ]
+    early = [EarlyRow(*row) for row in connection.execute("SELECT token, id, expires_at, cause FROM early")]
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
+    return Contents(entries, unfinished, early, 0 if row is None else row[0])
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename the file and what belongs to it. Raises StartupError."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    target = path.with_name(f"{path.name}.damaged-{stamp}")
+    number = 0
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    try:
+        for suffix in _BESIDE:
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(target.with_name(target.name + suffix))
+    except OSError as exc:
+        raise StartupError(f"cannot set the damaged {path} aside: {exc.strerror}") from None
+    return target

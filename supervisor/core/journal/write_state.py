@@ -1,0 +1,120 @@
+"""How far the writing of each job has come, as the event loop knows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.model import State
+from supervisor.core.jobs.registry import Record
+from supervisor.core.journal.batch import Batch, Change, Report
+from supervisor.core.journal.rows import JobRow
+
+
+class Standing:
+    """Of one job. `new`: the writer has not heard of it yet."""
+
+    def __init__(self, record: Record, *, new: bool) -> None:
+        self.record = record
+        self.new = new
+        self.state = None if new else record.job.state
+        """As it was last noted: another one is to be on the disk before it is told."""
+        self.version = 0
+        self.written_version = 0
+        self.settled = asyncio.Event()
+        """The job's first row was written, or refused."""
+        self.refusal: str | None = None
+        self.begins = False
+        """It is about to begin, and the file is to say so first."""
+        self.begun = asyncio.Event()
+        """The file says so."""
+        if not new:
+            self.settled.set()
+
+    def change(self, events: list[Event]) -> Change:
+        """What is to be written now."""
+        record, job, new = self.record, self.record.job, self.new
+        if self.begins and job.state is State.QUEUED:
+            job = replace(job, state=State.STARTING)
+        self.version += 1
+        self.new = False
+        row = JobRow(record.seq, record.token, record.digest, job, record.held, record.log.last_id)
+        return Change(row, new, self.version, events)
+
+
+class Standings:
+    """Of all jobs that somebody may still write about. `on_released` and `on_refused` as for the journal."""
+
+    def __init__(self, on_released: Callable[[Record, Event], None], on_refused: Callable[[Record], None]) -> None:
+        self._on_released = on_released
+        self._on_refused = on_refused
+        self._by_seq: dict[int, Standing] = {}
+
+    def add(self, record: Record, *, new: bool) -> None:
+        self._by_seq[record.seq] = Standing(record, new=new)
+
+    def get(self, seq: int) -> Standing | None:
+        return self._by_seq.get(seq)
+
+    def drop(self, seq: int) -> None:
+        """Nobody will write about the job any more."""
+        self._by_seq.pop(seq, None)
+
+    def forget(self, seq: int) -> bool:
+        """The job is to leave the file. False: the writer has never heard of it."""
+        standing = self._by_seq.pop(seq, None)
+        if standing is None:
+            return True
+        # Whoever follows it or waits for its end hears of that now: the journal will not say it any more.
+        standing.settled.set()
+        self.release(standing.record, standing.record.log.last_id)
+        return not standing.new
+
+    def release(self, record: Record, until: int) -> None:
+        """Let readers see the job's events up to this one."""
+        for event in record.release(until):
+            self._on_released(record, event)
+
+    def release_late(self, batch: Batch) -> None:
+        """The batch is not written, and it takes too long. New jobs wait on: they may still be accepted."""
+        for seq, change in batch.changes.items():
+            standing = self._by_seq.get(seq)
+            if standing is not None and standing.settled.is_set():
+                self.release(standing.record, change.row.last_event_id)
+
+    def settle(self, batch: Batch, report: Report) -> None:
+        """The batch was written, or could not be."""
+        for seq, change in batch.changes.items():
+            standing = self._by_seq.get(seq)
+            if standing is None:
+                continue
+            if seq in report.refused:
+                self._refuse(standing, report.error)
+            else:
+                if report.written:
+                    self._written(standing, change)
+                self.release(standing.record, change.row.last_event_id)
+                if report.written:
+                    # Only now: what goes from memory is in the file, so that a slow reader finds it there.
+                    standing.record.log.written(change.row.last_event_id)
+
+    def _written(self, standing: Standing, change: Change) -> None:
+        standing.written_version = change.version
+        standing.settled.set()
+        if standing.begins and change.row.job.state is not State.QUEUED:
+            standing.begun.set()
+
+    def _refuse(self, standing: Standing, error: str) -> None:
+        standing.refusal = error
+        standing.settled.set()
+        record = standing.record
+        if record.job.state is State.QUEUED:
+            # Nobody has seen its first event. What its streams get instead is the refusal.
+            record.log.withdraw()
+        else:
+            self.release(record, record.log.last_id)
+        if record.log.closed:
+            self.drop(record.seq)
+        self._on_refused(record)

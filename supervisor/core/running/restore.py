@@ -1,0 +1,63 @@
+"""What becomes of the jobs that an earlier server left unfinished.
+
+Those that had begun are lost: their guardians have killed them when that server died. Those that were queued run now.
+If such a job hangs on a stream, its client must come back first, within a few seconds, or it never runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from supervisor.core.jobs.inputs import ServerDied
+from supervisor.core.jobs.model import Cause, JobError, Proof, Reason, State
+from supervisor.core.jobs.registry import Record
+from supervisor.core.loop.awake_clock import AwakeClock
+from supervisor.core.running.controller import Owner
+from supervisor.core.running.queue import Place
+from supervisor.node.cleanup.losses import Loss
+
+REATTACH_S = 5.0
+"""How long after the start a queued job waits for its client."""
+PUT_AWAY_BOUND_S = 1.0
+"""How long the disk may hold up the end of a job whose server has died."""
+
+
+async def take_over(
+    owner: Owner, enter: Callable[[], Place], clear: Callable[[], Awaitable[str]], clock: AwakeClock, loss: Loss
+) -> None:
+    """See an earlier server's job through.
+
+    `enter` gives it a place among those that wait, `clear` says with which module of tasks it may begin.
+    """
+    record = owner.record
+    if record.job.state is not State.QUEUED:
+        await owner.belongings.put_away(PUT_AWAY_BOUND_S)
+        owner.apply(_lost(loss))
+        return
+    if record.held and not await _client_is_back(record, clock):
+        owner.cancel(
+            Cause(
+                Reason.CLIENT_DISCONNECTED,
+                time.monotonic(),
+                datetime.now(UTC),
+                "its client did not come back after the server was restarted",
+            )
+        )
+        return
+    if not owner.stopped:
+        await owner.run(enter(), clear())
+
+
+async def _client_is_back(record: Record, clock: AwakeClock) -> bool:
+    """False: it is not, and nobody has decided anything else about the job."""
+    bound_s = max(REATTACH_S, record.job.request.reconnect_grace_s)
+    await clock.wait_any([record.attached.wait(), record.stop_wanted.wait()], bound_s)
+    return record.attached.is_set() or record.stop_wanted.is_set()
+
+
+def _lost(loss: Loss) -> ServerDied:
+    proof = None if loss.proof is None else Proof(loss.proof)
+    error = JobError("lost", f"the server ended while this job ran: {loss.words}", proof=proof)
+    return ServerDied(error, None if loss.gone_at is None else datetime.fromtimestamp(loss.gone_at, UTC))

@@ -1,0 +1,34 @@
+"""What the controllers of all jobs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from supervisor.core.jobs.inputs import Fact
+from supervisor.core.jobs.model import Job
+from supervisor.core.jobs.registry import Record
+from supervisor.core.journal.journal import Journal
+from supervisor.core.loop.awake_clock import AwakeClock
+from supervisor.core.telemetry.faults import Faults
+from supervisor.node.cleanup.backstop import Backstop
+from supervisor.node.launch_settings import Orders
+from supervisor.node.storage.state_dir import StateDir
+from supervisor.node.workers.pool import WarmPool
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One value for each server."""
+
+    pool: WarmPool
+    state_dir: StateDir
+    backstop: Backstop
+    orders: Orders
+    journal: Journal
+    cancel_budget_s: float
+    faults: Faults
+    clock: AwakeClock
+    on_end: Callable[[Record], None]
+    observers: tuple[Callable[[Record, Job, Fact], None], ...] = ()
+    """Told of every fact that a job took, with the job as it was before."""

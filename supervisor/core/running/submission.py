@@ -1,0 +1,153 @@
+"""How a job comes in: from a client, or from an earlier server.
+
+Everything that makes it a job is done in one step of the event loop: its id is taken, its place among those that wait,
+its record with the first event, and its owner. It begins once its row is written.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from supervisor.core.jobs.model import Caller, Job, JobRequest, State
+from supervisor.core.jobs.registry import Record, Registry
+from supervisor.core.journal.journal import Journal
+from supervisor.core.journal.open import Contents
+from supervisor.core.running.controller import Owner
+from supervisor.core.running.pending_cancels import EarlyCancels
+from supervisor.core.running.queue import Admission
+from supervisor.core.running.restore import take_over
+from supervisor.core.running.services import Services
+from supervisor.core.tasks.checking import Checked, Checking
+from supervisor.errors import InvalidRequest
+from supervisor.guardian.level import Level
+from supervisor.node.cleanup.losses import UNRECORDED, Loss
+from supervisor.node.levels.choose import Levels, LevelUnavailable
+
+
+class Intake:
+    """Belongs to the event loop. `begin` starts an owner's task."""
+
+    def __init__(
+        self,
+        *,
+        services: Services,
+        registry: Registry,
+        journal: Journal,
+        admission: Admission,
+        checking: Checking,
+        early: EarlyCancels,
+        levels: Levels,
+        controllers: frozenset[str],
+        begin: Callable[[Owner, Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._services = services
+        self._registry = registry
+        self._journal = journal
+        self._admission = admission
+        self._catalog = checking.catalog
+        self._checking = checking
+        self._early = early
+        self._levels = levels
+        self._controllers = controllers
+        self._begin = begin
+
+    def take(self, request: JobRequest, caller: Caller, checked: Checked | None = None) -> Record:
+        """Make a job of a request that no job was made for yet, whose input may be checked already.
+
+        Raises InvalidRequest, QueueFull, NotReady.
+        """
+        level = self._level_for(request)
+        module = self._catalog.check(request.task, request.input) if checked is None else checked.module()
+        job = Job(
+            id=request.id or secrets.token_hex(8),
+            request=request,
+            created_at=datetime.now(UTC),
+            containment=level,
+            controllers=self._controllers_at(level),
+        )
+        early = self._early.take(job.id, caller.token)
+        place = None if early is not None else self._admission.enter(caller.token)
+        record = self._record(job, caller.token, self._journal.next_seq())
+        self._journal.add(record, new=True)
+        owner = Owner(record, self._services)
+        record.log.append("job.queued", {"task": request.task, "labels": request.labels})
+        if early is not None:
+            owner.cancel(early)
+        elif place is not None:
+            self._begin(owner, owner.run(place, self._accepted(record, module)))
+        return record
+
+    def restore(self, contents: Contents, losses: Mapping[str, Loss]) -> None:
+        """Know what an earlier server knew, and see its unfinished jobs through. `losses` says how those that had begun
+        ended."""
+        self._registry.restore(entry for entry in contents.entries if entry.state.terminal)
+        self._early.restore(contents.early)
+        for row in contents.unfinished:
+            record = self._record(
+                self._as_of_now(row.job),
+                row.token,
+                row.seq,
+                digest=row.digest,
+                last_event_id=row.last_event_id,
+                held=row.held,
+            )
+            self._journal.add(record, new=False)
+            owner = Owner(record, self._services)
+            enter = partial(self._admission.enter, row.token, again=True)
+            self._begin(
+                owner,
+                take_over(
+                    owner,
+                    enter,
+                    partial(self._checked_again, record),
+                    self._services.clock,
+                    losses.get(row.job.id, UNRECORDED),
+                ),
+            )
+
+    def _as_of_now(self, job: Job) -> Job:
+        """A queued job will be held at the level that it gets now. If there is none, it is told when it would begin."""
+        if job.state is not State.QUEUED:
+            return job
+        with suppress(InvalidRequest):
+            level = self._level_for(job.request)
+            job = replace(job, containment=level, controllers=self._controllers_at(level))
+        return job
+
+    async def _checked_again(self, record: Record) -> str:
+        """Tasks and levels may have changed between two servers. Raises InvalidRequest."""
+        await self._catalog.described.wait()
+        self._level_for(record.job.request)
+        return await self._checking.again(record.job.request)
+
+    def _controllers_at(self, level: Level) -> frozenset[str]:
+        return self._controllers if level.takes_cgroup else frozenset()
+
+    def _level_for(self, request: JobRequest) -> Level:
+        try:
+            return self._levels.for_job(request.containment)
+        except LevelUnavailable as exc:
+            raise InvalidRequest.at("containment", str(exc)) from None
+
+    def _record(self, job: Job, token: str, seq: int, **more: Any) -> Record:
+        record = Record(
+            job,
+            lambda event: self._journal.note(record, event),
+            token=token,
+            seq=seq,
+            gated=True,
+            clock=self._services.clock.now,
+            **more,
+        )
+        self._registry.add(record)
+        return record
+
+    async def _accepted(self, record: Record, module: str) -> str:
+        await self._journal.accepted(record)
+        return module

@@ -1,0 +1,66 @@
+"""Streams that hold a job's life: with the last one the job ends, at once or after its grace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from supervisor.core.jobs.model import Cause, Reason, State
+from supervisor.core.jobs.registry import Record
+from supervisor.core.loop.awake_clock import AwakeClock, AwakeTimer
+
+
+class Holding:
+    """Belongs to the event loop. `cancel` stops a job, `on_held` is called when a job begins to hang on a stream."""
+
+    def __init__(
+        self, cancel: Callable[[Record, Cause], None], on_held: Callable[[Record], None], clock: AwakeClock
+    ) -> None:
+        self._clock = clock
+        self._cancel = cancel
+        self._on_held = on_held
+        self._graces: dict[str, AwakeTimer] = {}
+        self._closing = False
+
+    def attach(self, record: Record) -> None:
+        """A stream joins."""
+        record.streams += 1
+        record.attached.set()
+        if not record.held:
+            record.held = True
+            self._on_held(record)
+        self.let_go(record)
+
+    def detach(self, record: Record, *, vanished: bool = False, left_at: float | None = None) -> None:
+        """A stream leaves. `left_at`: when its client did, if that is known; monotonic seconds."""
+        record.streams -= 1
+        if record.streams > 0 or (self._closing and record.job.state is State.QUEUED):
+            return
+        grace_s = record.job.request.reconnect_grace_s
+        if grace_s <= 0:
+            self._cancel(record, _disconnected(time.monotonic() if left_at is None else left_at, vanished=vanished))
+        elif not record.job.state.terminal:
+            self._graces[record.job.id] = self._clock.call_later(grace_s, self._grace_over, record)
+
+    def let_go(self, record: Record) -> None:
+        """Nobody has to come back for this job any more."""
+        grace = self._graces.pop(record.job.id, None)
+        if grace is not None:
+            grace.cancel()
+
+    def close(self) -> None:
+        """The server ends, and with it the streams: that is not their clients' doing."""
+        self._closing = True
+        for grace in self._graces.values():
+            grace.cancel()
+        self._graces.clear()
+
+    def _grace_over(self, record: Record) -> None:
+        due = self._graces.pop(record.job.id).due_at
+        self._cancel(record, _disconnected(due, vanished=False))
+
+
+def _disconnected(detected: float, *, vanished: bool) -> Cause:
+    at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - detected)
+    return Cause(Reason.CLIENT_DISCONNECTED, detected, at, vanished=vanished)

@@ -1,0 +1,125 @@
+"""Looking at jobs and their events, wherever they are: in memory, or only in the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from supervisor.core.jobs.event_log import Event, EventLog, Gap
+from supervisor.core.jobs.model import Caller
+from supervisor.core.jobs.registry import Known, Record, Registry
+from supervisor.core.journal.journal import Journal
+from supervisor.core.journal.reader import Wanted
+from supervisor.core.journal.rows import Entry, JobRow
+from supervisor.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, newest first. `before`: where the next page goes on, None after the last."""
+
+    records: list[Record]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A job's events, for readers: those that `log` has and those that only the journal has."""
+
+    seq: int
+    log: EventLog
+
+
+class Lookup:
+    """Belongs to the event loop. Whoever asks sees what `caller` may see."""
+
+    def __init__(self, registry: Registry, journal: Journal) -> None:
+        self._registry = registry
+        self._journal = journal
+
+    async def find(self, job_id: str, caller: Caller) -> Record:
+        """Raises NotFound. A job that has ended is shown only when its end is written: an end is never taken back."""
+        known = self._registry.get(job_id, caller)
+        if isinstance(known, Record):
+            await _settled(known)
+            return known
+        row = await self._journal.job(job_id)
+        if row is None:
+            raise NotFound(f"cannot find job {job_id}: it was just forgotten")
+        return from_row(row)
+
+    async def page(self, wanted: Wanted, caller: Caller) -> Page:
+        """Jobs that are wanted, newest first: the living from memory, the others from the journal."""
+        token = None if caller.sees_all else caller.token
+        wanted = replace(wanted, token=token)
+        here = {record.job.id: record for record in self._registry if caller.sees(record.token)}
+        archived: list[Record] = []
+        floor, more = wanted.before, wanted.stuck is not True
+        while more and len(archived) <= wanted.limit:
+            asked = replace(wanted, before=floor, limit=wanted.limit + 1)
+            rows, more = await self._journal.jobs(asked)
+            archived += [from_row(row) for row in rows if row.job.id not in here and self._is_known(row)]
+            if rows:
+                floor = rows[-1].seq
+        # Below the floor the journal was not looked at, so nothing from there may come into this page.
+        reached = floor if more and floor is not None else 0
+        living = [record for record in here.values() if record.seq >= reached and _fits(record, wanted)]
+        found = sorted([*living, *archived], key=lambda record: record.seq, reverse=True)
+        records = found[: wanted.limit]
+        for record in records:
+            await _settled(record)
+        if len(found) > wanted.limit:
+            return Page(records, records[-1].seq)
+        return Page(records, reached if more else None)
+
+    def _is_known(self, row: JobRow) -> bool:
+        try:
+            return self._registry.get(row.job.id) is not None
+        except NotFound:
+            return False  # forgotten, and the file does not know it yet
+
+    async def events(self, story: Story, after: int) -> list[Event | Gap]:
+        """The next events behind number `after`; none when there are none yet. A Gap is what is kept nowhere."""
+        items = story.log.read(after)
+        if items and isinstance(items[0], Gap):
+            gap = items[0]
+            return await self._journal.events(story.seq, story.log.job_id, after, gap.last)
+        return items
+
+
+def story_of(known: Known) -> Story:
+    """What readers of the job's events need."""
+    if isinstance(known, Record):
+        return Story(known.seq, known.log)
+    return Story(known.seq, _closed_log(known))
+
+
+def _closed_log(entry: Entry) -> EventLog:
+    log = EventLog(entry.id, last_id=entry.last_event_id)
+    log.close()
+    return log
+
+
+def from_row(row: JobRow) -> Record:
+    """A finished job as it is written. It is a picture: nothing that happens to it comes anywhere."""
+    record = Record(row.job, _nobody, token=row.token, seq=row.seq, digest=row.digest, last_event_id=row.last_event_id)
+    record.close()
+    return record
+
+
+def _nobody(_event: Event) -> None:
+    """A finished job has no more events."""
+
+
+async def _settled(record: Record) -> None:
+    if record.job.state.terminal:
+        await record.finished.wait()
+
+
+def _fits(record: Record, wanted: Wanted) -> bool:
+    if wanted.before is not None and record.seq >= wanted.before:
+        return False
+    if wanted.states is not None and record.job.state not in wanted.states:
+        return False
+    if wanted.stuck is not None and wanted.stuck is (record.stuck is None):
+        return False
+    return set(wanted.labels) <= record.job.request.labels.items()

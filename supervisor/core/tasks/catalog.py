@@ -1,0 +1,142 @@
+"""Which tasks there are, and whether an input fits one.
+
+Task modules are user code: they are imported in children only, which send back names and JSON Schemas. Inputs are
+checked here against the schema, without coercion, so that a mistake is answered before anything starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from jsonschema.exceptions import SchemaError
+from pydantic import TypeAdapter
+
+from runner.protocol import Described
+from supervisor.core.jobs.model import Json
+from supervisor.core.tasks.input_schema import InputSchema
+from supervisor.core.tasks.pace import TooCostly
+from supervisor.errors import InvalidRequest, NotReady
+
+BUILT_IN = ("runner.tasks.shell", "runner.tasks.agent", "runner.tasks.browse", "runner.tasks.demo")
+WRITTEN_DOWN = Path(__file__).with_name("built_in_tasks.json")
+"""Made by tests/support/built_in_tasks.py, and compared with the tasks by a test."""
+RETRY_AFTER_S = 1
+AT_MOST_S = 1.0
+"""What checking an input may take, in CPU time."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDescription:
+    name: str
+    description: str
+    input_schema: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    module: str
+    origin: str
+    description: TaskDescription
+    schema: InputSchema
+
+
+def built_in() -> list[Described]:
+    """The descriptions of the built-in tasks, as they were written down: they can be run before a child has started."""
+    return TypeAdapter(list[Described]).validate_json(WRITTEN_DOWN.read_bytes())
+
+
+class Catalog:
+    """The tasks of the built-in modules and of those named in TASKS."""
+
+    def __init__(self, modules: tuple[str, ...], *, switched_off: tuple[str, ...] = ()) -> None:
+        self._switched_off = frozenset(switched_off)
+        self._never_seen = set(switched_off)
+        own = tuple(module for module in modules if module not in BUILT_IN)
+        self.modules = (BUILT_IN[0], *own)
+        """Those that children describe: the first is the self-test's, and known before."""
+        self._pending = set(own)
+        self.described = asyncio.Event()
+        """Set when nothing is pending any more."""
+        self._entries: dict[str, _Entry] = {}
+        self.errors: dict[str, str] = {}
+        """Module → why it offers less than it should."""
+        self.tracebacks: dict[str, str] = {}
+        """Module → where its import failed."""
+
+        for known in built_in():
+            self.add(known)
+
+    @property
+    def pending(self) -> frozenset[str]:
+        return frozenset(self._pending)
+
+    def add(self, described: Described) -> None:
+        """Take what a child said about its module."""
+        self._pending.discard(described.module)
+        if described.error is not None:
+            self.errors[described.module] = described.error
+        if described.traceback is not None:
+            self.tracebacks[described.module] = described.traceback
+        for task in described.tasks:
+            if task.name in self._switched_off:
+                self._never_seen.discard(task.name)
+                continue
+            known = self._entries.get(task.name)
+            if known is not None and known.module != described.module:
+                if known.origin and known.origin == task.origin:
+                    continue  # one of them imports it from the other
+                self.errors[described.module] = f"task {task.name!r} is already defined in {known.module}"
+                continue
+            try:
+                schema = InputSchema(task.input_schema)
+            except SchemaError as exc:
+                self.errors[described.module] = f"task {task.name!r} has no valid schema: {exc.message}"
+                continue
+            description = TaskDescription(task.name, task.description, task.input_schema)
+            self._entries[task.name] = _Entry(described.module, task.origin, description, schema)
+        self._after_description()
+
+    def give_up(self, module: str, why: str) -> None:
+        """A module whose child never answered."""
+        self._pending.discard(module)
+        self.errors[module] = why
+        self._after_description()
+
+    def _after_description(self) -> None:
+        if self._pending:
+            return
+        self.described.set()
+        if self._never_seen:
+            # Somebody meant to switch something off, and it is on.
+            self.errors["DEADSTOP_TASKS_OFF"] = f"there is no task {', '.join(map(repr, sorted(self._never_seen)))}"
+
+    def tasks(self) -> list[TaskDescription]:
+        """Sorted by name. Raises NotReady while modules are still being described."""
+        if self._pending:
+            raise NotReady("cannot list the tasks yet: task modules are still being described", RETRY_AFTER_S)
+        return [entry.description for _, entry in sorted(self._entries.items())]
+
+    def check(self, task: str, values: dict[str, Json], *, allowance_s: float | None = None) -> str:
+        """The module of `task`, if `values` fit it. Raises InvalidRequest, or NotReady while it may still come.
+
+        With an allowance, raises TooCostly when checking takes more CPU time; else that is a refusal, after AT_MOST_S.
+        """
+        if task in self._switched_off:
+            raise InvalidRequest.at("task", f"task {task!r} is switched off on this server (DEADSTOP_TASKS_OFF)")
+        entry = self._entries.get(task)
+        if entry is None:
+            if self._pending:
+                raise NotReady(f"cannot run {task!r} yet: task modules are still being described", RETRY_AFTER_S)
+            known = ", ".join(sorted(self._entries))
+            raise InvalidRequest.at("task", f"there is no task {task!r}; this server has: {known}")
+        try:
+            errors, more = entry.schema.errors(values, AT_MOST_S if allowance_s is None else allowance_s)
+        except TooCostly:
+            if allowance_s is not None:
+                raise
+            raise InvalidRequest.at("input", "takes too long to check against the task's schema") from None
+        if errors:
+            raise InvalidRequest(errors, more=None if more else 0)
+        return entry.module

@@ -1,0 +1,176 @@
+"""What a monitoring system may count here, in Prometheus' terms. Never a job's id in a label: only in exemplars.
+
+What happens is counted when it happens; what is, is looked up when somebody asks. One registry a server, so that two in
+one process do not mix.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from runner.protocol import ResourceKind
+from supervisor.core.jobs.inputs import Began, Bound, CancelRequested, Fact, Gone, Unproven
+from supervisor.core.jobs.model import Job, Proof, Rule, State
+from supervisor.core.jobs.registry import Record, Registry
+from supervisor.node.workers.pool import WarmPool
+
+START_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+WAIT_BUCKETS_S = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
+CANCEL_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 5.0, 10.0, 30.0, 60.0)
+"""One edge is 2.0, the promise."""
+RESOURCE_KINDS: tuple[ResourceKind, ...] = ("terminal", "browser", "file", "directory", "process")
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a timestamp beside every counter doubles their number and tells nobody anything
+
+
+class Metrics:
+    """Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        own = self.registry
+        self._finished = Counter("deadstop_jobs_finished", "Jobs that came to an end.", ["task", "state"], registry=own)
+        self._start_s = Histogram(
+            "deadstop_job_start_seconds",
+            "From a job's slot to its task running.",
+            buckets=START_BUCKETS_S,
+            registry=own,
+        )
+        self._wait_s = Histogram(
+            "deadstop_queue_wait_seconds", "From a job's creation to its slot.", buckets=WAIT_BUCKETS_S, registry=own
+        )
+        self._requests = Counter(
+            "deadstop_cancel_requests",
+            "First causes to stop a job, by what it was doing.",
+            ["reason", "phase"],
+            registry=own,
+        )
+        self._cancellations = Counter(
+            "deadstop_cancellations",
+            "Stops by how they went: proven in the budget, proven late, or survivors named.",
+            ["method", "result"],
+            registry=own,
+        )
+        self._cancel_s = Histogram(
+            "deadstop_cancel_duration_seconds",
+            "From detection to proof, of jobs that had been started.",
+            buckets=CANCEL_BUCKETS_S,
+            registry=own,
+        )
+        self._disconnects = Counter(
+            "deadstop_disconnect_detected", "Streams that left a job before its end.", ["cause"], registry=own
+        )
+        self._orphans = Counter(
+            "deadstop_orphans_found",
+            "Processes found without a parent: left behind by a finished task, a dead guardian or an earlier server.",
+            registry=own,
+        )
+        self._dropped = Counter(
+            "deadstop_events_dropped",
+            "Events that a reader of all jobs' events was too slow for.",
+            registry=own,
+        )
+        self.lag_s = Gauge(
+            "deadstop_event_loop_lag_seconds", "The longest time of late that the event loop was busy.", registry=own
+        )
+        for cause in ("closed", "vanished"):
+            self._disconnects.labels(cause)
+
+    def watch(self, look: Callable[[], Iterable[Metric]]) -> None:
+        """Ask `look` whenever somebody asks for the metrics."""
+        self.registry.register(_Now(look))
+
+    # --- what happens
+
+    def fact(self, record: Record, before: Job, fact: Fact) -> None:
+        """A job took a fact; `before` is the job as it was."""
+        job, pulse = record.job, record.pulse
+        match fact:
+            case Bound() if pulse.admitted_at is not None:
+                self._wait_s.observe(pulse.admitted_at - pulse.born_at)
+            case Began() if job.state is State.RUNNING and before.state is State.STARTING:
+                self._start_s.observe(pulse.now() - (pulse.admitted_at or pulse.born_at))
+            case CancelRequested(cause, _) if before.cancellation is None and job.cancellation is not None:
+                self._requests.labels(cause.reason, before.phase or before.state).inc()
+            case Unproven() if before.cancellation is not None and before.cancellation.within_budget is None:
+                self._cancellations.labels("sigkill", "survivors").inc()
+            case Gone(proof=proof, leftovers=leftovers, processes_seen=seen):
+                self._orphans.inc(leftovers + (seen if proof is Proof.ADOPTED_REAPED else 0))
+            case _:
+                pass
+        if job.state.terminal and not before.state.terminal:
+            self._ended(job, before)
+
+    def _ended(self, job: Job, before: Job) -> None:
+        self._finished.labels(job.request.task, job.state).inc()
+        record = job.cancellation
+        if record is None or record.method is None:
+            return
+        told_before = before.cancellation is not None and before.cancellation.within_budget is False
+        if not told_before:
+            self._cancellations.labels(record.method, "proven" if record.within_budget else "late").inc()
+        if record.proof is not Proof.NEVER_STARTED and record.gone_ms is not None:
+            self._cancel_s.observe(record.gone_ms / 1000, exemplar={"job_id": job.id})
+
+    def orphans_found(self, count: int) -> None:
+        """Processes that an earlier server had left were ended at the start."""
+        self._orphans.inc(count)
+
+    def disconnected(self, *, vanished: bool) -> None:
+        """A stream left while its job went on. `vanished`: without a word, and therefore noticed late."""
+        self._disconnects.labels("vanished" if vanished else "closed").inc()
+
+    def dropped(self, count: int) -> None:
+        self._dropped.inc(count)
+
+
+class _Now(Collector):
+    """Metrics that are looked up when they are asked for."""
+
+    def __init__(self, look: Callable[[], Iterable[Metric]]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterable[Metric]:
+        return self._look()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # without this the registry would call `collect` to learn the names, before there is anything
+
+
+def gauges_of(registry: Registry, pool: WarmPool) -> Iterator[Metric]:
+    """What there is now: jobs and what they hold, and what waits for them."""
+    yield _by("deadstop_jobs", "Jobs that the server knows.", "state", State, registry.counts())
+    yield from gauges_of_jobs(registry)
+    yield gauge("deadstop_warm_guardians", "Sets of processes that are ready for a job.", pool.ready)
+
+
+def gauges_of_jobs(records: Iterable[Record]) -> Iterator[Metric]:
+    """What unfinished jobs hold, how many of them are stuck, and who survives."""
+    kinds, rules, survivors = Tally[str](), Tally[str](), 0
+    for record in records:
+        kinds.update(resource.kind for resource in record.job.resources if resource.held)
+        if record.stuck is not None:
+            rules[record.stuck.rule] += 1
+        if record.job.state is State.CANCELLING and record.job.cancellation is not None:
+            survivors += len(record.job.cancellation.survivors)
+    yield _by("deadstop_resources_open", "What running tasks hold.", "kind", RESOURCE_KINDS, kinds)
+    yield _by("deadstop_stuck_jobs", "Jobs that give no sign of life, or will not go.", "rule", Rule, rules)
+    yield gauge("deadstop_survivors", "Processes of cancelled jobs that would not go.", survivors)
+
+
+def _by(name: str, about: str, label: str, values: Iterable[str], tally: Mapping[Any, int]) -> Metric:
+    """A gauge with every value of its label, so that a zero is told from a name that does not exist."""
+    family = GaugeMetricFamily(name, about, labels=[label])
+    for value in values:
+        family.add_metric([value], tally.get(value, 0))
+    return family
+
+
+def gauge(name: str, about: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, about, value=value)

@@ -1,0 +1,193 @@
+"""Looks at every unfinished job a few times a second and says what is stuck: in the job, its events and the log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from supervisor.config import Settings
+from supervisor.core.jobs.model import SERVER, Caller, Cause, Reason, Rule, State, Stuck, StuckAction
+from supervisor.core.jobs.registry import Record
+from supervisor.core.loop.awake_clock import AwakeClock
+from supervisor.core.running.controller import Owner
+from supervisor.core.tasks.catalog import BUILT_IN
+from supervisor.core.telemetry.faults import Faults
+from supervisor.core.telemetry.stuck_rules import Finding, StuckLimits, judge
+from supervisor.guardian.proc import look_at
+from supervisor.node.inspect.diagnosis import Diagnosis, as_found, diagnose
+from supervisor.node.inspect.stack_taking import take_stack
+
+TICK_S = 0.25
+MAX_AT_ONCE = 4
+"""So many jobs are looked at together: the threads for stacks and process tables are shared."""
+DIAGNOSE_BOUND_S = 5.0
+MAX_STACK_CHARS = 16_000
+"""What an event has room for."""
+
+log = structlog.get_logger()
+
+_HOLDS = {
+    "R": "code in C holds the interpreter lock and computes",
+    "S": "code in C holds the interpreter lock and waits",
+    "D": "it is in uninterruptible sleep in the kernel",
+    "T": "it is stopped (SIGSTOP)",
+    "t": "it is stopped by a debugger",
+    "Z": "its main thread has ended",
+}
+
+
+def limits_of(settings: Settings) -> StuckLimits:
+    """The server's own limits, for jobs that bring none."""
+    return StuckLimits(
+        settings.stuck_after_s, settings.stuck_no_event_s, StuckAction(settings.stuck_action), settings.import_s
+    )
+
+
+class StuckWatch:
+    """Belongs to the supervisor's task group. `owners` are those of the unfinished jobs."""
+
+    def __init__(
+        self, owners: Callable[[], Iterable[Owner]], defaults: StuckLimits, faults: Faults, clock: AwakeClock
+    ) -> None:
+        self._clock = clock
+        self._owners = owners
+        self._faults = faults
+        self._defaults = defaults
+        self._reports: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def run(self) -> None:
+        """Never returns."""
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                self.look(self._clock.now())
+        finally:
+            for report in self._reports:
+                report.cancel()
+
+    def stuck(self) -> list[Record]:
+        """The jobs that are stuck now."""
+        return [owner.record for owner in self._owners() if owner.record.stuck is not None]
+
+    @property
+    def detail(self) -> str:
+        """The same in one line, without ids: those who may not know of the jobs read it too."""
+        rules = Counter(record.stuck.rule for record in self.stuck() if record.stuck is not None)
+        return ", ".join(f"{count} {rule}" for rule, count in rules.items()) or "no job is stuck"
+
+    async def diagnose(self, caller: Caller = SERVER) -> list[Diagnosis]:
+        """Every stuck job of the caller's with what an operator needs to see of it, within DIAGNOSE_BOUND_S: jobs whose
+        turn has not come by then are told as they were found."""
+        deadline = asyncio.get_running_loop().time() + DIAGNOSE_BOUND_S
+
+        async def one(owner: Owner, stuck: Stuck) -> Diagnosis:
+            try:
+                async with asyncio.timeout_at(deadline), self._turns:
+                    return await diagnose(owner, stuck)
+            except TimeoutError:
+                return as_found(owner, stuck)
+
+        found = [(owner, owner.record.stuck) for owner in self._owners() if caller.sees(owner.record.token)]
+        return await asyncio.gather(*(one(owner, stuck) for owner, stuck in found if stuck is not None))
+
+    def look(self, now: float) -> None:
+        """Look at all of them once. `now` is on the awake clock."""
+        for owner in list(self._owners()):
+            try:
+                self._look_at(owner, judge(owner.record, self.limits(owner), now), now)
+            except Exception as exc:
+                # The others are looked at all the same.
+                self._faults.note("stuck monitor", exc, job_id=owner.record.job.id)
+
+    def limits(self, owner: Owner) -> StuckLimits:
+        """The server's, where the job brings none of its own. 0 is off."""
+        request, defaults = owner.record.job.request, self._defaults
+        return StuckLimits(
+            after_s=(defaults.after_s if request.stuck_after_s is None else request.stuck_after_s) or None,
+            no_event_s=(defaults.no_event_s if request.stuck_no_event_s is None else request.stuck_no_event_s) or None,
+            action=request.stuck_action or defaults.action,
+            import_s=None if owner.module in BUILT_IN else defaults.import_s,
+        )
+
+    def _look_at(self, owner: Owner, finding: Finding | None, now: float) -> None:
+        known = owner.record.stuck
+        if finding is None:
+            if known is not None:
+                owner.record.stuck = None
+                log.info("job_unstuck", job_id=owner.record.job.id, rule=str(known.rule))
+                self._append(owner, "job.unstuck", {"rule": str(known.rule)})
+            return
+        since = datetime.now(UTC) - timedelta(seconds=now - finding.since)
+        words = describe(owner, finding, now)
+        if known is not None and known.rule is finding.rule:
+            owner.record.stuck = Stuck(finding.rule, words, known.since, known.stack, known.note)
+            return
+        owner.record.stuck = Stuck(finding.rule, words, since)
+        report = asyncio.create_task(self._report(owner, finding, words), name=f"stuck {owner.record.job.id}")
+        self._reports.add(report)
+        report.add_done_callback(self._reported)
+
+    def _reported(self, report: asyncio.Task[None]) -> None:
+        self._reports.discard(report)
+        if not report.cancelled() and (error := report.exception()) is not None:
+            self._faults.note("stuck monitor", error)
+
+    async def _report(self, owner: Owner, finding: Finding, words: str) -> None:
+        """Tell it with the stack, which is taken before anything is done about the job."""
+        record = owner.record
+        log.warning("job_stuck", job_id=record.job.id, rule=str(finding.rule), words=words)
+        stack = await take_stack(owner)
+        text = None if stack.text is None else stack.text[:MAX_STACK_CHARS]
+        stuck = record.stuck
+        if stuck is not None and stuck.rule is finding.rule:
+            record.stuck = Stuck(stuck.rule, stuck.words, stuck.since, text, stack.note)
+        fields = {"rule": str(finding.rule), "words": words, "stack": text, "note": stack.note}
+        self._append(owner, "job.stuck", fields)
+        hangs = record.job.state in {State.QUEUED, State.STARTING, State.RUNNING} and record.reported is None
+        if hangs and stuck is not None and self.limits(owner).action is StuckAction.CANCEL:
+            owner.cancel(Cause(Reason.STUCK, time.monotonic(), datetime.now(UTC), f"{finding.rule}: {words}"[:200]))
+
+    def _append(self, owner: Owner, type_: str, fields: dict[str, str | None]) -> None:
+        if not owner.record.log.closed:
+            owner.record.log.append(type_, fields)
+
+
+def describe(owner: Owner, finding: Finding, now: float) -> str:
+    """What is wrong, in words."""
+    age = f"{now - finding.since:.0f} s"
+    match finding.rule:
+        case Rule.NO_HEARTBEAT:
+            return f"its runner has been silent for {age}: {_what_holds(owner.runner_pid)}"
+        case Rule.NO_EVENT:
+            return f"its task has said nothing for {age}, although its runner is well"
+        case Rule.STARTING_LATE if owner.runner_pid is not None and owner.module not in BUILT_IN:
+            return f"it has been importing {owner.module} for {age}, longer than DEADSTOP_IMPORT_S"
+        case Rule.STARTING_LATE:
+            return f"it has had its place for {age} and its task does not run yet"
+        case Rule.CANCELLING_LATE:
+            return f"it was cancelled {age} ago, past its budget, and is not proven gone"
+        case Rule.SURVIVORS:
+            return f"{_who_survives(owner)}, {age} after it was to end"
+
+
+def _what_holds(runner_pid: int | None) -> str:
+    stat = None if runner_pid is None else look_at(runner_pid)
+    if stat is None:
+        return "its process has ended"
+    return f"process {stat.pid}: {_HOLDS.get(stat.state, 'state ' + stat.state)}"
+
+
+def _who_survives(owner: Owner) -> str:
+    cancellation = owner.record.job.cancellation
+    survivors = cancellation.survivors if cancellation is not None else ()
+    if not survivors:
+        return "something that it left behind is still there"
+    named = ", ".join(f"{survivor.pid} {survivor.name} ({survivor.status})" for survivor in survivors[:5])
+    more = f" and {len(survivors) - 5} more" if len(survivors) > 5 else ""
+    return f"{named}{more} would not go"

@@ -1,0 +1,103 @@
+"""From the guardian's first line to a runner that waits for its order: what depends on the level of containment.
+
+Everything here happens in the guardian before it has a thread, and before it says hello.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn, assert_never
+
+from runner.posix import prctl
+from supervisor.guardian import pidns
+from supervisor.guardian.handle import Identity
+from supervisor.guardian.level import Level, Plan
+from supervisor.guardian.membership import Sightings
+from supervisor.guardian.pidns import Namespace, NamespaceFailed
+from supervisor.guardian.sweep import Sweep
+from supervisor.guardian.table_sweep import TableSweep
+
+
+class LaunchFailed(Exception):
+    """The guardian cannot hold a job as planned; the message says why. Met by the guardian, which refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """What the guardian holds: the runner is its own child, or that of a namespace's init. Pids are the host's."""
+
+    runner_pid: int
+    namespace: Namespace | None = None
+
+    @property
+    def init_pid(self) -> int | None:
+        return None if self.namespace is None else self.namespace.init_pid
+
+    def runner_status(self, reaped: dict[int, int]) -> int | None:
+        """The runner's wait status, None while it runs. `reaped` is what the guardian has just reaped: pid → status."""
+        return reaped.get(self.runner_pid) if self.namespace is None else self.namespace.runner_status(reaped)
+
+
+def prepare(plan: Plan) -> None:
+    """Make this process a guardian of `plan.level`: whatever is orphaned below it comes to it."""
+    if plan.level is not Level.PGROUP:
+        prctl.become_subreaper()
+
+
+def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
+    """Start the process that calls `run`, contained as planned. Raises LaunchFailed; there may be children then."""
+    match plan.level:
+        case Level.PGROUP | Level.SUBREAPER | Level.CGROUP:
+            launched = Launched(_fork_runner(run))
+        case Level.PIDNS:
+            try:
+                namespace = pidns.launch(lambda: _become_runner(run))
+            except NamespaceFailed as exc:
+                raise LaunchFailed(f"cannot make a pid namespace: {exc}") from exc
+            launched = Launched(namespace.runner_pid, namespace)
+        case _:
+            assert_never(plan.level)
+    if plan.leaf is not None:
+        # Before it is handed a job: what it forks from now on is born in there, and cannot take its files away.
+        try:
+            plan.leaf.hold().add(launched.runner_pid)
+        except OSError as exc:
+            raise LaunchFailed(f"cannot use cgroup {plan.leaf.path}: {exc.strerror}") from exc
+    return launched
+
+
+def sweep_of(plan: Plan, launched: Launched, leave_out: frozenset[int]) -> Sweep:
+    """What the guardian will signal and see empty; `leave_out` are its own children that are not the job's."""
+    if plan.level is not Level.PGROUP:
+        return Sweep(
+            os.getpid(),
+            plan.leaf,
+            leave_out=leave_out,
+            use_children_files=plan.means.children_files,
+            init_pid=launched.init_pid,
+        )
+    return TableSweep(
+        os.getpid(),
+        leave_out=leave_out,
+        sightings=Sightings(os.getpid(), Identity.of(launched.runner_pid), leave_out=leave_out),
+        use_pidfd=plan.means.pidfd,
+    )
+
+
+def _fork_runner(run: Callable[[], NoReturn]) -> int:
+    guardian_pid = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        prctl.set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != guardian_pid:
+            os._exit(0)  # the guardian died before the line above
+        _become_runner(run)
+    return pid
+
+
+def _become_runner(run: Callable[[], NoReturn]) -> NoReturn:
+    prctl.set_name("deadstop-runner")
+    run()

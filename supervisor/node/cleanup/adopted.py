@@ -1,0 +1,97 @@
+"""What has come to the supervisor because its guardian is dead, and whether all of it is in sight.
+
+Orphans are told from the supervisor's own children by their session: a runner starts a new session and nothing below
+it can join the supervisor's. An orphan does not say whose it was, so it counts against every guardian that is dead and
+not younger than it, until it is reaped.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from supervisor.guardian.handle import Handle, Identity
+from supervisor.guardian.kernel_features import Means
+from supervisor.guardian.membership import Sightings
+from supervisor.guardian.own_view import Own
+from supervisor.guardian.parts import Parts
+from supervisor.guardian.proc import read_stat
+from supervisor.guardian.procfs import Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A child of ours that another process has left. `start_ticks` is None when it cannot be read now."""
+
+    pid: int
+    start_ticks: int | None
+
+    def may_be_of(self, guardian: Handle) -> bool:
+        return self.start_ticks is None or self.start_ticks >= guardian.start_ticks
+
+
+class Guarded(Protocol):
+    """As much of an attempt as is needed here. At level pgroup, which has `sightings`, no orphan comes."""
+
+    @property
+    def guardian(self) -> Handle: ...
+    @property
+    def sightings(self) -> Sightings | None: ...
+
+
+class Adopted:
+    """`guardians` are the supervisor's, by pid and start time: another process may get a dead one's pid."""
+
+    def __init__(self, guardians: set[Identity], means: Means) -> None:
+        self._guardians = guardians
+        self._own = Own(use_children_files=means.children_files)
+        self._sid = os.getsid(0)
+
+    def of(self, attempts: Sequence[Guarded], parts: Parts) -> list[Orphan]:
+        """Those that count against any of these attempts. That they could not be listed is noted in `parts`."""
+        oldest = [held.guardian.start_ticks for held in attempts if held.sightings is None]
+        if not oldest:
+            return []
+        with parts.part("adopted"):
+            found = [self._orphan(pid, parts) for pid in self._children(parts)]
+            return [one for one in found if one is not None and _is_younger(one, min(oldest))]
+        return []
+
+    def _children(self, parts: Parts) -> list[int]:
+        with parts.part("adopted"):
+            return self._own.proven_children()
+        return self._own.children()  # no proof can be read from it, but it says where to signal
+
+    def _orphan(self, pid: int, parts: Parts) -> Orphan | None:
+        """None: it is the supervisor's own, or a guardian, or gone."""
+        try:
+            stat = read_stat(pid)
+        except Unreadable as exc:
+            return self._unread(pid, exc, parts)
+        if stat is None:
+            return self._unread(pid, Unreadable(errno.EPERM, "it is not shown", f"/proc/{pid}"), parts)
+        if stat.sid == self._sid or Identity.shown_by(stat) in self._guardians:
+            return None
+        return Orphan(pid, stat.start_ticks)
+
+    def _unread(self, pid: int, error: Unreadable, parts: Parts) -> Orphan | None:
+        # It is a child of ours and not reaped, so its number cannot be another's: the kernel says without /proc.
+        try:
+            if os.getsid(pid) == self._sid:
+                return None
+        except ProcessLookupError:
+            return None
+        if pid in {one.pid for one in self._guardians.copy()}:
+            parts.note("adopted", error)  # perhaps that guardian, perhaps one that has got its number
+            return None
+        return Orphan(pid, None)
+
+    def close(self) -> None:
+        self._own.close()
+
+
+def _is_younger(orphan: Orphan, oldest_guardian: int) -> bool:
+    return orphan.start_ticks is None or orphan.start_ticks >= oldest_guardian

@@ -1,0 +1,276 @@
+"""The supervisor's own kill, for when guardians are stopped, dead or late.
+
+A dead guardian's orphans come to the supervisor, because it is a subreaper too: see `adopted.py`.
+
+At level pgroup no orphan comes. There the process table is searched for each attempt, by what the supervisor itself
+knows of the job: with a guardian what it has seen is lost.
+
+There is one backstop for all jobs and one thread for its rounds: a hundred guardians that are late together cost one
+pass over the adopted children, and the event loop goes on reading what those that are not late report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+
+from runner.posix import descriptors
+from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.handle import Handle, Identity, Survivor
+from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.membership import Sightings
+from supervisor.guardian.parts import Parts
+from supervisor.guardian.pidfd import ignore_missing
+from supervisor.guardian.proc import OnError, Stat, descendants, process_table, read_stat
+from supervisor.guardian.procfs import Unreadable
+from supervisor.node.cleanup.adopted import Adopted
+
+log = structlog.get_logger()
+
+_STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "t": "tracing-stop", "Z": "zombie"}
+
+CLEAR_ROUNDS = 20
+CLEAR_PAUSE_S = 0.02
+RESERVED = 8
+"""Descriptors: a round needs one at a time to read, and one to signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One attempt as the backstop sees it: its guardian, its cgroup if it has one, what to look for at level pgroup.
+
+    `init_pid` is the init of its pid namespace, if it has one.
+    """
+
+    guardian: Handle
+    leaf: Leaf | None = None
+    sightings: Sightings | None = None
+    init_pid: int | None = None
+
+    def search(self, table: dict[int, Stat] | None = None, *, on_error: OnError) -> list[Identity]:
+        """What the process table shows of it, where only that can tell. Goes on without what cannot be read."""
+        return [] if self.sightings is None else self.sightings.search(table, on_error=on_error)
+
+
+def _search(attempts: Sequence[Held], parts: Parts) -> list[list[Identity]]:
+    """The same for many, from one reading of the table."""
+    on_error = parts.noting("process table")
+    with parts.part("process table"):
+        table = process_table(on_error) if any(held.sightings is not None for held in attempts) else None
+        return [held.search(None if parts.failed else table, on_error=on_error) for held in attempts]
+    return [[] for _ in attempts]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round found for one attempt.
+
+    `done`: the guardian is dead, no orphan counts against it, the cgroup is empty and the process table shows nothing.
+    """
+
+    done: bool
+    seen: frozenset[int]
+
+
+class Backstop:
+    """Rounds of SIGKILL over guardians' trees, their cgroups and what was adopted.
+
+    `guardians` is what the pool knows of, as it changes: they are left. Make it before there is a job, when the limit
+    of descriptors is the one to keep: its thread, its descriptors and a few in reserve exist from then on.
+    """
+
+    def __init__(self, guardians: set[Identity], means: Means = AVAILABLE) -> None:
+        self._means = means
+        self._adopted = Adopted(guardians, means)
+        self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._reserve = descriptors.Reserve(RESERVED)
+        self._failed: dict[str, str] = {}
+        self._thread = ThreadPoolExecutor(1, "deadstop-backstop")
+        # Now, and not when a job is to be killed that has left no room for a thread.
+        self._thread.submit(int).result()
+        self._asked: list[tuple[Held, asyncio.Future[Round]]] = []
+        self._rounds: asyncio.Task[None] | None = None
+
+    async def round(self, held: Held) -> Round:
+        """Kill and reap once, together with everybody else who asks at this moment."""
+        answer: asyncio.Future[Round] = asyncio.get_running_loop().create_future()
+        self._asked.append((held, answer))
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._serve(), name="backstop")
+        return await answer
+
+    async def clear(self, held: Held) -> bool:
+        """End and reap what a guardian has left that held no job. Bounded; False: it would not go."""
+        for _ in range(CLEAR_ROUNDS):
+            if (await self.round(held)).done:
+                return True
+            await asyncio.sleep(CLEAR_PAUSE_S)
+        return False
+
+    async def survivors(self, held: Held) -> tuple[Survivor, ...]:
+        """The processes that are still there, for people to look at. What fails is left out."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._survivors, held)
+
+    def close(self) -> None:
+        """End the thread. Call when nobody asks any more; a round is short and is waited for."""
+        self._thread.shutdown()
+        self._reserve.close()
+        self._adopted.close()
+
+    async def _serve(self) -> None:
+        try:
+            while self._asked:
+                asked, self._asked = self._asked, []
+                await self._serve_one_round(asked)
+        finally:
+            self._rounds = None
+
+    async def _serve_one_round(self, asked: list[tuple[Held, asyncio.Future[Round]]]) -> None:
+        attempts = [held for held, _ in asked]
+        try:
+            rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, attempts)
+        except Exception:
+            # A bug of ours: the next round may do better, and all who wait must get an answer.
+            log.exception("backstop_round_failed")
+            rounds = [Round(done=False, seen=frozenset()) for _ in asked]
+        for (_, answer), found in zip(asked, rounds, strict=True):
+            if not answer.done():
+                answer.set_result(found)
+
+    def kill_once(self, attempts: Sequence[Held]) -> list[Round]:
+        """One round over all of them. Blocks for as long as reading their part of /proc takes.
+
+        A part that fails is noted and left out. What was not seen then counts as not gone.
+        """
+        parts = Parts()
+        rounds = self._kill_once(attempts, parts)
+        if parts.out_of_descriptors:
+            parts.clear()
+            descriptors.raise_again(self._open_files)
+            with self._reserve.released():
+                rounds = self._kill_once(attempts, parts)
+        self._tell(parts.failed)
+        return rounds
+
+    def _kill_once(self, attempts: Sequence[Held], parts: Parts) -> list[Round]:
+        guardians = [held.guardian for held in attempts]
+        trees = [self._below_guardian(guardian, parts) for guardian in guardians]
+        inside = [_kill_inside(held.leaf, parts) for held in attempts]
+        sighted = _search(attempts, parts)
+        orphans = self._adopted.of(attempts, parts)
+        below = {orphan.pid: [orphan.pid, *self._below(orphan.pid, parts)] for orphan in orphans}
+        for pid in {pid for tree in (*trees, *below.values()) for pid in tree}:
+            with parts.part("signal"):
+                ignore_missing(os.kill, pid, signal.SIGKILL)
+        for one in {one for found in sighted for one in found}:
+            with parts.part("signal"):
+                one.send(signal.SIGKILL, use_pidfd=self._means.pidfd)
+        for guardian in guardians:
+            # Last, so that until then nothing below it is reparented away while it is being listed.
+            with parts.part("guardian"):
+                guardian.kill()
+        for orphan in orphans:
+            reap(orphan.pid)
+        return self._look(
+            attempts,
+            [
+                frozenset(trees[number]).union(
+                    inside[number],
+                    (one.pid for one in sighted[number]),
+                    *(below[orphan.pid] for orphan in orphans if orphan.may_be_of(guardian)),
+                )
+                for number, guardian in enumerate(guardians)
+            ],
+            parts,
+        )
+
+    def _look(self, attempts: Sequence[Held], seen: Sequence[frozenset[int]], before: Parts) -> list[Round]:
+        """What is left now, of each. Nothing is gone that could not be looked for."""
+        parts = Parts()
+        # In this order: what a guardian leaves is adopted before its end can be seen.
+        ended = [held.guardian.ended for held in attempts]
+        empty = [held.leaf is None or not held.leaf.populated for held in attempts]
+        alive = _search(attempts, parts)
+        left = self._adopted.of(attempts, parts)
+        certain = not parts.failed
+        before.add(parts)
+        return [
+            Round(
+                done=certain
+                and ended[number]
+                and empty[number]
+                and not alive[number]
+                and not any(orphan.may_be_of(held.guardian) for orphan in left),
+                seen=seen[number],
+            )
+            for number, held in enumerate(attempts)
+        ]
+
+    def _tell(self, failed: dict[str, str]) -> None:
+        """Log what fails when it changes, and not in each round."""
+        if failed != self._failed:
+            self._failed = dict(failed)
+            if failed:
+                log.error("backstop_parts_failed", parts=self._failed)
+            else:
+                log.info("backstop_parts_work_again")
+
+    def _below(self, pid: int, parts: Parts) -> list[int]:
+        with parts.part("tree"):
+            return descendants(pid, use_children_files=self._means.children_files, on_error=parts.noting("tree"))
+        return []
+
+    def _below_guardian(self, guardian: Handle, parts: Parts) -> list[int]:
+        return self._below(guardian.pid, parts) if not guardian.ended else []
+
+    def _survivors(self, held: Held) -> tuple[Survivor, ...]:
+        parts = Parts()
+        pids = self._below_guardian(held.guardian, parts)
+        pids += _inside(held.leaf, parts)
+        with parts.part("process table"):
+            pids += [one.pid for one in held.search(on_error=parts.noting("process table"))]
+        for orphan in self._adopted.of([held], parts):
+            pids += [orphan.pid, *self._below(orphan.pid, parts)]
+        found = [_survivor(pid) for pid in dict.fromkeys(pids)]
+        there = [survivor for survivor in found if survivor is not None]
+        # An init cannot end before all else in its namespace has: it is ours, and waits for those who are to be named.
+        return tuple([survivor for survivor in there if survivor.pid != held.init_pid] or there)
+
+
+def _survivor(pid: int) -> Survivor | None:
+    """None: it is gone. One that cannot be read is named by its pid."""
+    try:
+        stat = read_stat(pid)
+    except Unreadable:
+        return Survivor(pid, "?", "unknown")
+    return None if stat is None else Survivor(stat.pid, stat.name, _STATES.get(stat.state, stat.state))
+
+
+def _inside(leaf: Leaf | None, parts: Parts) -> list[int]:
+    if leaf is not None:
+        with parts.part("cgroup.procs"):
+            return leaf.pids()
+    return []
+
+
+def _kill_inside(leaf: Leaf | None, parts: Parts) -> list[int]:
+    found = _inside(leaf, parts)
+    if leaf is not None:
+        with parts.part("cgroup.kill"):
+            leaf.kill()
+    return found
+
+
+def reap(pid: int) -> bool:
+    """Collect one child that has ended, by pid: never any child, whose status somebody else may wait for."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True

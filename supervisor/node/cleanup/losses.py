@@ -1,0 +1,58 @@
+"""What is known of the jobs that an earlier server lost: how the processes of each came to their end, and when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.guardian.last_word import SUFFIX, LastWord
+from supervisor.node.cleanup.attempt_records import Note
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Of one job. `gone_at` is wall time in seconds, None when that is not known; `proof` is its guardian's."""
+
+    words: str
+    gone_at: float | None = None
+    proof: str | None = None
+
+
+UNRECORDED = Loss("nothing is known of its processes: they were not written down, or there were none yet")
+
+
+def losses_of(
+    records: Iterable[tuple[Path, Note]], *, boot_id: str, ended: Mapping[str, set[int]], left: frozenset[int]
+) -> dict[str, Loss]:
+    """Return what is known of each job in these records, by id. `ended` and `left` are what this server's search found:
+    processes that it ended, by job, and those that would not go."""
+    return {
+        note.job_id: _loss(path, note, is_this_boot=note.boot_id == boot_id, ended=ended, left=left)
+        for path, note in records
+        if note.job_id is not None
+    }
+
+
+def _loss(path: Path, note: Note, *, is_this_boot: bool, ended: Mapping[str, set[int]], left: frozenset[int]) -> Loss:
+    assert note.job_id is not None
+    if not is_this_boot:
+        return Loss("the machine was restarted, and its processes ended with it")
+    found = len(ended.get(note.job_id, ()))
+    if left:
+        return Loss(f"the next server ended {found} of its processes, and {len(left)} processes would not end")
+    word = _last_word(path)
+    if found:
+        return Loss(f"the next server found {found} of its processes and ended them", time.time())
+    if word is not None:
+        words = f"its guardian ended what was left of it ({word.processes} processes seen) and saw that nothing is left"
+        return Loss(words, word.gone_at, word.proof)
+    return Loss("its guardian left no word, and the next server found none of its processes")
+
+
+def _last_word(path: Path) -> LastWord | None:
+    try:
+        return LastWord.read(path.with_suffix(SUFFIX))
+    except (OSError, ValueError):
+        return None  # there is none, or a machine that lost power cut it short: then nothing is known

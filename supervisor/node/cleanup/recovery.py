@@ -1,0 +1,207 @@
+"""Ending what an earlier server on the same STATE_DIR left behind, before this one starts anything.
+
+When server and guardian die together nobody is left to sweep; when a guardian is stopped, it does not see that its
+server died. A process is taken for a leftover only if
+- it is a guardian or a runner that was written down: same pid, same start time, same boot; or
+- its environment has the cookie of a server that was written down on this boot and has ended; or
+- it is a descendant of one of these.
+Nothing else is touched. What has neither (a daemon with an emptied environment whose parents are dead; for a server
+without privilege also what a Python task forked without exec) is not found: a cgroup holds it, or a namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from supervisor.guardian import procfs
+from supervisor.guardian import resource_tracker as tracker
+from supervisor.guardian.environment import COOKIE, JOB_ID
+from supervisor.guardian.handle import Identity
+from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.last_word import SUFFIX
+from supervisor.guardian.parts import Parts
+from supervisor.guardian.proc import OnError, boot_id, descendants, environment_of, look_at, process_table, read_stat
+from supervisor.guardian.procfs import Unreadable
+from supervisor.node.cleanup import semaphores
+from supervisor.node.cleanup.attempt_records import Note
+from supervisor.node.cleanup.losses import Loss, losses_of
+
+BOUND_S = 2.0
+ROUND_S = 0.01
+GUARDIAN_BOUND_S = 0.5
+"""How long a guardian whose server has died gets to end its job and write that down; it needs some 30 ms."""
+TRACKER_BOUND_S = 0.3
+"""How long multiprocessing's trackers get to clean up: they end by themselves when all others have."""
+_NO_JOB = ""
+_SERVER_TRACKER = b"from multiprocessing.resource_tracker import"
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Recovered:
+    """The pids that were ended, by job (`""`: of no known one), and those that would not go."""
+
+    ended: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    left: frozenset[int] = frozenset()
+    losses: dict[str, Loss] = field(default_factory=dict)
+    """What is known of the jobs that those servers left unfinished, by id."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """What could not be read to the end of the search: then something may be left that was not seen."""
+
+    @property
+    def count(self) -> int:
+        return sum(len(pids) for pids in self.ended.values())
+
+
+def recover(earlier: Iterable[tuple[Path, Note]], means: Means = AVAILABLE) -> Recovered:
+    """End what is left of the servers that wrote these notes, and remove the notes. Blocks, for BOUND_S at most.
+
+    Notes of a server that still runs, or whose processes would not go, stay.
+    """
+    this_boot = boot_id()
+    notes = list(earlier)
+    servers = [note for _, note in notes if note.job_id is None and note.boot_id == this_boot]
+    alive = {note.cookie for note in servers if any(map(_is_there, note.processes))}
+    dead = [(path, note) for path, note in notes if note.cookie not in alive]
+    recovered = Recovered()
+    search = Search.of([note for _, note in dead if note.boot_id == this_boot], means)
+    if search is not None:
+        _wait_for_guardians(search, time.monotonic() + GUARDIAN_BOUND_S)
+        recovered.left = _end_all(search, recovered, time.monotonic() + BOUND_S)
+        for job_id, pids in recovered.ended.items():
+            log.warning("orphans_ended", job_id=job_id or None, pids=sorted(pids))
+    recovered.losses = losses_of(dead, boot_id=this_boot, ended=recovered.ended, left=recovered.left)
+    if recovered.left or recovered.unread:
+        log.error("orphans_left", pids=sorted(recovered.left), unread=recovered.unread)
+    else:
+        removed = semaphores.remove({note.cookie for _, note in dead})
+        if removed:
+            log.warning("semaphores_removed", count=removed)
+        for path, _ in dead:
+            path.unlink(missing_ok=True)
+            path.with_suffix(SUFFIX).unlink(missing_ok=True)
+    return recovered
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to look for. `spared` is this process and those above it, whatever environment they were started with."""
+
+    cookies: frozenset[bytes]
+    guardians: frozenset[Identity]
+    jobs: dict[Identity, str]
+    spared: frozenset[int]
+    means: Means
+
+    @classmethod
+    def of(cls, notes: list[Note], means: Means) -> Search | None:
+        """None: there is nothing to look for."""
+        if not notes:
+            return None
+        jobs = {process: note.job_id for note in notes if note.job_id is not None for process in note.processes}
+        guardians = frozenset(note.processes[0] for note in notes if note.job_id is not None and note.processes)
+        return cls(frozenset(note.cookie.encode() for note in notes), guardians, jobs, frozenset(_ancestors()), means)
+
+    def run(self, parts: Parts) -> dict[Identity, str]:
+        """What is there now, with the job that each belongs to. What cannot be read is noted, and left out."""
+        on_error = parts.noting("process table")
+        found: dict[Identity, str] = {}
+        for pid, stat in process_table(on_error).items():
+            if stat.ended or pid in self.spared:
+                continue
+            me = Identity.shown_by(stat)
+            job_id: str | None = None
+            with parts.part("environment"):
+                job_id = self._job_of(me)
+            if job_id is None:
+                continue
+            found[me] = job_id or found.get(me, _NO_JOB)
+            for one in self._below(pid, on_error):
+                found.setdefault(one, job_id)
+        return found
+
+    def _below(self, pid: int, on_error: OnError) -> Iterator[Identity]:
+        use_children_files = self.means.children_files
+        for below in descendants(pid, leave_out=self.spared, use_children_files=use_children_files, on_error=on_error):
+            try:
+                stat = read_stat(below)
+            except Unreadable as exc:
+                on_error(exc)
+                continue
+            if stat is not None and not stat.ended:
+                yield Identity.shown_by(stat)
+
+    def _job_of(self, process: Identity) -> str | None:
+        """The job that it belongs to, `_NO_JOB` if to none that is known, None if it is not ours."""
+        if process in self.jobs:
+            return self.jobs[process]
+        variables = environment_of(process.pid)
+        if variables.get(COOKIE.encode()) not in self.cookies:
+            return None
+        return variables.get(JOB_ID.encode(), b"").decode(errors="replace")
+
+
+def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset[int]:
+    """Rounds of SIGKILL until nothing is found. What would not go."""
+    trackers_until = time.monotonic() + TRACKER_BOUND_S
+    parts = Parts()
+    while (found := search.run(parts)) or parts.failed:
+        now = time.monotonic()
+        if now >= deadline:
+            recovered.unread = dict(parts.failed)
+            return frozenset(process.pid for process in found)
+        parts.clear()
+        for process, job_id in found.items():
+            if _is_tracker(process.pid) and now < trackers_until:
+                continue  # it has semaphores and shared memory to remove, and ends when those that use it have
+            with parts.part("signal"):
+                if process.send(signal.SIGKILL, use_pidfd=search.means.pidfd):
+                    recovered.ended[job_id].add(process.pid)
+        parts.clear()  # of the signals: the next search sees whom they have not reached
+        time.sleep(ROUND_S)
+    return frozenset()
+
+
+def _wait_for_guardians(search: Search, deadline: float) -> None:
+    """Let guardians that work finish. One that is stopped never will."""
+    while time.monotonic() < deadline and any(_works(guardian) for guardian in search.guardians):
+        time.sleep(ROUND_S)
+
+
+def _works(process: Identity) -> bool:
+    stat = look_at(process.pid)
+    return stat is not None and Identity.shown_by(stat) == process and not stat.ended and stat.state not in "Tt"
+
+
+def _is_tracker(pid: int) -> bool:
+    try:
+        command = procfs.read(f"{pid}/cmdline") or b""
+    except Unreadable:
+        return False
+    stat = look_at(pid)
+    return _SERVER_TRACKER in command or (stat is not None and stat.name == tracker.NAME)
+
+
+def _is_there(process: Identity) -> bool:
+    try:
+        stat = read_stat(process.pid)
+    except Unreadable:
+        return True  # not known to be gone: its notes stay for the next start
+    return stat is not None and stat.start_ticks == process.start_ticks and not stat.ended
+
+
+def _ancestors() -> Iterator[int]:
+    pid = os.getpid()
+    while pid > 0:
+        yield pid
+        stat = read_stat(pid)
+        pid = 0 if stat is None else stat.ppid

@@ -1,0 +1,97 @@
+"""What people ask to see of a job: its processes, its stacks and its files, each on threads of its own kind.
+
+A job can make each of them slow, with as many processes, bytes or folders as it likes. So none shares its threads with
+another, nor with the end of any job, and each answer has a bound.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from supervisor.errors import NotReady
+from supervisor.node.inspect import processes
+from supervisor.node.inspect.processes import ProcessRow
+from supervisor.node.inspect.stacks import NoStack
+from supervisor.node.storage.beneath import Found
+from supervisor.node.storage.lane import Lane, Late
+from supervisor.node.storage.published_files import Files
+
+PROCESSES_BOUND_S = 5.0
+FILES_BOUND_S = 10.0
+STACK_PATIENCE_S = 3.0
+"""How long a stack may wait for its turn."""
+RETRY_AFTER_S = 2
+CLOSE_BOUND_S = 0.1
+
+Answer = TypeVar("Answer")
+
+
+class Looks:
+    """Belongs to the event loop."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.stacks = Lane("stacks", threads=4)
+        self._processes = Lane("processes", threads=2)
+        self._reading = Lane("files", threads=4)
+
+    def start(self) -> None:
+        for lane in (self.stacks, self._processes, self._reading):
+            lane.start()
+
+    def close(self) -> None:
+        for lane in (self.stacks, self._processes, self._reading):
+            lane.close(CLOSE_BOUND_S)
+
+    async def processes(self, root_pid: int) -> list[ProcessRow]:
+        """The process table of a job. Raises NotReady."""
+        try:
+            return await self._processes.call(processes.table, root_pid, bound_s=PROCESSES_BOUND_S)
+        except Late as exc:
+            raise NotReady(f"cannot look at the processes of the job: {exc}", RETRY_AFTER_S) from None
+
+    async def files(self, job_id: str) -> tuple[list[Found], bool]:
+        """The files that a job left, and whether there are more. Raises NotReady."""
+        return await self.read(self._files.list, job_id)
+
+    async def open_file(self, job_id: str, path: bytes) -> int:
+        """A descriptor for reading. Raises NotFound, NotReady."""
+        opening = self.read_later(self._files.open_file, job_id, path)
+        try:
+            return await self._reading.answer(opening, FILES_BOUND_S, drop=True)
+        except BaseException as exc:
+            opening.add_done_callback(_close_opened)  # its client has left, or will not wait any longer
+            if isinstance(exc, Late):
+                raise _not_ready(exc) from None
+            raise
+
+    async def read(self, function: Callable[..., Answer], *args: Any) -> Answer:
+        """What a function returns that reads files which jobs left. Raises NotReady."""
+        try:
+            return await self._reading.call(function, *args, bound_s=FILES_BOUND_S, place="STATE_DIR/files")
+        except Late as exc:
+            raise _not_ready(exc) from None
+
+    def read_later(self, function: Callable[..., Answer], *args: Any) -> Future[Answer]:
+        """The same, and wait for nothing."""
+        return self._reading.later(function, *args, place="STATE_DIR/files")
+
+
+def _not_ready(exc: Late) -> NotReady:
+    return NotReady(f"cannot read the files of the job: {exc}", RETRY_AFTER_S)
+
+
+def _close_opened(opening: Future[int]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
+
+
+async def taken(taking: Future[str], lane: Lane, bound_s: float) -> str:
+    """Wait for a stack that is taken on a lane, within `bound_s` from its turn. Raises NoStack."""
+    try:
+        return await lane.answer(taking, STACK_PATIENCE_S + bound_s, drop=True)
+    except Late as exc:
+        raise NoStack(f"the stack could not be taken: {exc}") from None

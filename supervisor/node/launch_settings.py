@@ -1,0 +1,64 @@
+"""What is handed to a runner besides the job's input: its environment, and for an agent its settings and its key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.protocol import Describe, Work
+from supervisor.config import Settings
+from supervisor.core.jobs.model import Job, Json
+from supervisor.guardian.environment import passed_environment
+from supervisor.node.run_as import RunAs
+
+AGENT_MODULE = "runner.tasks.agent"
+"""The only module that is told the agent's settings and key: a task of somebody's own never sees them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Made once from the settings."""
+
+    environment: dict[str, str]
+    agent_options: dict[str, Json]
+    agent_secrets: dict[str, str] = field(repr=False)
+    run_as: RunAs
+
+    @classmethod
+    def from_settings(cls, settings: Settings, mark: dict[str, str]) -> Orders:
+        """`mark` is a variable that the processes of this server's jobs are known by.
+
+        Raises StartupError when RUN_AS cannot be used.
+        """
+        options = {
+            "model": settings.agent_model,
+            "base_url": settings.agent_base_url,
+            "max_steps": settings.agent_max_steps,
+            "max_tokens": settings.agent_max_tokens,
+            "time_s": settings.agent_time_s,
+            "silence_s": settings.agent_silence_s,
+        }
+        key = settings.agent_key()
+        secrets = {} if key is None else {"key": key.get_secret_value()}
+        run_as = RunAs.find(settings.run_as)
+        environment = passed_environment(settings.pass_env) | run_as.environment | mark
+        return cls(environment, options, secrets, run_as)
+
+    def work(self, job: Job, module: str, workspace: Path, short_path: Path | None = None) -> Work:
+        agent = module == AGENT_MODULE
+        trace = job.request.trace
+        return Work(
+            job_id=job.id,
+            module=module,
+            task=job.request.task,
+            input=job.request.input,
+            workspace=str(workspace),
+            short_path=None if short_path is None else str(short_path),
+            environment=self.environment | ({} if trace is None else trace.environment()),
+            options=self.agent_options if agent else {},
+            secrets=self.agent_secrets if agent else {},
+            user=self.run_as.user,
+        )
+
+    def describe(self, module: str) -> Describe:
+        return Describe(module, self.environment, self.run_as.user)

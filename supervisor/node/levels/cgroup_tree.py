@@ -1,0 +1,194 @@
+"""The server's own subtree of cgroups, below the cgroup that it was started in.
+
+    <where the server was started>
+    └─ deadstop-<hash of STATE_DIR>     no process; its controllers are enabled for what is below
+       ├─ server                        the server and its guardians, if the kernel wants them out of the way
+       ├─ attempt-1                     a runner and all below it
+       └─ attempt-2
+
+A cgroup that passes controllers down may hold no process itself ("no internal process constraint"), so for controllers
+the server has to leave the cgroup it was started in. Only names made here are ever killed or removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import os
+from pathlib import Path
+
+from supervisor.guardian import procfs
+from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup_files import read, write
+from supervisor.guardian.proc import boot_id
+
+CONTROLLERS = ("memory", "pids", "cpu")
+SERVER = "server"
+_PREFIX = "deadstop-"
+
+
+class NoCgroup(Exception):
+    """No cgroup of our own can be had here. The message says why. Met by the probe."""
+
+
+def tree_name(state_dir: Path) -> str:
+    """Named for the folder itself, which one server at a time has locked, by whatever path. Raises OSError.
+
+    A path would name another folder in another mount namespace, and one folder may have several.
+    """
+    try:
+        folder = state_dir.stat()
+    except FileNotFoundError:
+        named = str(state_dir.resolve())  # no server has locked it: a name that none has
+    else:
+        named = f"{boot_id()} {folder.st_dev} {folder.st_ino}"
+    return _PREFIX + hashlib.sha256(named.encode()).hexdigest()[:12]
+
+
+def own_cgroup(mountinfo: str, membership: str) -> Path:
+    """The folder of this process's cgroup, from the text of /proc/self/mountinfo and /proc/self/cgroup.
+
+    cgroup2 may be mounted alone (unified) or beside version 1 (hybrid). Raises NoCgroup.
+    """
+    mounts = [mount for line in mountinfo.splitlines() if (mount := _cgroup2_mount(line)) is not None]
+    if not mounts:
+        raise NoCgroup("no cgroup2 file system is mounted")
+    own = next((line.removeprefix("0::") for line in membership.splitlines() if line.startswith("0::")), None)
+    if own is None:
+        raise NoCgroup("this process is in no cgroup of version 2")
+    for root, mount_point in mounts:
+        # "/.." is how the kernel shows what is above this process's cgroup namespace.
+        if "/.." not in own + root and Path(own).is_relative_to(root):
+            return Path(mount_point) / Path(own).relative_to(root)
+    raise NoCgroup(f"the server's cgroup {own} is outside of what is mounted")
+
+
+def _cgroup2_mount(line: str) -> tuple[str, str] | None:
+    # 36 35 98:0 /root /mount/point options [tags…] - type source options, see proc_pid_mountinfo(5)
+    before, _, after = line.partition(" - ")
+    if after.split(" ", 1)[0] != "cgroup2":
+        return None
+    fields = before.split(" ")
+    return _unescape(fields[3]), _unescape(fields[4])
+
+
+def _unescape(path: str) -> str:
+    for escaped, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        path = path.replace(escaped, plain)
+    return path
+
+
+class CgroupTree:
+    """The subtree of one server. Use `find`, and `close` when every attempt has ended."""
+
+    def __init__(self, base: Path, name: str) -> None:
+        self._base = base
+        self.path = base / name
+        self.controllers: frozenset[str] = frozenset()
+        """Those of CONTROLLERS that limits can be set with."""
+        self.left_over = 0
+        """How many processes of an earlier server were found in it and ended."""
+        self._moved = False
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def find(cls, state_dir: Path, mountinfo: Path) -> CgroupTree:
+        """Make the server's subtree, or take over what an earlier server left of it. Raises NoCgroup."""
+        try:
+            base = own_cgroup(_text(mountinfo), _text(Path("/proc/self/cgroup")))
+            name = tree_name(state_dir)
+        except OSError as exc:
+            raise NoCgroup(f"cannot read {exc.filename}: {exc.strerror}") from None
+        if base.name == SERVER and base.parent.name == name:
+            base = base.parent.parent  # started from inside of an earlier server that had moved
+        tree = cls(base, name)
+        try:
+            tree.path.mkdir(exist_ok=True)
+        except OSError as exc:
+            raise NoCgroup(f"cannot make {tree.path}: {exc.strerror}") from None
+        return tree
+
+    def sweep(self) -> int:
+        """End and remove every leaf that does not hold this process. How many processes that were."""
+        killed = 0
+        folders = [path for path in self.path.iterdir() if path.is_dir()] if self.path.is_dir() else []
+        for folder in folders:
+            leaf = Leaf(str(folder))
+            try:
+                pids = leaf.pids()
+            except OSError:
+                if folder.name == SERVER:
+                    continue  # this process may be in it
+                pids = []  # ended all the same
+            if os.getpid() not in pids:
+                killed += len(pids)
+                leaf.remove()
+        return killed
+
+    def enable_controllers(self) -> None:
+        """Have as many CONTROLLERS as the kernel gives. Moves the server if that is the price."""
+        offered = [name for name in CONTROLLERS if name in _words(self._base, "cgroup.controllers")]
+        missing = [name for name in offered if name not in _words(self._base, "cgroup.subtree_control")]
+        if missing and not _is_root(self._base):
+            self._move_away()
+        self.controllers = frozenset(name for name in offered if self._enable(name, pass_down=name in missing))
+        if self._moved and not self.controllers:
+            self._move_back()
+
+    def _enable(self, name: str, *, pass_down: bool) -> bool:
+        try:
+            if pass_down:
+                write(f"{self._base}/cgroup.subtree_control", f"+{name}")
+            write(f"{self.path}/cgroup.subtree_control", f"+{name}")
+        except OSError:
+            return False  # others live in the server's cgroup too, or it was not delegated: the guardian samples
+        return True
+
+    def _move_away(self) -> None:
+        server = self.path / SERVER
+        server.mkdir(exist_ok=True)
+        Leaf(str(server)).add(os.getpid())
+        self._moved = True
+
+    def _move_back(self) -> None:
+        for name in self.controllers:
+            for folder in (self.path, self._base):
+                with contextlib.suppress(OSError):  # somebody else below uses it
+                    write(f"{folder}/cgroup.subtree_control", f"-{name}")
+        with contextlib.suppress(OSError):  # it passes controllers down to others by now
+            for pid in Leaf(str(self.path / SERVER)).pids():
+                Leaf(str(self._base)).add(pid)  # this process, and multiprocessing's helpers
+            self._moved = False
+
+    def new_leaf(self) -> Leaf:
+        """An empty leaf for one attempt. Raises OSError."""
+        folder = self.path / f"attempt-{next(self._numbers)}"
+        folder.mkdir()
+        return Leaf(str(folder))
+
+    def close(self) -> bool:
+        """Remove every leaf and the subtree. False when something is left that the kernel still holds."""
+        self.sweep()
+        if self._moved:
+            self._move_back()
+        return not self._moved and Leaf(str(self.path)).remove()
+
+
+def _text(path: Path) -> str:
+    """Raises OSError. What a job of an earlier server has mounted over /proc is not what is read."""
+    if not path.is_relative_to("/proc"):
+        return path.read_text(encoding="utf-8")
+    text = procfs.read(str(path.relative_to("/proc")))
+    if text is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return text.decode()
+
+
+def _is_root(folder: Path) -> bool:
+    return not (folder / "cgroup.type").exists()
+
+
+def _words(folder: Path, file: str) -> list[str]:
+    return read(f"{folder}/{file}").split()

@@ -1,0 +1,184 @@
+"""Finding out what this machine can do by doing it once, at the server's start.
+
+A kernel's version or a mount says little: sandboxes deny with any error, so only the act itself counts.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.posix import prctl
+from supervisor.guardian.cgroup import LOOK_S, Leaf
+from supervisor.guardian.environment import passed_environment, with_python
+from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.level import Level
+from supervisor.guardian.proc import read_stat
+from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup
+
+PROBE_BOUND_S = 0.2
+"""How long one level's probe may take."""
+MOUNTINFO = Path("/proc/self/mountinfo")
+PIDNS_BOUND_S = 2.0
+"""More, because it starts an interpreter first, on a machine that may be busy; it needs some 60 ms."""
+_PIDNS_PROBE = "from supervisor.guardian import pidns; print(pidns.probe() or '')"
+_NO_SUBREAPER = "this system has no subreapers (PR_SET_CHILD_SUBREAPER)"
+_AT_PGROUP = "the server was started at level pgroup, which has no subreapers"
+_WEAKEST = "it is for systems without subreapers, and for a whole server: DEADSTOP_CONTAINMENT=pgroup"
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """`why_not` has the levels that cannot be used, and the reasons; `cgroups` is the server's subtree, if any.
+
+    `took_ms` is how long each level that was tried took. `left_over` counts the processes of an earlier server that
+    were found in its subtree and ended.
+    """
+
+    why_not: dict[Level, str]
+    cgroups: CgroupTree | None
+    took_ms: dict[Level, float] = field(default_factory=dict)
+    left_over: int = 0
+
+
+def probe(state_dir: Path, *, setting: str, means: Means = AVAILABLE, mountinfo: Path = MOUNTINFO) -> Probed:
+    """Try every level. Blocks for some milliseconds: call it from a thread, before there is a child.
+
+    `setting` is CONTAINMENT: a server is a subreaper or it is not, so level pgroup and the others exclude each other.
+    What an earlier server of `state_dir` left in its cgroups is ended.
+    """
+    took_ms: dict[Level, float] = {}
+    with _timed(took_ms, Level.SUBREAPER):
+        why_no_subreaper = _AT_PGROUP if setting == Level.PGROUP else probe_subreaper(means)
+    if why_no_subreaper is not None:
+        # The others are stacked on it: without it what leaves a cgroup, or dies with its init, is nobody's to reap.
+        without: dict[Level, str] = {level: why_no_subreaper for level in Level if level is not Level.PGROUP}
+        return Probed(without, None, took_ms, left_over=_swept(state_dir, mountinfo))
+    found: dict[Level, str | None] = {Level.PGROUP: _WEAKEST}
+    with _timed(took_ms, Level.PIDNS):
+        found[Level.PIDNS] = probe_pidns()
+    cgroups: CgroupTree | None = None
+    left_over = 0
+    with _timed(took_ms, Level.CGROUP):
+        try:
+            cgroups = probe_cgroup(state_dir, mountinfo=mountinfo)
+            left_over = cgroups.left_over
+        except (NoCgroup, OSError) as exc:
+            found[Level.CGROUP] = str(exc)
+    return Probed({level: reason for level, reason in found.items() if reason is not None}, cgroups, took_ms, left_over)
+
+
+def _swept(state_dir: Path, mountinfo: Path) -> int:
+    """End what an earlier server left in a subtree that this one will not use. How many processes that were."""
+    try:
+        tree = CgroupTree.find(state_dir, mountinfo)
+        found = tree.sweep()
+        tree.close()
+    except (NoCgroup, OSError):
+        return 0  # there are none
+    return found
+
+
+@contextmanager
+def _timed(took_ms: dict[Level, float], level: Level) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    took_ms[level] = round((time.monotonic() - began) * 1000, 1)
+
+
+def probe_subreaper(means: Means = AVAILABLE) -> str | None:
+    """Become a subreaper, orphan a canary, and see whether it comes to this process. None: it does."""
+    try:
+        if not means.subreaper or not prctl.become_subreaper():
+            return _NO_SUBREAPER
+    except OSError as exc:
+        return f"{_NO_SUBREAPER}: {exc.strerror}"
+    try:
+        return _orphan_a_canary()
+    except OSError as exc:
+        return f"cannot start a process to try it with: {exc.strerror}"
+
+
+def _orphan_a_canary() -> str | None:
+    # The canary ends with our end of its stdin, whatever becomes of us; its parent ends at once.
+    with _shell("exec 3<&0; (read _ <&3) & echo $!") as parent:
+        assert parent.stdout is not None
+        line = parent.stdout.readline()
+        if not line.strip().isdigit():
+            return "cannot start a process to try it with: the shell started none"
+        canary = int(line)
+        parent.wait()
+        if not _within_bound(lambda: _is_child(canary)):
+            return f"an orphan did not come to the server within {PROBE_BOUND_S} s"
+    os.waitpid(canary, 0)
+    return None
+
+
+def probe_cgroup(state_dir: Path, *, mountinfo: Path = MOUNTINFO) -> CgroupTree:
+    """Take the subtree, and kill a canary in a leaf of it. Raises NoCgroup, having left nothing."""
+    tree = CgroupTree.find(state_dir, mountinfo)
+    try:
+        tree.left_over = tree.sweep()
+        _kill_a_canary(tree.new_leaf())
+        tree.enable_controllers()
+    except OSError as exc:
+        tree.close()
+        raise NoCgroup(f"cannot use {tree.path}: {exc.strerror}") from None
+    except NoCgroup:
+        tree.close()
+        raise
+    return tree
+
+
+def _kill_a_canary(leaf: Leaf) -> None:
+    with _shell("read _") as canary:
+        leaf.add(canary.pid)
+        if canary.pid not in leaf.pids():
+            raise NoCgroup(f"a process did not move to {leaf.path}")
+        if not Path(leaf.path, "cgroup.kill").exists():
+            raise NoCgroup("this kernel has no cgroup.kill; Linux 5.14 has")
+        leaf.kill()
+        if not _within_bound(lambda: canary.poll() is not None and not leaf.populated):
+            raise NoCgroup(f"cgroup.kill did not end a process within {PROBE_BOUND_S} s")
+    if not leaf.remove(PROBE_BOUND_S):
+        raise NoCgroup(f"cannot remove {leaf.path}")
+
+
+def _shell(script: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def probe_pidns() -> str | None:
+    """Make a namespace as a guardian does, in a process of its own. None: it works."""
+    command = [sys.executable, "-P", "-S", "-c", _PIDNS_PROBE]
+    # Not the server's own, which may hold keys: what an earlier server left may still run, and could read it.
+    environment = with_python(passed_environment()) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PIDNS_BOUND_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no namespace was made within {PIDNS_BOUND_S} s"
+    except OSError as exc:
+        return f"cannot start a process to try it with: {exc.strerror}"
+    return done.stdout.strip() or (done.stderr.strip().rpartition("\n")[2] if done.returncode != 0 else None)
+
+
+def _within_bound(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PROBE_BOUND_S
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(LOOK_S)
+    return True
+
+
+def _is_child(pid: int) -> bool:
+    stat = read_stat(pid)
+    return stat is not None and stat.ppid == os.getpid()

@@ -1,0 +1,243 @@
+"""The pool of sets that are ready before anybody needs them.
+
+A set takes some 40 ms to start and nothing to hand over. Used once: a new one is started for each that is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine
+
+import structlog
+
+from supervisor.guardian.handle import Identity
+from supervisor.guardian.level import Level
+from supervisor.node.cleanup.backstop import Held, reap
+from supervisor.node.cleanup.upkeep import keep_up
+from supervisor.node.workers.helper_thread import HelperThread
+from supervisor.node.workers.retries import FIRST_PAUSE_S
+from supervisor.node.workers.starter import START_BOUND_S, Starter
+from supervisor.node.workers.worker import AttemptSet
+from supervisor.node.workers.worker_maker import SetMaker
+
+MAX_STARTING = 8
+
+log = structlog.get_logger()
+
+
+class WarmPool:
+    """Keeps `size` sets ready and starts more for those who wait. Belongs to the event loop."""
+
+    def __init__(self, starter: Starter, size: int, level: Level, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
+        self._starter = starter
+        self._size = size
+        self._level = level
+        self._ready: deque[AttemptSet] = deque()
+        self._waiting: deque[asyncio.Future[AttemptSet]] = deque()
+        self._starting = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._leaving: dict[AttemptSet, asyncio.TimerHandle] = {}
+        self._left = asyncio.Event()
+        self._hurt: set[AttemptSet] = set()
+        self.clear: Callable[[Held], Awaitable[bool]] | None = None
+        """Ends what a guardian left that was killed while it held no job: nobody else looks for that."""
+        self.guardians: set[Identity] = set()
+        """Every guardian that was met and not yet put away, idle or not."""
+        self._maker = SetMaker(starter, self._met, first_pause_s)
+        self._cold: Counter[Level] = Counter()
+        """How many wait for a set of another level."""
+        self._keeping = False
+
+    @property
+    def ready(self) -> int:
+        return len(self._ready)
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last start failed; None when it did not."""
+        return self._maker.last_error
+
+    @property
+    def trouble(self) -> str | None:
+        """Since when no set could be started, and why, for a person; None when that works."""
+        return self._maker.trouble
+
+    @property
+    def thread(self) -> HelperThread:
+        """The one that starts processes."""
+        return self._starter.thread
+
+    def request(self, level: Level) -> asyncio.Future[AttemptSet]:
+        """The next set, in the order of asking. Cancel the future to give the place up.
+
+        Only sets of the server's own level are kept warm; one of another level is started for whoever asks.
+        """
+        future: asyncio.Future[AttemptSet] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.cancel()
+            return future
+        if level is not self._level:
+            self._spawn(self._start_cold(level, future))
+            return future
+        usable = self._next_fit()
+        if usable is not None:
+            future.set_result(usable)
+        else:
+            self._waiting.append(future)
+        self.fill()
+        return future
+
+    def _next_fit(self) -> AttemptSet | None:
+        while self._ready:
+            ready = self._ready.popleft()
+            if ready.fit:
+                return ready
+            log.warning("idle_set_unfit", guardian=ready.guardian.pid)
+            self._hurt.add(ready)
+            self.retire(ready)
+        return None
+
+    async def take(self) -> AttemptSet:
+        """The next set of the server's level. One that arrives together with a cancellation goes back."""
+        future = self.request(self._level)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.give_back(future.result())
+            raise
+
+    def give_back(self, unused: AttemptSet) -> None:
+        """A set that was never handed a job."""
+        if not unused.fit or unused.level is not self._level:
+            self.retire(unused)
+        else:
+            self._deliver(unused)
+
+    def fill(self) -> None:
+        """Start what is missing. While starts fail one is tried at a time, also when nothing is missing any more."""
+        if self._closed:
+            return
+        if not self._keeping:
+            self._keeping = True
+            self._spawn(keep_up(self._starter, self._has_guardian))
+        self._waiting = deque(future for future in self._waiting if not future.done())
+        missing = self._size + len(self._waiting) - len(self._ready) - self._starting
+        at_once = MAX_STARTING
+        if self._maker.fails(self._level):
+            missing, at_once = max(missing, 1), 1
+        for _ in range(min(missing, at_once - self._starting)):
+            self._starting += 1
+            self._spawn(self._start_warm())
+
+    def _spawn(self, start: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(start)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start_warm(self) -> None:
+        try:
+            ready = await self._maker.make(self._level)
+            if ready is not None:
+                self._deliver(ready)
+        finally:
+            self._starting -= 1
+        self.fill()
+
+    async def _start_cold(self, level: Level, future: asyncio.Future[AttemptSet]) -> None:
+        self._cold[level] += 1
+        try:
+            while not future.done():
+                ready = await self._maker.make(level)
+                if ready is None:
+                    continue
+                if future.done():
+                    self._lost(ready)
+                else:
+                    future.set_result(ready)
+        finally:
+            future.cancel()  # no effect on one that is done
+            self._cold[level] -= 1
+            if not self._cold[level]:
+                self._maker.forget(level)
+
+    def _has_guardian(self, pid: int) -> bool:
+        return any(guardian.pid == pid for guardian in self.guardians)
+
+    def _met(self, fresh: AttemptSet) -> None:
+        fresh.watch_exit(fresh.guardian, lambda: self._lost(fresh))
+        self.guardians.add(fresh.guardian.identity)
+
+    def _deliver(self, ready: AttemptSet) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(ready)
+                return
+        if self._closed:
+            self._lost(ready)
+        else:
+            self._ready.append(ready)
+
+    def _lost(self, idle: AttemptSet) -> None:
+        # Somebody killed an idle guardian, or the pool is closing. Its runner dies with it.
+        if idle in self._ready:
+            self._ready.remove(idle)
+            self._hurt.add(idle)
+        self.retire(idle)
+        if not self._closed:
+            self.fill()
+
+    def retire(self, used: AttemptSet) -> None:
+        """Put away a set whose guardian has ended or is about to."""
+        used.cut()
+        # One that is stopped does not see the end of its lifeline.
+        self._leaving[used] = asyncio.get_running_loop().call_later(START_BOUND_S, used.guardian.kill)
+        used.watch_exit(used.guardian, lambda: self._guardian_ended(used))
+
+    def _guardian_ended(self, used: AttemptSet) -> None:
+        if used in self._hurt and self.clear is not None and not self._closed:
+            self._spawn(self._clear_and_put_away(used, self.clear))
+        else:
+            self._put_away(used)
+
+    async def _clear_and_put_away(self, used: AttemptSet, clear: Callable[[Held], Awaitable[bool]]) -> None:
+        try:
+            if not await clear(Held(used.guardian, used.started.plan.leaf)):
+                log.warning("idle_set_not_cleared", guardian=used.guardian.pid)
+        except Exception:
+            log.exception("idle_set_not_cleared", guardian=used.guardian.pid)
+        finally:
+            self._put_away(used)
+
+    def _put_away(self, used: AttemptSet) -> None:
+        self._hurt.discard(used)
+        self._leaving.pop(used).cancel()
+        self._left.set()
+        used.close()
+        reap(used.guardian.pid)  # it is our child only if the forkserver died before it
+        self.guardians.discard(used.guardian.identity)
+        self._starter.retire(used.started)
+
+    async def close(self) -> None:
+        """End the idle sets and wait for them, bounded."""
+        self._closed = True
+        for future in self._waiting:
+            future.cancel()
+        starting = list(self._tasks)
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
+        while self._ready:
+            self.retire(self._ready.popleft())
+        try:
+            async with asyncio.timeout(START_BOUND_S):
+                while self._leaving:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            for stopped in [*self._leaving]:
+                stopped.guardian.kill()
+                self._put_away(stopped)

@@ -1,0 +1,234 @@
+"""An attempt set {Event, guardian, runner}: made ahead, used for one job, never again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Literal
+
+import structlog
+
+from runner.protocol import (
+    MAX_FRAME_BYTES,
+    Ask,
+    Describe,
+    ProtocolError,
+    Work,
+    decode,
+    encode,
+)
+from runner.reporter import READ_BYTES
+from supervisor.guardian.handle import Handle
+from supervisor.guardian.level import Level
+from supervisor.guardian.membership import Sightings, mark_of
+from supervisor.guardian.protocol import FROM_GUARDIAN, Hello, Limit, Mark, Refused, Stop
+from supervisor.node.workers.exit_watch import ExitWatch
+from supervisor.node.workers.spawned_worker import StartedSet, StartFailed
+
+log = structlog.get_logger()
+
+
+class _ResetIsTheEnd(asyncio.StreamReaderProtocol):
+    """A peer that ends with words of ours unread resets the connection: what it has said before still counts."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(None if isinstance(exc, ConnectionError) else exc)
+
+
+@dataclass(slots=True)
+class Line:
+    """One direction each of a socket pair, as JSON lines."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @classmethod
+    async def connect(cls, sock: socket.socket, opened: list[asyncio.BaseTransport]) -> Line:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=MAX_FRAME_BYTES)
+        transport, protocol = await loop.create_unix_connection(lambda: _ResetIsTheEnd(reader), sock=sock)
+        opened.append(transport)
+        return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+    async def read(self) -> bytes | None:
+        """The next whole line; None at the end, also when the peer was killed in the middle of a line.
+
+        Raises ProtocolError for a line that is longer than a frame may be.
+        """
+        try:
+            return await self.reader.readuntil(b"\n")
+        except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError):
+            return None
+        except asyncio.LimitOverrunError as exc:
+            await self._skip_line(exc.consumed)
+            raise ProtocolError(f"cannot read frame: longer than {MAX_FRAME_BYTES} bytes") from None
+
+    async def _skip_line(self, buffered: int) -> None:
+        while True:
+            try:
+                await self.reader.readexactly(buffered)
+                await self.reader.readuntil(b"\n")
+            except asyncio.LimitOverrunError as exc:
+                buffered = exc.consumed
+            except asyncio.IncompleteReadError:
+                return
+            else:
+                return
+
+    def send(self, frame: object) -> None:
+        """Queue one frame; never blocks. Nothing happens when the peer is gone."""
+        if not self.writer.is_closing():
+            self.writer.write(encode(frame))
+
+
+@dataclass(slots=True)
+class Output:
+    """The reading end of the job's stdout or stderr, as it is in Python code and in children that inherit it."""
+
+    stream: Literal["stdout", "stderr"]
+    reader: asyncio.StreamReader
+    transport: asyncio.ReadTransport
+
+    @classmethod
+    async def connect(
+        cls, stream: Literal["stdout", "stderr"], pipe: Connection, opened: list[asyncio.BaseTransport]
+    ) -> Output:
+        reader = asyncio.StreamReader(limit=READ_BYTES)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        opened.append(transport)
+        return cls(stream, reader, transport)
+
+
+def _hello(line: bytes | None, level: Level) -> Hello:
+    if line is None:
+        raise StartFailed("cannot start a guardian: it ended before it said hello")
+    hello = decode(FROM_GUARDIAN, line)
+    if isinstance(hello, Refused):
+        raise StartFailed(f"cannot start a guardian at level {level}: {hello.reason}")
+    if not isinstance(hello, Hello):
+        raise StartFailed(f"cannot start a guardian: it said {hello.type} instead of hello")
+    return hello
+
+
+def _open_handles(started: StartedSet, hello: Hello) -> tuple[Handle, Handle]:
+    """Those of guardian and runner. Raises OSError, and holds neither then."""
+    use_pidfd = started.plan.means.pidfd
+    guardian = Handle.open(hello.guardian_pid, use_pidfd=use_pidfd)
+    try:
+        return guardian, Handle.open(hello.runner_pid, use_pidfd=use_pidfd)
+    except BaseException:
+        guardian.close()
+        raise
+
+
+class AttemptSet:
+    """The supervisor's end of one set. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        started: StartedSet,
+        control: Line,
+        channel: Line,
+        outputs: tuple[Output, Output],
+        hello: Hello,
+        handles: tuple[Handle, Handle],
+    ) -> None:
+        self.control = control
+        self.channel = channel
+        self.outputs = outputs
+        self.guardian, self.runner = handles
+        self.init_pid = hello.init_pid
+        self.root_pid = hello.init_pid or hello.guardian_pid
+        """All below it is the job's."""
+        self.started = started
+        self.sightings: Sightings | None = None
+        """What to search the process table for, at level pgroup."""
+        self._watches: dict[Handle, ExitWatch] = {}
+
+    @classmethod
+    async def meet(cls, started: StartedSet) -> AttemptSet:
+        """Wait for the guardian's Hello. Raises StartFailed when it does not come (the caller sets the bound).
+
+        Raises OSError too, for want of descriptors say. Nothing of the set is held then.
+        """
+        opened: list[asyncio.BaseTransport] = []
+        try:
+            control = await Line.connect(started.control, opened)
+            channel = await Line.connect(started.channel, opened)
+            stdout = await Output.connect("stdout", started.stdout, opened)
+            stderr = await Output.connect("stderr", started.stderr, opened)
+            hello = _hello(await control.read(), started.plan.level)
+            return cls(started, control, channel, (stdout, stderr), hello, _open_handles(started, hello))
+        except BaseException:
+            for transport in opened:
+                transport.close()
+            started.discard()
+            raise
+
+    @property
+    def level(self) -> Level:
+        return self.started.plan.level
+
+    @property
+    def fit(self) -> bool:
+        """Both processes are there and run. A job of the same user can end or stop those of a set that waits."""
+        return not any(handle.ended or handle.stopped for handle in (self.guardian, self.runner))
+
+    def watch_exit(self, handle: Handle, on_exit: Callable[[], None]) -> None:
+        """Call `on_exit` once, when `guardian` or `runner` has ended, however that came. Replaces an earlier wish."""
+        self._stop_watching(handle)
+        self._watches[handle] = ExitWatch(handle, on_exit)
+
+    def _stop_watching(self, handle: Handle) -> None:
+        watch = self._watches.pop(handle, None)
+        if watch is not None:
+            watch.stop()
+
+    def hand_over(self, order: Work | Describe, limit: Limit | None = None) -> None:
+        """Give the runner its one order, and the guardian the limits to hold it to."""
+        if limit is not None:
+            self.control.send(limit)
+        if self.level is Level.PGROUP:
+            mark = mark_of(order)
+            self.sightings = Sightings(self.guardian.pid, self.runner.identity, mark=mark)
+            self.control.send(Mark(mark))
+        self.channel.send(order)
+
+    def stop(self, order: Stop) -> None:
+        """Start or raise the ladder, and ask the runner, by every channel there is. Never blocks and never raises.
+
+        Nothing is made for it, no thread and no descriptor: at a limit of either a stop works as ever.
+        """
+        ways: tuple[Callable[[], None], ...] = (
+            lambda: self.control.send(order),
+            lambda: self.channel.send(Ask()),
+            self.started.ask,
+        )
+        failures = []
+        for tell in ways:
+            try:
+                tell()
+            except Exception as exc:
+                failures.append(exc)  # the others are independent of it, and past them all there is the backstop
+        for failure in failures:
+            log.error("stop_not_sent", guardian=self.guardian.pid, exc_info=failure)
+
+    def cut(self) -> None:
+        """Close the lifeline: the guardian kills what is left and ends."""
+        # Aborted, not closed: what a dead peer will not read any more must not keep them open.
+        self.control.writer.transport.abort()
+        self.channel.writer.transport.abort()
+        for output in self.outputs:
+            output.transport.close()
+        self.started.stack.close()
+
+    def close(self) -> None:
+        """Give back what the set held. Call once the guardian has ended."""
+        self.cut()
+        for handle in (self.guardian, self.runner):
+            self._stop_watching(handle)
+            handle.close()
