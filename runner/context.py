@@ -12,9 +12,9 @@ from typing import IO, Any, get_args
 from runner.atomic_file import open_atomic
 from runner.browser import Browser, launched
 from runner.cancellation import Cancellation
-from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, ResourceKind, Work
+from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, ResourceKind, RunTask
 from runner.reporter import Reporter
-from runner.stdin import JobInput
+from runner.stdin import JobStdin
 from runner.terminal.script import shell_words
 from runner.terminal.spawn import DEFAULT_SIZE, spawn
 from runner.terminal.terminal import Terminal
@@ -32,7 +32,7 @@ class Context:
     are what the server's settings hand to this task, and empty for most.
     """
 
-    def __init__(self, work: Work, cancellation: Cancellation, reporter: Reporter, typed: JobInput) -> None:
+    def __init__(self, work: RunTask, cancellation: Cancellation, reporter: Reporter, typed: JobStdin) -> None:
         self.job_id = work.job_id
         self.workspace = Path(work.workspace)
         self.out = self.workspace / "out"

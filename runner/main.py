@@ -40,13 +40,13 @@ from runner.protocol import (
     ProtocolError,
     Result,
     Running,
+    RunTask,
     StopCommand,
-    Work,
     decode,
     encode,
 )
 from runner.reporter import Reporter, flush_standard_streams, open_standard_streams
-from runner.stdin import JobInput
+from runner.stdin import JobStdin
 from runner.text import words_of
 from runner.watcher import Watch
 
@@ -79,12 +79,12 @@ def run(
             cancellation = Cancellation(
                 lambda: _tell(acknowledge_fd, AskSeen()), lambda pid: _tell(acknowledge_fd, StopCommand(pid))
             )
-            secrets = order.secrets if isinstance(order, Work) else {}
+            secrets = order.secrets if isinstance(order, RunTask) else {}
             reporter = Reporter(channel, cancellation, secrets.values())
-            typed = JobInput(reporter.send)
+            typed = JobStdin(reporter.send)
             watch = Watch(event, channel, cancellation, rest=rest, on_input=typed.put)
             with error_of_ours_reported(reporter.send):
-                if isinstance(order, Work):
+                if isinstance(order, RunTask):
                     _run_work(order, [watch, HeartbeatThread(reporter, stack_fd)], cancellation, reporter, typed)
                 elif isinstance(order, Describe):
                     describe(order, watch, reporter)
@@ -107,7 +107,7 @@ def _next_order(channel: socket.socket) -> tuple[Any, bytes]:
 
 
 def _run_work(
-    work: Work, threads: list[threading.Thread], cancellation: Cancellation, reporter: Reporter, typed: JobInput
+    work: RunTask, threads: list[threading.Thread], cancellation: Cancellation, reporter: Reporter, typed: JobStdin
 ) -> None:
     workspace = Path(work.workspace)
     environment = job_environment(work.environment, workspace, Path(work.short_path or workspace), work.job_id)
@@ -146,7 +146,7 @@ def _run_work(
 
 
 def _outcome(
-    work: Work, cancellation: Cancellation, reporter: Reporter, typed: JobInput, loop: TaskLoop
+    work: RunTask, cancellation: Cancellation, reporter: Reporter, typed: JobStdin, loop: TaskLoop
 ) -> Result | Failure:
     """Run the task's function. Nothing is raised in this thread any more when it has been left."""
     try:
@@ -164,7 +164,7 @@ def _outcome(
         return explain(exc, cancellation)
 
 
-def _find(work: Work) -> Task:
+def _find(work: RunTask) -> Task:
     try:
         tasks = load(work.module)
     except JobCancelled:

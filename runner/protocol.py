@@ -3,7 +3,7 @@
 A job's frames come from code that nobody vouches for, so they are parsed against these types and refused when
 they do not fit; parsing can build nothing but the dataclasses below.
 
-    supervisor → runner     Work, Describe, Input, Ask
+    supervisor → runner     RunTask, Describe, StdinChunk, CancelRequest
     runner → supervisor     Running, Heartbeat, PhaseChange, Progress, Output, Log, ResourceChange, InputTaken,
                             InputClosed, Result, Failure, Described
     runner → guardian       AskSeen, StopCommand
@@ -52,7 +52,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RunTask:
     """One job: which function, with what, where. `environment` is what the job gets of the server's own.
 
     `short_path` is another path of the workspace, if it needs one: HOME, TMPDIR and XDG_RUNTIME_DIR are below it,
@@ -86,14 +86,14 @@ class Describe:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class CancelRequest:
     """Stop, please. The same as setting the Event, for when the Event is wedged."""
 
     type: Literal["ask"] = "ask"
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class StdinChunk:
     """Typed by a client into a job with an open input: text, then the end of the input if `eof`; a terminal's size."""
 
     text: str = ""
@@ -231,7 +231,7 @@ class StopCommand:
     type: Literal["stop_command"] = "stop_command"
 
 
-ToRunner = Annotated[Work | Describe | Input | Ask, Field(discriminator="type")]
+ToRunner = Annotated[RunTask | Describe | StdinChunk | CancelRequest, Field(discriminator="type")]
 FromRunner = Annotated[
     Running
     | Heartbeat

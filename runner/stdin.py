@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from runner.protocol import Input, InputClosed, InputTaken, input_cost
+from runner.protocol import InputClosed, InputTaken, StdinChunk, input_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Typed:
     cost: int
 
 
-class JobInput:
+class JobStdin:
     """The queue. `take` and what follows belong to one thread, `put` to the watch."""
 
     def __init__(self, report: Callable[[object], None]) -> None:
@@ -39,7 +39,7 @@ class JobInput:
         """Readable while there is something to take."""
         return self._read
 
-    def put(self, frame: Input) -> None:
+    def put(self, frame: StdinChunk) -> None:
         size = None if frame.rows is None or frame.columns is None else (frame.rows, frame.columns)
         piece = Typed(frame.text.encode("utf-8", "replace"), frame.eof, size, input_cost(frame.text))
         with self._lock:

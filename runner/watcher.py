@@ -10,7 +10,7 @@ from select import select  # the function itself: a task may replace the module'
 from time import sleep
 
 from runner.cancellation import Cancellation
-from runner.protocol import TO_RUNNER, Ask, Input, ProtocolError, decode
+from runner.protocol import TO_RUNNER, CancelRequest, ProtocolError, StdinChunk, decode
 
 POLL_S = 0.025
 """How often the Event is read. A tight loop on `is_set()` can be killed while it holds the Event's lock, and
@@ -19,7 +19,7 @@ READ_BYTES = 1 << 18
 
 
 class Watch(threading.Thread):
-    """Polls the Event and reads the runner's channel until either asks, then asks the task. Input is passed on.
+    """Polls the Event and reads the runner's channel until either asks, then asks the task. StdinChunk is passed on.
 
     Until the task's function has been left it also has raised again what was swallowed.
 
@@ -33,7 +33,7 @@ class Watch(threading.Thread):
         cancellation: Cancellation,
         *,
         rest: bytes = b"",
-        on_input: Callable[[Input], None] = lambda _frame: None,
+        on_input: Callable[[StdinChunk], None] = lambda _frame: None,
     ) -> None:
         super().__init__(name="deadstop-watch", daemon=True)
         self._event = event
@@ -71,8 +71,8 @@ class Watch(threading.Thread):
                 frame = decode(TO_RUNNER, line)
             except ProtocolError:
                 return True  # a supervisor that talks nonsense cannot be relied on to ask
-            if isinstance(frame, Ask):
+            if isinstance(frame, CancelRequest):
                 return True
-            if isinstance(frame, Input):
+            if isinstance(frame, StdinChunk):
                 self._on_input(frame)
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.stdin import JobInput, Typed
+from runner.stdin import JobStdin, Typed
 from runner.terminal.spawn import Spawned
 from runner.terminal.typing_in import TypedText
 
@@ -14,7 +14,7 @@ class CommandInput:
         self._spawned = spawned
         self._typing = TypedText(terminal=spawned.terminal_fd is not None)
         self._end_when_sent = False
-        self._clients: JobInput | None = None
+        self._clients: JobStdin | None = None
         self._typed: Typed | None = None
 
     @property
@@ -30,7 +30,7 @@ class CommandInput:
         """A descriptor that is readable when clients have typed; None while they are not to be listened to."""
         return None if self._clients is None or self._typing else self._clients.fileno()
 
-    def attach(self, clients: JobInput) -> None:
+    def attach(self, clients: JobStdin) -> None:
         """From now on, pass on what clients type."""
         self._clients = clients
         if not self.is_open:

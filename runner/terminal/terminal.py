@@ -16,7 +16,7 @@ from typing import Self
 from runner.cancellation import Cancellation
 from runner.errors import CommandEnded
 from runner.reporter import Stream
-from runner.stdin import JobInput
+from runner.stdin import JobStdin
 from runner.terminal.ansi import PlainText
 from runner.terminal.background import Background
 from runner.terminal.exit_status import ExitStatus
@@ -148,7 +148,7 @@ class Terminal:
         self._stop_if_asked()
         return self._pump.status
 
-    def run(self, typed: JobInput | None = None) -> ExitStatus:
+    def run(self, typed: JobStdin | None = None) -> ExitStatus:
         """Pass on what is `typed` into the job (`ctx.typed`) until the command ends. Raises as `wait`."""
         if typed is not None:
             self._pump.input.attach(typed)

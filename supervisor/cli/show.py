@@ -10,7 +10,7 @@ from typing import Any
 from supervisor.cli import words
 
 Json = Any
-Fact = tuple[str, str]
+Input = tuple[str, str]
 
 HELD = {"acquired": "holds", "released": "released", "removed": "removed"}
 COMMAND_SHOWN = 200
@@ -41,7 +41,7 @@ def print_job(job: dict[str, Json], processes: list[dict[str, Json]]) -> None:
     )
 
 
-def _facts(job: dict[str, Json]) -> Iterator[Fact]:
+def _facts(job: dict[str, Json]) -> Iterator[Input]:
     yield "id", str(job["id"])
     yield "task", str(job["task"])
     yield "state", str(job["state"])
@@ -66,7 +66,7 @@ def _facts(job: dict[str, Json]) -> Iterator[Fact]:
     yield "last_event_id", str(job.get("last_event_id"))
 
 
-def _outcome(job: dict[str, Json]) -> Iterator[Fact]:
+def _outcome(job: dict[str, Json]) -> Iterator[Input]:
     if job.get("result") is not None:
         yield "result", words.compact(job["result"])
     error = job.get("error")
@@ -81,7 +81,7 @@ def _outcome(job: dict[str, Json]) -> Iterator[Fact]:
         yield "leftovers", f"{words.count(int(job['leftovers']), 'process')} ended after it"
 
 
-def _cancellation(record: dict[str, Json] | None) -> Iterator[Fact]:
+def _cancellation(record: dict[str, Json] | None) -> Iterator[Input]:
     if not record:
         return
     detail = f" ({record['detail']})" if record.get("detail") else ""
@@ -102,7 +102,7 @@ def _cancellation(record: dict[str, Json] | None) -> Iterator[Fact]:
     yield "workspace", "removed" if record.get("workspace_removed") else "not removed"
 
 
-def _processes(processes: list[dict[str, Json]]) -> Iterator[Fact]:
+def _processes(processes: list[dict[str, Json]]) -> Iterator[Input]:
     for process in processes:
         name = str(process.get("name"))
         # Our own processes are interpreters: their names say more than their command lines.

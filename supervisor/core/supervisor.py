@@ -11,20 +11,20 @@ import structlog
 from supervisor.config import Settings
 from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import SERVER, Caller, Cause, JobRequest, State
-from supervisor.core.jobs.registry import Known, Record, Registry, state_of
+from supervisor.core.jobs.registry import AnyJob, LiveJob, Registry, state_of
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.retention import Forgotten, Limits
 from supervisor.core.loop.awake_clock import AwakeClock
 from supervisor.core.loop.background import BackgroundTasks
-from supervisor.core.running.controllers import Owners
-from supervisor.core.running.pending_cancels import EarlyCancels
-from supervisor.core.running.queue import Admission
+from supervisor.core.running.controllers import JobControllers
+from supervisor.core.running.pending_cancels import PendingCancels
+from supervisor.core.running.queue import Queue
 from supervisor.core.running.services import Services
 from supervisor.core.running.shutdown import BEGUN, end_all
-from supervisor.core.running.submission import Intake
-from supervisor.core.streams.attachments import Holding
+from supervisor.core.running.submission import Submitter
+from supervisor.core.streams.attachments import Attachments
 from supervisor.core.streams.feed import Feed
-from supervisor.core.streams.history import Lookup
+from supervisor.core.streams.history import JobHistory
 from supervisor.core.streams.leases import Leases
 from supervisor.core.tasks.catalog import Catalog, TaskDescription
 from supervisor.core.tasks.checking import Checked, Checking
@@ -34,20 +34,20 @@ from supervisor.core.telemetry.faults import Faults
 from supervisor.core.telemetry.health import Check, checks_of
 from supervisor.core.telemetry.loop_lag import LoopLag
 from supervisor.core.telemetry.metrics import Metrics, gauges_of
-from supervisor.core.telemetry.stuck_monitor import StuckWatch, limits_of
+from supervisor.core.telemetry.stuck_monitor import StuckMonitor, limits_of
 from supervisor.errors import Conflict, NotFound, NotReady
 from supervisor.guardian.environment import COOKIE
-from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.node.cleanup.backstop import Backstop
 from supervisor.node.inspect.processes import ProcessRow
 from supervisor.node.inspect.stack_taking import Stack, take_stack
-from supervisor.node.launch_settings import Orders
+from supervisor.node.launch_settings import LaunchSettings
 from supervisor.node.levels.available import Containment
 from supervisor.node.levels.describe import ContainmentStatus, status_of
 from supervisor.node.self_test import SelfTest
 from supervisor.node.storage.state_dir import StateDir
 from supervisor.node.this_process import become_server
-from supervisor.node.workers.pool import WarmPool
+from supervisor.node.workers.pool import WorkerPool
 from supervisor.node.workers.starter import Starter
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ log = structlog.get_logger()
 class Supervisor:
     """All jobs of one server. Use as an async context manager; every other method belongs to the event loop."""
 
-    def __init__(self, settings: Settings, means: Means = AVAILABLE) -> None:
+    def __init__(self, settings: Settings, means: KernelFeatures = AVAILABLE) -> None:
         self.settings = settings
         self._means = means
         self.accepting = False
@@ -66,7 +66,7 @@ class Supervisor:
         self.loop_lag = LoopLag(self.metrics.lag_s.set)
         self.feed = Feed(self.metrics.dropped)
         self._registry = Registry()
-        self._admission = Admission(
+        self._admission = Queue(
             settings.max_running, settings.max_queued, {token.name: token.limits for token in settings.tokens}
         )
         self._catalog = Catalog(settings.tasks, switched_off=settings.tasks_off)
@@ -74,8 +74,8 @@ class Supervisor:
         self.looks = self._state_dir.looks
         self.leases = Leases(self.clock)
         self._background = BackgroundTasks(self.faults)
-        self._owners = Owners(self._background, self.leases)
-        self.stuck_watch = StuckWatch(lambda: self._owners, limits_of(settings), self.faults, self.clock)
+        self._owners = JobControllers(self._background, self.leases)
+        self.stuck_watch = StuckMonitor(lambda: self._owners, limits_of(settings), self.faults, self.clock)
         self.metrics.watch(lambda: gauges_of(self._registry, self._pool))
         self.journal = Journal(
             settings.state_dir,
@@ -84,10 +84,10 @@ class Supervisor:
             on_released=self._released,
             on_refused=self._registry.withdraw,
         )
-        self.lookup = Lookup(self._registry, self.journal)
-        self._early = EarlyCancels(self.clock, on_kept=self.journal.keep_early, on_gone=self.journal.take_early)
-        self._holding = Holding(self._owners.cancel, self.journal.note, self.clock)
-        self._orders = Orders.from_settings(settings, mark={COOKIE: self._state_dir.records.cookie})
+        self.lookup = JobHistory(self._registry, self.journal)
+        self._early = PendingCancels(self.clock, on_kept=self.journal.keep_early, on_gone=self.journal.take_early)
+        self._holding = Attachments(self._owners.cancel, self.journal.note, self.clock)
+        self._orders = LaunchSettings.from_settings(settings, mark={COOKIE: self._state_dir.records.cookie})
         self._stack = AsyncExitStack()
         self.spans = span_export.open_spans(self._stack)
 
@@ -123,7 +123,7 @@ class Supervisor:
             open_files=become_server(has_tasks=bool(self.settings.tasks)),
         )
         self._stack.callback(starter.close)
-        self._pool = WarmPool(starter, self.settings.warm, self._containment.levels.default)
+        self._pool = WorkerPool(starter, self.settings.warm, self._containment.levels.default)
         backstop = Backstop(self._pool.guardians, self._means)
         self._stack.callback(backstop.close)
         self._pool.clear = backstop.clear
@@ -142,7 +142,7 @@ class Supervisor:
         )
         self.checking = self._stack.enter_context(Checking(self._catalog))
         self._stack.push_async_callback(self._background.close)
-        self._intake = Intake(
+        self._intake = Submitter(
             services=self._services,
             registry=self._registry,
             journal=self.journal,
@@ -172,7 +172,7 @@ class Supervisor:
 
     # --- jobs
 
-    def submit(self, request: JobRequest, *, caller: Caller, checked: Checked | None = None) -> tuple[Known, bool]:
+    def submit(self, request: JobRequest, *, caller: Caller, checked: Checked | None = None) -> tuple[AnyJob, bool]:
         """Take a job, or find the one that this request was already made for. True: it is new.
 
         Never blocks. The job starts after its row is written; until then `journal.accepted` can be waited for.
@@ -211,7 +211,7 @@ class Supervisor:
     async def processes(self, job_id: str, caller: Caller) -> list[ProcessRow]:
         """The job's processes now; empty when it has none. Raises NotFound."""
         known = self._registry.get(job_id, caller)
-        root_pid = known.root_pid if isinstance(known, Record) else None
+        root_pid = known.root_pid if isinstance(known, LiveJob) else None
         return [] if root_pid is None else await self.looks.processes(root_pid)
 
     async def stack(self, job_id: str, caller: Caller, *, native: bool = False) -> Stack:
@@ -221,23 +221,23 @@ class Supervisor:
             raise Conflict(f"cannot take a stack of job {job_id}: it is {state_of(known)}, no process of it runs")
         return await take_stack(owner, native=native)
 
-    def attach(self, record: Record) -> None:
+    def attach(self, record: LiveJob) -> None:
         """Such a stream joins."""
         self._holding.attach(record)
 
-    def detach(self, record: Record, *, vanished: bool = False, left_at: float | None = None) -> None:
+    def detach(self, record: LiveJob, *, vanished: bool = False, left_at: float | None = None) -> None:
         """Such a stream leaves. With the last one the job is cancelled, unless it has ended."""
         if self._owners.of(record) is not None:
             self.metrics.disconnected(vanished=vanished)
         self._holding.detach(record, vanished=vanished, left_at=left_at)
 
-    def _ended(self, record: Record) -> None:
+    def _ended(self, record: LiveJob) -> None:
         self._owners.end(record)
         self._holding.let_go(record)
         for gone in self._registry.trim(self.journal.is_written):
             self.journal.drop(gone)
 
-    def _released(self, record: Record, event: Event) -> None:
+    def _released(self, record: LiveJob, event: Event) -> None:
         self.feed.publish(record.token, event)
         if self.spans is not None:
             self.spans.event(record.job, event)

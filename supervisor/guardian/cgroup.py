@@ -20,7 +20,7 @@ _OWNERS_ALL = 0o700
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class AttemptCgroup:
     """The folder of one cgroup that holds processes. What is done to a folder that is gone has no effect.
 
     Between processes only the path is handed on: each `hold`s the files for itself, before there is a job.
@@ -32,10 +32,10 @@ class Leaf:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_files", CgroupFiles(self.path))
 
-    def __reduce__(self) -> tuple[type[Leaf], tuple[str]]:
-        return Leaf, (self.path,)
+    def __reduce__(self) -> tuple[type[AttemptCgroup], tuple[str]]:
+        return AttemptCgroup, (self.path,)
 
-    def hold(self) -> Leaf:
+    def hold(self) -> AttemptCgroup:
         """Open what is needed to kill it and to see it empty, so that a job cannot take it away. Raises OSError."""
         self._files.hold()
         return self

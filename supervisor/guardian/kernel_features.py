@@ -9,7 +9,7 @@ from supervisor.guardian.proc import HAS_CHILDREN_FILES
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class KernelFeatures:
     """`pidfd`: without it a process is named by pid and start time, and its end is looked for every few milliseconds.
     `children_files`: without them a tree is found by reading the whole process table.
     `subreaper`: False takes subreapers away; whether there are any is found out by the probe of containment.
@@ -20,4 +20,4 @@ class Means:
     subreaper: bool = True
 
 
-AVAILABLE = Means()
+AVAILABLE = KernelFeatures()

@@ -15,7 +15,7 @@ from runner.posix import prctl
 from supervisor.guardian import pidns
 from supervisor.guardian.handle import Identity
 from supervisor.guardian.level import Level, Plan
-from supervisor.guardian.membership import Sightings
+from supervisor.guardian.membership import KnownProcesses
 from supervisor.guardian.pidns import Namespace, NamespaceFailed
 from supervisor.guardian.sweep import Sweep
 from supervisor.guardian.table_sweep import TableSweep
@@ -82,7 +82,7 @@ def sweep_of(plan: Plan, launched: Launched, leave_out: frozenset[int]) -> Sweep
     return TableSweep(
         os.getpid(),
         leave_out=leave_out,
-        sightings=Sightings(os.getpid(), Identity.of(launched.runner_pid), leave_out=leave_out),
+        sightings=KnownProcesses(os.getpid(), Identity.of(launched.runner_pid), leave_out=leave_out),
         use_pidfd=plan.means.pidfd,
     )
 

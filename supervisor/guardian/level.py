@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from supervisor.guardian.cgroup import Leaf
-from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.cgroup import AttemptCgroup
+from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 
 
 class Level(StrEnum):
@@ -35,8 +35,8 @@ class Plan:
     """
 
     level: Level
-    leaf: Leaf | None = None
-    means: Means = AVAILABLE
+    leaf: AttemptCgroup | None = None
+    means: KernelFeatures = AVAILABLE
     records: str | None = None
     """The folder of the attempts' records, where a guardian that has lost its server leaves its last word."""
 

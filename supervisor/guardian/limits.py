@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.cgroup_files import write
 from supervisor.guardian.memory import memfds_of, share_of
 from supervisor.guardian.proc import Stat, look_at
@@ -33,7 +33,7 @@ MAX_PIDS = 4_194_304
 class LimitWatch:
     """Nothing to do until `set`. Afterwards `check` whenever `next_due` has come, and once more at the end."""
 
-    def __init__(self, leaf: Leaf | None) -> None:
+    def __init__(self, leaf: AttemptCgroup | None) -> None:
         self._leaf = leaf
         self._limit = Limit()
         self.next_due: float | None = None

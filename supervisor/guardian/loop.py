@@ -27,7 +27,7 @@ from supervisor.guardian.protocol import TO_GUARDIAN, Acknowledged, Ended, Hello
 from supervisor.guardian.resource_tracker import Tracker
 from supervisor.guardian.runner_words import RunnerWords
 from supervisor.guardian.sweep import LOOK_S, reap_children
-from supervisor.guardian.sweep_pacing import Rounds
+from supervisor.guardian.sweep_pacing import SweepPacing
 
 SEND_BOUND_S = 1.0
 MAX_PIDS_REPORTED = 500
@@ -49,7 +49,7 @@ class Guardian:
         self._limits = LimitWatch(plan.leaf)
         self._ladder: Ladder | None = None
         self._reached = Step.ASK
-        self._rounds = Rounds.of_terminate()
+        self._rounds = SweepPacing.of_terminate()
         self._runner_status: int | None = None
         self._runner_gone_at: float | None = None
         self._leftovers = 0
@@ -211,7 +211,7 @@ class Guardian:
             self._limits.check(self._sweep.sample(), now)
         step = self._step(now)
         if step > self._reached and step is not Step.ASK:
-            self._rounds = Rounds.of_terminate() if step is Step.TERMINATE else Rounds.of_kill()
+            self._rounds = SweepPacing.of_terminate() if step is Step.TERMINATE else SweepPacing.of_kill()
         if step is not Step.ASK and now >= self._rounds.due:
             self._round(step)
         self._reached = step

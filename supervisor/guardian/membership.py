@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from runner.protocol import Describe, Work
+from runner.protocol import Describe, RunTask
 from supervisor.guardian.environment import COOKIE, JOB_ID
 from supervisor.guardian.handle import Identity
 from supervisor.guardian.proc import OnError, Stat, descendants, environment_of, process_table, read_stat, reraise
@@ -24,7 +24,7 @@ from supervisor.guardian.procfs import Unreadable
 MANY_SESSIONS = 256
 
 
-class Sightings:
+class KnownProcesses:
     """One job's. `root` is its guardian, in whose session the job begins; `leave_out` are the guardian's own."""
 
     def __init__(
@@ -162,13 +162,13 @@ def _may_live(one: Identity) -> bool:
     return stat is not None and _identity(stat) == one and not stat.ended
 
 
-def mark_of(order: Work | Describe) -> dict[str, str]:
+def mark_of(order: RunTask | Describe) -> dict[str, str]:
     """What everything that is started for this order has in its environment. Empty where that would not be enough.
 
     The description of a task module is no job, and a server's cookie alone is in every process of the server.
     """
     cookie = order.environment.get(COOKIE)
-    return {COOKIE: cookie, JOB_ID: order.job_id} if isinstance(order, Work) and cookie is not None else {}
+    return {COOKIE: cookie, JOB_ID: order.job_id} if isinstance(order, RunTask) and cookie is not None else {}
 
 
 def _identity(stat: Stat) -> Identity:

@@ -15,7 +15,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.handle import Identity
 from supervisor.guardian.own_view import Own
 from supervisor.guardian.parts import Parts
@@ -36,7 +36,7 @@ class Sweep:
     """
 
     root: int
-    leaf: Leaf | None = None
+    leaf: AttemptCgroup | None = None
     leave_out: frozenset[int] = frozenset()
     init_pid: int | None = None
     use_children_files: bool = HAS_CHILDREN_FILES

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Rounds:
+class SweepPacing:
     """Seconds. `after_newcomers_s` and the first and longest pause without any. The first round is due at once."""
 
     after_newcomers_s: float
@@ -21,11 +21,11 @@ class Rounds:
     _pause_s: float = 0.0
 
     @classmethod
-    def of_terminate(cls) -> Rounds:
+    def of_terminate(cls) -> SweepPacing:
         return cls(after_newcomers_s=0.02, first_pause_s=0.02, longest_pause_s=0.16)
 
     @classmethod
-    def of_kill(cls) -> Rounds:
+    def of_kill(cls) -> SweepPacing:
         """A storm is won by whoever rests less."""
         return cls(after_newcomers_s=0.0, first_pause_s=0.002, longest_pause_s=0.032)
 

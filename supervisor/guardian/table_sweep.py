@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass, field
 
 from supervisor.guardian.handle import Identity
-from supervisor.guardian.membership import Sightings
+from supervisor.guardian.membership import KnownProcesses
 from supervisor.guardian.sweep import Sweep
 
 LOOK_EVERY_S = 0.1
@@ -17,7 +17,7 @@ LOOK_EVERY_S = 0.1
 class TableSweep(Sweep):
     """`sightings` knows the job's processes. One that has ended counts as gone, whoever has to reap it."""
 
-    sightings: Sightings = field(kw_only=True)
+    sightings: KnownProcesses = field(kw_only=True)
     use_pidfd: bool = True
     next_look: float | None = 0.0
     _now: dict[int, Identity] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import structlog
 
 from runner import protocol
-from supervisor.core.jobs.inputs import Fact, Gone, Unproven
+from supervisor.core.jobs.inputs import Gone, Input, Unproven
 from supervisor.core.jobs.model import Cause, JobError, Proof
 from supervisor.core.telemetry.faults import Faults
 from supervisor.guardian import protocol as guardian_protocol
@@ -25,13 +25,13 @@ from supervisor.guardian.ladder import Ladder
 from supervisor.guardian.protocol import Limit
 from supervisor.node.attempt_readers import AttemptReaders
 from supervisor.node.cleanup.attempt_records import AttemptRecords
-from supervisor.node.cleanup.backstop import Backstop, Held, Round
+from supervisor.node.cleanup.backstop import Backstop, Round, SweepTarget
 from supervisor.node.explain_end import explain_limit, explain_status
 from supervisor.node.inspect import native_stacks, stacks
 from supervisor.node.inspect.looks import taken
 from supervisor.node.inspect.stacks import NoStack
 from supervisor.node.storage.lane import Lane
-from supervisor.node.workers.worker import AttemptSet
+from supervisor.node.workers.worker import Worker
 
 ROUND_S = 0.005
 SLOW_ROUND_S = 0.1
@@ -53,12 +53,12 @@ class Attempt:
     def __init__(
         self,
         job_id: str,
-        bound: AttemptSet,
+        bound: Worker,
         backstop: Backstop,
         records: AttemptRecords,
         *,
         report_bound_s: float,
-        on_fact: Callable[[Fact], None],
+        on_fact: Callable[[Input], None],
         on_frame: Callable[[object], None],
         faults: Faults,
     ) -> None:
@@ -121,7 +121,7 @@ class Attempt:
         self._bound.stop(stop)
         self._changed.set()
 
-    def type(self, frame: protocol.Input) -> int:
+    def type(self, frame: protocol.StdinChunk) -> int:
         """Send what a client has typed. Never blocks; how many bytes wait to be sent, of this and before."""
         self._bound.channel.send(frame)
         return self._bound.channel.writer.transport.get_write_buffer_size()
@@ -140,7 +140,7 @@ class Attempt:
             taking.add_done_callback(lambda _: os.close(fd))
             return await taken(taking, lane, stacks.BOUND_S)
 
-    async def run(self, work: protocol.Work | protocol.Describe, limit: Limit | None = None) -> Gone:
+    async def run(self, work: protocol.RunTask | protocol.Describe, limit: Limit | None = None) -> Gone:
         """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
         self._noted(self._records.keep, self._job_id, self._bound.guardian, self._bound.runner)
         self._bound.hand_over(work, limit)
@@ -190,7 +190,7 @@ class Attempt:
         A guardian that was only late may still report its own proof meanwhile; then that is the end.
         """
         bound = self._bound
-        held = Held(bound.guardian, bound.started.plan.leaf, bound.sightings, bound.init_pid)
+        held = SweepTarget(bound.guardian, bound.started.plan.leaf, bound.sightings, bound.init_pid)
         self._log.warning("backstop", guardian_ended=held.guardian.ended)
         began = time.monotonic()
         told: bool | None = None
@@ -217,14 +217,14 @@ class Attempt:
         except Exception as exc:
             self._faults.note("attempt records", exc, job_id=self._job_id)
 
-    async def _round(self, held: Held) -> Round:
+    async def _round(self, held: SweepTarget) -> Round:
         try:
             return await self._backstop.round(held)
         except Exception as exc:
             self._faults.note("backstop", exc, job_id=self._job_id)
             return Round(done=False, seen=frozenset())
 
-    async def _survivors(self, held: Held) -> tuple[Survivor, ...]:
+    async def _survivors(self, held: SweepTarget) -> tuple[Survivor, ...]:
         try:
             return await self._backstop.survivors(held)
         except Exception as exc:

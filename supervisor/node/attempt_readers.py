@@ -13,10 +13,10 @@ from typing import Any
 from runner import protocol
 from runner.protocol_reading import read_frame
 from runner.reporter import READ_BYTES, Decoder, split_text
-from supervisor.core.jobs.inputs import Acknowledged, Fact, Signalled
+from supervisor.core.jobs.inputs import Acknowledged, Input, Signalled
 from supervisor.core.telemetry.faults import Faults
 from supervisor.guardian import protocol as guardian_protocol
-from supervisor.node.workers.worker import AttemptSet, Output
+from supervisor.node.workers.worker import Output, Worker
 
 DRAIN_BOUND_S = 0.2
 """How long the rest of a dead job's frames may take to read while a client waits for the verdict."""
@@ -38,9 +38,9 @@ class AttemptReaders:
     def __init__(
         self,
         job_id: str,
-        bound: AttemptSet,
+        bound: Worker,
         *,
-        on_fact: Callable[[Fact], None],
+        on_fact: Callable[[Input], None],
         on_frame: Callable[[object], None],
         guardian_gone: asyncio.Event,
         faults: Faults,
@@ -69,7 +69,7 @@ class AttemptReaders:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, fact: Input) -> None:
         """Pass on what became of the attempt."""
         try:
             self._on_fact(fact)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.protocol import Describe, Work
+from runner.protocol import Describe, RunTask
 from supervisor.config import Settings
 from supervisor.core.jobs.model import Job, Json
 from supervisor.guardian.environment import passed_environment
@@ -16,7 +16,7 @@ AGENT_MODULE = "runner.tasks.agent"
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class LaunchSettings:
     """Made once from the settings."""
 
     environment: dict[str, str]
@@ -25,7 +25,7 @@ class Orders:
     run_as: RunAs
 
     @classmethod
-    def from_settings(cls, settings: Settings, mark: dict[str, str]) -> Orders:
+    def from_settings(cls, settings: Settings, mark: dict[str, str]) -> LaunchSettings:
         """`mark` is a variable that the processes of this server's jobs are known by.
 
         Raises StartupError when RUN_AS cannot be used.
@@ -44,10 +44,10 @@ class Orders:
         environment = passed_environment(settings.pass_env) | run_as.environment | mark
         return cls(environment, options, secrets, run_as)
 
-    def work(self, job: Job, module: str, workspace: Path, short_path: Path | None = None) -> Work:
+    def work(self, job: Job, module: str, workspace: Path, short_path: Path | None = None) -> RunTask:
         agent = module == AGENT_MODULE
         trace = job.request.trace
-        return Work(
+        return RunTask(
             job_id=job.id,
             module=module,
             task=job.request.task,

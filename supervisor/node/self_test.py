@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import structlog
 
 from runner import protocol
-from supervisor.core.jobs.inputs import Fact, Gone
+from supervisor.core.jobs.inputs import Gone, Input
 from supervisor.core.jobs.model import Cause, Reason
 from supervisor.core.loop.background import BackgroundTasks
 from supervisor.core.running.services import Services
@@ -26,7 +26,7 @@ from supervisor.core.tasks.catalog import Catalog
 from supervisor.guardian.handle import Handle
 from supervisor.guardian.proc import descendants, read_stat
 from supervisor.node.attempt import Attempt
-from supervisor.node.workers.worker import AttemptSet
+from supervisor.node.workers.worker import Worker
 
 EVERY_S = 30.0
 AGAIN_S = 2.0
@@ -134,7 +134,7 @@ class SelfTest:
         self,
         attempt: Attempt,
         run: asyncio.Future[Gone],
-        bound: AttemptSet,
+        bound: Worker,
         described: asyncio.Future[protocol.Described],
     ) -> None:
         try:
@@ -191,5 +191,5 @@ def _everything_of(runner_pid: int, opened: ExitStack) -> tuple[list[Handle], li
     return handles, escaped
 
 
-def _ignore(_fact: Fact) -> None:
+def _ignore(_fact: Input) -> None:
     """A self-test has no job that could be told."""

@@ -24,9 +24,9 @@ from typing import Any, Literal
 
 from runner import Context, task
 from runner.cancellation import Cancellation
-from runner.protocol import Work
+from runner.protocol import RunTask
 from runner.reporter import Reporter
-from runner.stdin import JobInput
+from runner.stdin import JobStdin
 
 LIFETIME_S = "20"
 """After this the daemon is gone by itself."""
@@ -154,8 +154,8 @@ def main(channel_fd: int, shared: str) -> None:
     cancellation = Cancellation(lambda: None)
     channel = socket.socket(fileno=channel_fd)
     reporter = Reporter(channel, cancellation)
-    work = Work("control", __name__, "hold", {}, str(Path.cwd()), {})
-    ctx = Context(work, cancellation, reporter, JobInput(reporter.send))
+    work = RunTask("control", __name__, "hold", {}, str(Path.cwd()), {})
+    ctx = Context(work, cancellation, reporter, JobStdin(reporter.send))
     hold(ctx, LIGHT, f"{shared}/beacon", shared)
 
 

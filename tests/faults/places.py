@@ -45,7 +45,7 @@ def _always() -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Slot:
     """How a server is started. `why_not` says why it cannot be had here."""
 
     name: str
@@ -76,7 +76,7 @@ class Place:
         yield [], None
 
 
-class AsNobody(Place):
+class AsNobody(Slot):
     """An ordinary user who can never be more."""
 
     @contextlib.contextmanager
@@ -89,7 +89,7 @@ class AsNobody(Place):
         yield (show if hidden is not None else []) + become, None
 
 
-class InContainer(Place):
+class InContainer(Slot):
     """Its own pid namespace, whose first process is the server; few processes, and few descriptors."""
 
     @contextlib.contextmanager
@@ -115,12 +115,12 @@ def _why_no_pids() -> str | None:
     return None if os.access(PIDS, os.W_OK) else f"no controller of processes (cgroup version 1) at {PIDS}"
 
 
-DEFAULT = Place("default")
+DEFAULT = Slot("default")
 OTHERS = (
-    Place("subreaper", ("--containment", "subreaper")),
-    Place("cgroup", ("--containment", "cgroup"), why_not=why_no_cgroup),
-    Place("pidns", ("--containment", "pidns"), why_not=why_no_namespace),
-    Place("run-as", env={"DEADSTOP_RUN_AS": "nobody"}),
+    Slot("subreaper", ("--containment", "subreaper")),
+    Slot("cgroup", ("--containment", "cgroup"), why_not=why_no_cgroup),
+    Slot("pidns", ("--containment", "pidns"), why_not=why_no_namespace),
+    Slot("run-as", env={"DEADSTOP_RUN_AS": "nobody"}),
     AsNobody("nobody", owner=NOBODY.pw_uid),
     InContainer("container", why_not=_why_no_pids),
 )

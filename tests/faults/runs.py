@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tests.faults.faults import Fault, Target
 from tests.faults.invariants import broken
 from tests.faults.known import known
-from tests.faults.places import Place
+from tests.faults.places import Slot
 from tests.faults.scene import Scene, Seen
 
 MAX_WRONG = 60
@@ -47,7 +47,7 @@ class Outcome:
         )
 
 
-def play_all(place: Place, faults: Sequence[Fault]) -> Outcome:
+def play_all(place: Slot, faults: Sequence[Fault]) -> Outcome:
     """Every fault on one server, and on a new one after whatever went wrong."""
     outcome = Outcome()
     left = iter(faults)
@@ -63,7 +63,7 @@ def play_all(place: Place, faults: Sequence[Fault]) -> Outcome:
     return outcome
 
 
-def counted(place: Place) -> dict[Target, dict[str, int]]:
+def counted(place: Slot) -> dict[Target, dict[str, int]]:
     """How often each target makes each call in one scene, at most: a start may come before the look or after it."""
     counts: dict[Target, dict[str, int]] = {}
     with place.server() as (server, pid):

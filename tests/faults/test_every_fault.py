@@ -11,7 +11,7 @@ import os
 import pytest
 
 from tests.faults.faults import drawn, single
-from tests.faults.places import DEFAULT, OTHERS, Place
+from tests.faults.places import DEFAULT, OTHERS, Slot
 from tests.faults.runs import counted, play_all
 from tests.support.tracing import needs_attaching
 
@@ -21,7 +21,7 @@ SEED = int(os.environ.get("DEADSTOP_SEED", "1"))
 pytestmark = [pytest.mark.suite, needs_attaching, pytest.mark.timeout(6 * 3600)]
 
 
-def check(place: Place, rounds: int) -> None:
+def check(place: Slot, rounds: int) -> None:
     if (reason := place.why_not()) is not None:
         pytest.skip(reason)
     counts = counted(place)
@@ -39,5 +39,5 @@ def test_every_fault_where_servers_usually_run() -> None:
 
 
 @pytest.mark.parametrize("place", OTHERS, ids=[place.name for place in OTHERS])
-def test_faults_at_every_place(place: Place) -> None:
+def test_faults_at_every_place(place: Slot) -> None:
     check(place, ROUNDS // 8)

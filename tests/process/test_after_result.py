@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.jobs.model import Cause, JobRequest, Reason, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.running import controller as owner
 from supervisor.core.supervisor import Supervisor
 from supervisor.guardian.ladder import RESULT_GRACE_S
@@ -36,7 +36,7 @@ GOING_ON = (
 BUDGET_S = 2.0
 
 
-async def reported(record: Record) -> set[tuple[int, int]]:
+async def reported(record: LiveJob) -> set[tuple[int, int]]:
     """Wait until the server has the result; return the tree below the guardian, which is to go."""
     await reaches(record, lambda job: job.phase == "cleanup")
     return {process for process in a_tree(record) if process[0] != record.guardian_pid}
@@ -77,21 +77,21 @@ def test_without_the_sweep_it_would_go_on(tmp_path: Path, monkeypatch: pytest.Mo
     scenario(body)
 
 
-def by_cancel(supervisor: Supervisor, record: Record) -> None:
+def by_cancel(supervisor: Supervisor, record: LiveJob) -> None:
     cancel(supervisor, record)
 
 
-def by_hanging_up(supervisor: Supervisor, record: Record) -> None:
+def by_hanging_up(supervisor: Supervisor, record: LiveJob) -> None:
     supervisor.attach(record)
     supervisor.detach(record)
 
 
-def by_vanishing(supervisor: Supervisor, record: Record) -> None:
+def by_vanishing(supervisor: Supervisor, record: LiveJob) -> None:
     supervisor.attach(record)
     supervisor.detach(record, vanished=True)
 
 
-def by_its_own_cause(_supervisor: Supervisor, _record: Record) -> None:
+def by_its_own_cause(_supervisor: Supervisor, _record: LiveJob) -> None:
     """A timeout or a lease that was given to the job at its birth runs out."""
 
 
@@ -109,7 +109,7 @@ def by_its_own_cause(_supervisor: Supervisor, _record: Record) -> None:
 def test_a_cause_after_the_result_hurries_the_end_and_changes_nothing_else(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    stop: Callable[[Supervisor, Record], None],
+    stop: Callable[[Supervisor, LiveJob], None],
     request_fields: dict[str, float],
 ) -> None:
     monkeypatch.setattr(owner, "RESULT_GRACE_S", 60.0)  # so that nothing but the cause can end it
@@ -119,7 +119,7 @@ def test_a_cause_after_the_result_hurries_the_end_and_changes_nothing_else(
             for task in ("ignores_sigterm", "leaves_a_stubborn_daemon"):
                 request = JobRequest(task, {}, **request_fields)  # type: ignore[arg-type]
                 record, _ = supervisor.submit(request, caller=CALLER)
-                assert isinstance(record, Record)
+                assert isinstance(record, LiveJob)
                 tree = await reported(record)
                 stop(supervisor, record)
                 assert (record.job.state, record.job.cancellation) == (State.RUNNING, None)

@@ -13,7 +13,7 @@ import pytest
 
 from runner.agent.blueprint import FOLDER, TEST_COMMAND, parts
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from tests.support import provider as providers
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
@@ -53,7 +53,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_MODEL_KEY", KEY)
 
 
-def told(record: Record) -> str:
+def told(record: LiveJob) -> str:
     """All that a client can learn of a job."""
     events = [str(item.data) for item in record.log.read(0, limit=100_000) if hasattr(item, "data")]
     return "\n".join(events) + repr(record.job)
@@ -178,27 +178,27 @@ def test_a_provider_that_is_not_there_and_models_that_are_not_allowed(tmp_path: 
     scenario(main)
 
 
-async def connecting(_record: Record, model: Provider) -> None:
+async def connecting(_record: LiveJob, model: Provider) -> None:
     await model.wait_for_request()
 
 
-async def streaming(record: Record, _model: Provider) -> None:
+async def streaming(record: LiveJob, _model: Provider) -> None:
     await says(record, "word word")
 
 
-async def in_a_terminal(record: Record, _model: Provider) -> None:
+async def in_a_terminal(record: LiveJob, _model: Provider) -> None:
     await says(record, "TOOL-RUNS")
 
 
-async def starting_a_browser(record: Record, _model: Provider) -> None:
+async def starting_a_browser(record: LiveJob, _model: Provider) -> None:
     await until(lambda: bool(named(record, "chromium")))
 
 
-async def between_steps(_record: Record, model: Provider) -> None:
+async def between_steps(_record: LiveJob, model: Provider) -> None:
     await model.wait_for_request(5)
 
 
-async def importing(record: Record, _model: Provider) -> None:
+async def importing(record: LiveJob, _model: Provider) -> None:
     await until(lambda: record.job.phase == "startup")
 
 
@@ -221,7 +221,7 @@ STUBBORN = calls("run_command", command="trap '' TERM; setsid sleep 300 & echo T
 def test_cancel_in_every_phase(
     tmp_path: Path,
     behaviour: Behaviour,
-    moment: Callable[[Record, Provider], Awaitable[None]],
+    moment: Callable[[LiveJob, Provider], Awaitable[None]],
     provider_hears: bool,
 ) -> None:
     async def body(supervisor: Supervisor, model: Provider) -> None:

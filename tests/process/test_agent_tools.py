@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from tests.support import provider as providers
 from tests.support.core import ended, events, output, running, scenario, submit
@@ -84,7 +84,7 @@ def test_a_command_without_end_does_not_outlast_the_agents_time(tmp_path: Path) 
     asking(tmp_path, calls("run_command", command=ENDLESS, timeout_s=1e12), body=body, agent_time_s=2.0)
 
 
-def worked_s(record: Record) -> float:
+def worked_s(record: LiveJob) -> float:
     """From the first step of the agent to the job's end."""
     first = next(event for event in events(record) if event["type"] == "job.phase" and event["phase"] == "llm")
     assert record.job.finished_at is not None

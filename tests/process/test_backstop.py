@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.jobs.model import Method, Proof, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from supervisor.guardian import resource_tracker as tracker
 from supervisor.guardian.level import Level
@@ -63,7 +63,7 @@ def test_a_job_that_kills_its_guardian_only_ends_itself(tmp_path: Path) -> None:
     scenario(body)
 
 
-def check_failed_of_its_guardian(supervisor: Supervisor, record: Record) -> None:
+def check_failed_of_its_guardian(supervisor: Supervisor, record: LiveJob) -> None:
     assert record.job.state is State.FAILED
     assert record.job.error is not None
     assert record.job.error.kind == "guardian"

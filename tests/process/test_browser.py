@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from tests.support.core import cancel, ended, running, scenario, submit, until
 from tests.support.pages import Pages, pages
@@ -41,7 +41,7 @@ def browsing(tmp_path: Path, body: Callable[[Supervisor, Pages], Awaitable[None]
     assert in_shm() <= before
 
 
-def result(record: Record) -> Any:
+def result(record: LiveJob) -> Any:
     assert record.job.state is State.SUCCEEDED, record.job
     return record.job.result
 
@@ -81,15 +81,15 @@ def test_an_error_page_is_a_page_and_no_page_is_a_failure(tmp_path: Path) -> Non
     browsing(tmp_path, body)
 
 
-async def launching(record: Record, _web: Pages) -> None:
+async def launching(record: LiveJob, _web: Pages) -> None:
     await until(lambda: bool(named(record, "chromium")))
 
 
-async def waiting_for_an_answer(_record: Record, web: Pages) -> None:
+async def waiting_for_an_answer(_record: LiveJob, web: Pages) -> None:
     await web.wait_asked("/never")
 
 
-async def computing_without_end(_record: Record, web: Pages) -> None:
+async def computing_without_end(_record: LiveJob, web: Pages) -> None:
     await web.wait_asked("/beacon")
 
 
@@ -103,7 +103,7 @@ async def computing_without_end(_record: Record, web: Pages) -> None:
     ],
 )
 def test_cancel_leaves_nothing(
-    tmp_path: Path, path: str, moment: Callable[[Record, Pages], Awaitable[None]], force: bool
+    tmp_path: Path, path: str, moment: Callable[[LiveJob, Pages], Awaitable[None]], force: bool
 ) -> None:
     async def body(supervisor: Supervisor, web: Pages) -> None:
         # What the busy page would never come to keeps the job from succeeding before the cancel.

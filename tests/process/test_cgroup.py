@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.jobs.model import Proof, State
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.level import Level
 from supervisor.guardian.proc import descendants
 from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup
@@ -79,7 +79,7 @@ def test_a_process_of_another_user_is_reached_by_the_cgroup_only(
 
     def as_nobody(code: str) -> str:
         script = f"import os, sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
-        script += "from supervisor.guardian.cgroup import Leaf\n"
+        script += "from supervisor.guardian.cgroup import AttemptCgroup\n"
         script += f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n{code}"
         return subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
 
@@ -94,7 +94,7 @@ def test_what_a_job_makes_below_its_leaf_goes_with_it(tree: CgroupTree, sleeper:
     leaf = tree.new_leaf()
     below = Path(leaf.path) / "its" / "own"
     below.mkdir(parents=True)
-    Leaf(str(below)).add(sleeper.pid)
+    AttemptCgroup(str(below)).add(sleeper.pid)
     assert leaf.pids() == [sleeper.pid]
     assert leaf.remove()
     assert sleeper.wait(5) == -signal.SIGKILL
@@ -213,8 +213,8 @@ def test_a_stranger_in_the_leaf_is_part_of_the_proof(tmp_path: Path, sleeper: su
         async with running(tmp_path, containment="cgroup", warm=0) as supervisor:
             record = submit(supervisor, "shell", command="echo READY; read _ < /dev/zero")
             await says(record, "READY")
-            (folder,) = [leaf for leaf in leaves(tmp_path) if Leaf(str(leaf)).populated]
-            Leaf(str(folder)).add(sleeper.pid)
+            (folder,) = [leaf for leaf in leaves(tmp_path) if AttemptCgroup(str(leaf)).populated]
+            AttemptCgroup(str(folder)).add(sleeper.pid)
             cancel(supervisor, record)
             await ended(record, 3)
             assert sleeper.poll() == -signal.SIGKILL

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from supervisor.core.jobs.model import SERVER, Method, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 
@@ -24,7 +24,7 @@ def unwritable(state: Path) -> Iterator[sqlite3.Connection]:
         other.close()
 
 
-async def runs_alone(supervisor: Supervisor) -> Record:
+async def runs_alone(supervisor: Supervisor) -> LiveJob:
     first = submit(supervisor, "shell", command="echo up; sleep 1000")
     await says(first, "up")
     return first

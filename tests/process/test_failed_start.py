@@ -10,13 +10,13 @@ import pytest
 
 from supervisor.config import load_settings
 from supervisor.core.journal.journal import Journal
-from supervisor.core.running.submission import Intake
+from supervisor.core.running.submission import Submitter
 from supervisor.core.supervisor import Supervisor
 from supervisor.guardian.proc import children
 from supervisor.node.levels.available import Containment
 from supervisor.node.run_as import RunAs
 from supervisor.node.storage.published_files import Files
-from supervisor.node.workers.pool import WarmPool
+from supervisor.node.workers.pool import WorkerPool
 from supervisor.node.workers.starter import Starter
 from tests.support.core import running, scenario, until
 
@@ -25,11 +25,11 @@ STEPS = [
     (Journal, "open"),
     (Containment, "choose"),
     (Starter, "__init__"),
-    (WarmPool, "__init__"),
-    (Intake, "__init__"),
-    (Intake, "restore"),
+    (WorkerPool, "__init__"),
+    (Submitter, "__init__"),
+    (Submitter, "restore"),
     (Files, "keep_only"),
-    (WarmPool, "fill"),
+    (WorkerPool, "fill"),
 ]
 
 

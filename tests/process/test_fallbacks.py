@@ -10,26 +10,26 @@ import pytest
 
 from supervisor.core.jobs.model import Method, Proof, State
 from supervisor.guardian.handle import Handle
-from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.level import Level
 from supervisor.guardian.proc import descendants
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.trees import DAEMONS, TREE, a_tree, named, there
 
 LESS = [
-    pytest.param(Means(pidfd=False), id="no-pidfd"),
-    pytest.param(Means(children_files=False), id="no-children-files"),
-    pytest.param(Means(pidfd=False, children_files=False), id="neither"),
+    pytest.param(KernelFeatures(pidfd=False), id="no-pidfd"),
+    pytest.param(KernelFeatures(children_files=False), id="no-children-files"),
+    pytest.param(KernelFeatures(pidfd=False, children_files=False), id="neither"),
 ]
 
 
 def test_this_machine_has_what_is_taken_away_here() -> None:
-    assert Means(pidfd=True, children_files=True) == AVAILABLE
+    assert KernelFeatures(pidfd=True, children_files=True) == AVAILABLE
 
 
 @pytest.mark.parametrize("means", LESS)
 @pytest.mark.parametrize("sent", [None, signal.SIGKILL, signal.SIGSTOP])
-def test_a_tree_is_gone_within_the_budget(tmp_path: Path, means: Means, sent: signal.Signals | None) -> None:
+def test_a_tree_is_gone_within_the_budget(tmp_path: Path, means: KernelFeatures, sent: signal.Signals | None) -> None:
     async def body() -> None:
         async with running(tmp_path, means=means, containment=Level.SUBREAPER) as supervisor:
             record = submit(supervisor, "shell", command=f"trap '' TERM; {TREE}")
@@ -54,7 +54,7 @@ def test_a_tree_is_gone_within_the_budget(tmp_path: Path, means: Means, sent: si
 
 
 @pytest.mark.parametrize("means", LESS)
-def test_a_guardian_that_dies_is_noticed(tmp_path: Path, means: Means) -> None:
+def test_a_guardian_that_dies_is_noticed(tmp_path: Path, means: KernelFeatures) -> None:
     async def body() -> None:
         async with running(tmp_path, means=means, containment=Level.SUBREAPER) as supervisor:
             record = submit(supervisor, "shell", command=TREE)

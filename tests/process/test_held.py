@@ -23,7 +23,7 @@ import pytest
 
 from tests.children.holding import HOLDERS, LIGHT, TERMINALS
 from tests.support.client import EventStream
-from tests.support.held import Held, files_below
+from tests.support.held import SweepTarget, files_below
 from tests.support.observer import Beacon, Handle, Watched, describe, parent_of, snapshot
 from tests.support.server import ROOT, RunningServer, running_server
 
@@ -58,7 +58,7 @@ class HoldingJob:
     runner: Handle
     tree: Watched
     beacon: Beacon
-    held: Held
+    held: SweepTarget
     shared: Path
 
 
@@ -74,7 +74,7 @@ def holding(server: RunningServer, what: list[str], end: str, shared: Path) -> I
             assert stream.status == 200, stream.body()
             running = stream.until_type("job.running", HELD_BOUND_S)
             told = stream.until(lambda event: event.data.get("message") == "HELD", HELD_BOUND_S)
-            held = Held(told.data["fields"])
+            held = SweepTarget(told.data["fields"])
             # The control: what is looked for afterwards is really there, and seen.
             assert len(held.there()) == len(held) > 0
             assert beacon.wait_in_place(HELD_BOUND_S)
@@ -179,7 +179,7 @@ def test_a_job_that_holds_everything_leaves_nothing(server: RunningServer, end: 
 
 
 @contextmanager
-def holding_without_a_server(shared: Path) -> Iterator[tuple[subprocess.Popen[bytes], Watched, Beacon, Held]]:
+def holding_without_a_server(shared: Path) -> Iterator[tuple[subprocess.Popen[bytes], Watched, Beacon, SweepTarget]]:
     """The same task as a plain process in a session of its own. At the end everything is cleaned up."""
     ours, theirs = socket.socketpair()
     with Beacon(shared / "beacon") as beacon, ours, ours.makefile("rb") as channel:
@@ -194,7 +194,7 @@ def holding_without_a_server(shared: Path) -> Iterator[tuple[subprocess.Popen[by
         ours.settimeout(HELD_BOUND_S)
         try:
             told = next(frame for frame in map(json.loads, channel) if frame.get("message") == "HELD")
-            held = Held(told["fields"])
+            held = SweepTarget(told["fields"])
             assert len(held.there()) == len(held)
             with snapshot(root.pid) as tree:
                 try:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.running import messages as frames
 from supervisor.core.supervisor import Supervisor
 from supervisor.core.telemetry import transition_log as logbook
@@ -27,7 +27,7 @@ from supervisor.node import self_test as selftest
 from supervisor.node.attempt import Attempt
 from supervisor.node.cleanup.attempt_records import AttemptRecords
 from supervisor.node.cleanup.backstop import Backstop
-from supervisor.node.storage.artifacts import Belongings
+from supervisor.node.storage.artifacts import Artifacts
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.trees import a_tree, alive, there
 
@@ -71,7 +71,7 @@ def no_records(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_end_of_belongings(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Belongings, "put_away", raises(READ_ONLY))
+    patch.setattr(Artifacts, "put_away", raises(READ_ONLY))
 
 
 def a_bug_in_every_message(patch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_an_error_in_one_look_of_the_stuck_monitor_spares_the_other_jobs(
         async with running(tmp_path, stuck_no_event_s=0.3) as supervisor:
             first, second = (submit(supervisor, "shell", command=SILENT) for _ in range(2))
 
-            def fail_for_the_first(record: Record, *rest: Any) -> Any:
+            def fail_for_the_first(record: LiveJob, *rest: Any) -> Any:
                 if record is first:
                     raise BUG
                 return judge(record, *rest)
@@ -196,14 +196,14 @@ def not_ok(supervisor: Supervisor) -> set[str]:
     return {name for name, check in supervisor.checks().items() if not check.ok}
 
 
-def check_cancelled(record: Record) -> None:
+def check_cancelled(record: LiveJob) -> None:
     assert record.job.state is State.CANCELLED
     assert record.job.cancellation is not None
     assert record.job.cancellation.proof != "none"
     assert record.job.cancellation.survivors == ()
 
 
-async def goes_on(supervisor: Supervisor, bystander: Record, others: set[tuple[int, int]]) -> None:
+async def goes_on(supervisor: Supervisor, bystander: LiveJob, others: set[tuple[int, int]]) -> None:
     """The neighbour was not touched, and the next job runs."""
     assert bystander.job.state is State.RUNNING
     assert alive(others) == others

@@ -18,8 +18,8 @@ from supervisor.guardian.level import Level
 from supervisor.guardian.proc import children, read_stat
 from supervisor.node.levels.cgroup_tree import CgroupTree
 from supervisor.node.levels.probe import probe_subreaper
-from supervisor.node.workers.pool import WarmPool
-from supervisor.node.workers.spawned_worker import StartedSet
+from supervisor.node.workers.pool import WorkerPool
+from supervisor.node.workers.spawned_worker import SpawnedWorker
 from supervisor.node.workers.starter import Starter
 from tests.support.core import scenario, until
 from tests.support.levels import DEFAULT_LEVEL, why_no_cgroup, why_no_namespace
@@ -29,7 +29,7 @@ from tests.support.server import running_server
 def test_a_job_of_another_level_starts_cold(tmp_path: Path) -> None:
     async def body() -> None:
         starter = Starter(passed_environment())
-        pool = WarmPool(starter, 1, Level.SUBREAPER)
+        pool = WorkerPool(starter, 1, Level.SUBREAPER)
         try:
             pool.fill()
             await until(lambda: pool.ready == 1)
@@ -73,7 +73,7 @@ def test_a_guardian_that_cannot_use_its_cgroup_says_so_and_leaves_nothing(tmp_pa
 
     async def body() -> None:
         starter = Starter(passed_environment(), cgroups=CgroupTree(tmp_path, folder.name))
-        pool = WarmPool(starter, 0, Level.SUBREAPER)
+        pool = WorkerPool(starter, 0, Level.SUBREAPER)
         try:
             before = set(children(os.getpid()))
             wish = pool.request(Level.CGROUP)
@@ -99,7 +99,7 @@ def test_sets_that_a_stopped_forkserver_does_not_report_hold_up_no_start() -> No
 
     starter = Starter(passed_environment())
     try:
-        starter._retired = [cast("StartedSet", SimpleNamespace(process=Unreported())) for _ in range(100)]
+        starter._retired = [cast("SpawnedWorker", SimpleNamespace(process=Unreported())) for _ in range(100)]
         began = time.monotonic()
         starter._collect(0.05)
         assert time.monotonic() - began < 2  # and not one bound for each

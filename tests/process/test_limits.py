@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.guardian.level import Level
 from supervisor.node.levels.enforcement import Limits
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
@@ -26,7 +26,7 @@ CROWDED = f"for i in $(seq {CROWD}); do setsid sleep 60 & done; echo there; wait
 PATIENCE_S = 20.0
 
 
-async def past_its_limit(state_dir: Path, command: str, level: Level, **limits: Any) -> Record:
+async def past_its_limit(state_dir: Path, command: str, level: Level, **limits: Any) -> LiveJob:
     async with running(state_dir, containment=str(level)) as supervisor:
         record = submit(supervisor, "shell", command=command, limits=Limits(**limits))
         await until(lambda: record.guardian_pid is not None, PATIENCE_S)

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.streams.feed import Feed
 from supervisor.core.supervisor import Supervisor
 from supervisor.core.telemetry.loop_lag import WINDOW_S, LoopLag
@@ -65,7 +65,7 @@ def test_starts_ends_and_cancels(tmp_path: Path) -> None:
     scenario(body)
 
 
-def _phase(_: Record) -> str:
+def _phase(_: LiveJob) -> str:
     return "tool"  # what the shell task says it does
 
 
@@ -173,7 +173,7 @@ def test_what_a_slow_reader_loses_is_counted(tmp_path: Path) -> None:
     scenario(body)
 
 
-def _record(feed: Feed) -> Record:
+def _record(feed: Feed) -> LiveJob:
     from datetime import UTC, datetime
     from functools import partial
 
@@ -181,4 +181,4 @@ def _record(feed: Feed) -> Record:
     from supervisor.guardian.level import Level
 
     job = Job("j", JobRequest("shell", {}), datetime.now(UTC), Level.SUBREAPER)
-    return Record(job, partial(feed.publish, "t"), token="t")
+    return LiveJob(job, partial(feed.publish, "t"), token="t")

@@ -16,7 +16,7 @@ import pytest
 
 from supervisor.config import load_settings
 from supervisor.errors import StartupError
-from supervisor.guardian.kernel_features import Means
+from supervisor.guardian.kernel_features import KernelFeatures
 from supervisor.guardian.level import Level
 from supervisor.node.levels.available import Containment
 from tests.support.observer import describe, parent_of
@@ -125,7 +125,7 @@ def test_a_killed_server_leaves_nothing(short_dir: Path) -> None:
         assert sin.beacon.wait_eof(killed + BUDGET_S), sin.beacon.holders()
 
 
-NO_SUBREAPER = Means(subreaper=False)
+NO_SUBREAPER = KernelFeatures(subreaper=False)
 
 
 def test_without_subreapers_auto_is_pgroup(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from supervisor.core.jobs.model import Cause, Method, Reason, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit, types, until
 
 BODY = "echo BODY-BEGAN; sleep 30; echo BODY-ENDED"
 NEVER_STARTED = ["job.queued", "cancel.requested", "cancel.verified", "job.cancelled"]
 
 
-def check_cancelled(record: Record) -> None:
+def check_cancelled(record: LiveJob) -> None:
     job = record.job
     assert job.state is State.CANCELLED, job
     assert job.cancellation is not None

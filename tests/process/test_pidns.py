@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from supervisor.core.jobs.model import Proof, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from supervisor.guardian.level import Level
 from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit
@@ -47,7 +47,7 @@ def python(script: str, *arguments: str) -> dict[str, Any]:
     return {"argv": [sys.executable, "-I", "-S", "-c", script, *arguments], "terminal": False}
 
 
-def watched(record: Record) -> Watched:
+def watched(record: LiveJob) -> Watched:
     """Handles on the guardian and all below it."""
     assert record.guardian_pid is not None
     return snapshot(record.guardian_pid)
@@ -61,7 +61,7 @@ def told(fifo: Path, line: str) -> Iterator[None]:
         yield
 
 
-async def check_cancelled(supervisor: Supervisor, record: Record) -> None:
+async def check_cancelled(supervisor: Supervisor, record: LiveJob) -> None:
     cancel(supervisor, record)
     await ended(record, 3)
     assert record.job.cancellation is not None

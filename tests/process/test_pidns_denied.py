@@ -19,11 +19,11 @@ import asyncio
 from supervisor.guardian.environment import passed_environment
 from supervisor.guardian.level import Level
 from supervisor.node.workers.starter import Starter
-from supervisor.node.workers.pool import WarmPool
+from supervisor.node.workers.pool import WorkerPool
 
 async def main():
     starter = Starter(passed_environment())
-    pool = WarmPool(starter, 1, Level.PIDNS)
+    pool = WorkerPool(starter, 1, Level.PIDNS)
     pool.fill()
     while pool.last_error is None:
         await asyncio.sleep(0.01)

@@ -17,12 +17,12 @@ import pytest
 
 from runner.posix import descriptors
 from supervisor.guardian import procfs
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.cgroup_files import CgroupFiles
 from supervisor.guardian.handle import Handle, Identity
 from supervisor.guardian.proc import children, descendants, read_stat
 from supervisor.guardian.sweep import Sweep
-from supervisor.node.cleanup.backstop import Backstop, Held, Round
+from supervisor.node.cleanup.backstop import Backstop, Round, SweepTarget
 from supervisor.node.levels.cgroup_tree import CgroupTree
 from tests.support.level_cases import needs_cgroup
 from tests.support.levels import a_tree
@@ -87,14 +87,14 @@ class Broken(CgroupFiles):
             raise OSError(self.number, os.strerror(self.number))
 
 
-def broken_leaf(number: int) -> tuple[Leaf, Broken]:
-    leaf = Leaf("/nonexistent")
+def broken_leaf(number: int) -> tuple[AttemptCgroup, Broken]:
+    leaf = AttemptCgroup("/nonexistent")
     files = Broken(number)
     object.__setattr__(leaf, "_files", files)
     return leaf, files
 
 
-def until_done(backstop: Backstop, held: Held) -> Round:
+def until_done(backstop: Backstop, held: SweepTarget) -> Round:
     """Rounds until nothing is left, or fifty: each waits for the process that it has killed."""
     for _ in range(50):
         found = backstop.kill_once([held])[0]
@@ -113,15 +113,15 @@ def test_a_cgroup_that_cannot_be_used_keeps_nobody_from_being_signalled(backstop
         guardian, child = Handle.open(process.pid), Handle.open(pid)
         for handle in (guardian, child):
             stack.callback(handle.close)
-        found = backstop.kill_once([Held(guardian, leaf)])[0]
+        found = backstop.kill_once([SweepTarget(guardian, leaf)])[0]
         assert pid in found.seen
         process.wait(5)
-        while not until_done(backstop, Held(guardian)).done:
+        while not until_done(backstop, SweepTarget(guardian)).done:
             assert not child.ended
         assert child.ended
-        assert not backstop.kill_once([Held(guardian, leaf)])[0].done, "unreadable is not empty"
+        assert not backstop.kill_once([SweepTarget(guardian, leaf)])[0].done, "unreadable is not empty"
         files.number = None
-        assert backstop.kill_once([Held(guardian, leaf)])[0].done
+        assert backstop.kill_once([SweepTarget(guardian, leaf)])[0].done
 
 
 @pytest.mark.parametrize("number", FAILED)
@@ -147,8 +147,8 @@ def test_a_round_without_a_descriptor_ends_what_was_adopted(
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
-            survivors = backstop._survivors(Held(guardian))
-            found = until_done(backstop, Held(guardian))
+            survivors = backstop._survivors(SweepTarget(guardian))
+            found = until_done(backstop, SweepTarget(guardian))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
         assert [survivor.pid for survivor in survivors] == [orphan.pid]
@@ -161,7 +161,7 @@ def test_a_limit_of_descriptors_that_was_lowered_is_set_back(backstop: Backstop)
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
-            assert until_done(backstop, Held(guardian)).done
+            assert until_done(backstop, SweepTarget(guardian)).done
             assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -193,9 +193,9 @@ def test_no_proof_is_read_from_a_proc_that_does_not_show_us(
                 lying.setattr(own, "children", list)
             else:
                 lying.setattr(procfs, "read_again", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "")))
-            assert not backstop.kill_once([Held(guardian)])[0].done
+            assert not backstop.kill_once([SweepTarget(guardian)])[0].done
             assert not orphan.ended
-        assert until_done(backstop, Held(guardian)).done  # the control
+        assert until_done(backstop, SweepTarget(guardian)).done  # the control
         assert orphan.ended
 
 
@@ -204,7 +204,7 @@ def test_a_process_that_has_a_dead_guardian_s_number_is_no_guardian(reused: bool
     with an_orphan() as (guardian, orphan):
         known = Identity(orphan.pid, orphan.start_ticks - reused)
         backstop = Backstop({known})
-        assert until_done(backstop, Held(guardian)).done
+        assert until_done(backstop, SweepTarget(guardian)).done
         assert orphan.ended is reused
         backstop.close()
 
@@ -229,8 +229,8 @@ def test_what_is_mounted_over_a_cgroup_s_files_changes_nothing(tree: CgroupTree,
         leaf.add(sleeper.pid)
         script = f"""
 import os, subprocess
-from supervisor.guardian.cgroup import Leaf
-leaf = Leaf({leaf.path!r})
+from supervisor.guardian.cgroup import AttemptCgroup
+leaf = AttemptCgroup({leaf.path!r})
 {held}
 for name in ("cgroup.kill", "cgroup.events", "cgroup.procs"):
     subprocess.run(["mount", "--bind", "/dev/null", f"{{leaf.path}}/{{name}}"], check=True)
@@ -257,9 +257,9 @@ def test_a_mode_that_was_taken_away_changes_nothing(tree: CgroupTree, held: bool
             os.chown(Path(leaf.path, name), NOBODY, NOBODY)
         script = f"""
 import os
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
-leaf = Leaf({leaf.path!r})
+leaf = AttemptCgroup({leaf.path!r})
 if {held}:
     leaf.hold()
 for name in ("cgroup.kill", "cgroup.events", "cgroup.procs", ""):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.jobs.model import Proof, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from tests.children import ending_tasks
 from tests.support.core import cancel, ended, output, running, says, scenario, submit
 
@@ -34,7 +34,7 @@ SWALLOWS = [
 
 
 def test_a_function_that_is_over_ends_its_job_with_its_own_result_or_error(tmp_path: Path) -> None:
-    found: dict[str, Record] = {}
+    found: dict[str, LiveJob] = {}
 
     async def body() -> None:
         async with running(tmp_path, tasks=(MODULE,)) as supervisor:

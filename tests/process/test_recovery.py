@@ -272,7 +272,7 @@ from supervisor.node.cleanup.attempt_records import Note
 from supervisor.guardian.environment import COOKIE
 from supervisor.guardian.handle import Identity
 from supervisor.node.cleanup.recovery import recover
-from supervisor.guardian.membership import Sightings
+from supervisor.guardian.membership import KnownProcesses
 from supervisor.guardian.proc import boot_id, descendants, read_stat
 codecs.lookup("ascii")  # this user may not be able to read the interpreter's files
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
@@ -282,7 +282,7 @@ left = subprocess.Popen(["sh", "-c", "echo; exec sleep 60"], **start)
 left.stdout.readline()
 assert read_stat(1) is None
 assert descendants(os.getpid(), use_children_files=False) == [left.pid]
-assert [one.pid for one in Sightings(os.getpid(), Identity(1, 0)).search()] == [left.pid]
+assert [one.pid for one in KnownProcesses(os.getpid(), Identity(1, 0)).search()] == [left.pid]
 note = Note(boot_id(), cookie, None, (Identity(1, 0),))
 print(recover([(pathlib.Path("/nonexistent/note"), note)]).count, left.wait(5))
 """

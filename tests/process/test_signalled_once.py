@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner.protocol import Input
+from runner.protocol import StdinChunk
 from supervisor.core.jobs.model import State
 from supervisor.core.supervisor import Supervisor
 from supervisor.guardian.level import Level
@@ -106,7 +106,7 @@ def test_only_a_leader_that_ignores_the_stop_signal_is_hung_up(tmp_path: Path) -
         async with running(tmp_path / "state") as supervisor:
             shell = submit(supervisor, "shell", argv=["bash", "--norc", "--noprofile", "-i"], stdin="open")
             await reaches(shell, lambda job: job.state is State.RUNNING)
-            shell.input.give(Input("echo RE''ADY\n"), State.RUNNING)
+            shell.input.give(StdinChunk("echo RE''ADY\n"), State.RUNNING)
             await says(shell, "READY")
             cancel(supervisor, shell)
             await ended(shell)

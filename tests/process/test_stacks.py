@@ -15,7 +15,7 @@ import pytest
 from runner.protocol_stacks import STACK_SIGNAL_ANYHOW
 from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from supervisor.errors import Conflict
 from supervisor.node.inspect import native_stacks, stacks
@@ -33,18 +33,18 @@ def line_of(mark: str) -> str:
     return f'hung.py", line {numbers[0]} in'
 
 
-def runner_pid(record: Record) -> int:
+def runner_pid(record: LiveJob) -> int:
     lines = [json.loads(item.data) for item in record.log.read(0) if isinstance(item, Event)]
     pid: int = next(line["pid"] for line in lines if line["type"] == "job.running")
     return pid
 
 
-async def stop(supervisor: Supervisor, record: Record) -> None:
+async def stop(supervisor: Supervisor, record: LiveJob) -> None:
     cancel(supervisor, record, force=True)
     await ended(record)
 
 
-async def hangs_at(supervisor: Supervisor, record: Record, mark: str) -> str:
+async def hangs_at(supervisor: Supervisor, record: LiveJob, mark: str) -> str:
     """The first stack in which the main thread has come to the marked line: its last word comes a little earlier."""
     async with asyncio.timeout(5):
         while True:

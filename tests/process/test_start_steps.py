@@ -13,11 +13,11 @@ from typing import Any, cast
 
 import pytest
 
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.handle import Handle
 from supervisor.node.workers import server_forkserver, server_tracker, starter
 from supervisor.node.workers import worker as attempt_set
-from supervisor.node.workers.spawned_worker import StartedSet
+from supervisor.node.workers.spawned_worker import SpawnedWorker
 from tests.support.core import scenario, until
 from tests.support.pools import at_rest, pool_of, served, settled
 
@@ -125,7 +125,7 @@ class NeverPutAway:
 def test_one_that_cannot_be_put_away_holds_up_no_other() -> None:
     async def body() -> None:
         async with pool_of() as pool:
-            stays = cast("StartedSet", NeverPutAway())
+            stays = cast("SpawnedWorker", NeverPutAway())
             pool._starter.retire(stays)
             made = await served(pool)
             pool.retire(made)
@@ -158,7 +158,7 @@ def test_a_cgroup_that_cannot_be_removed_yet_is_tried_again_and_holds_up_no_star
             for code in (errno.EACCES, errno.EMFILE, errno.EIO):
                 made = await served(pool)
                 leaf = Forbidden(code)
-                made.started.plan = replace(made.started.plan, leaf=cast("Leaf", leaf))
+                made.started.plan = replace(made.started.plan, leaf=cast("AttemptCgroup", leaf))
                 pool.retire(made)
                 pool.retire(await served(pool))
                 await until(lambda: leaf.tries == 2 and not pool._starter._leaves)  # noqa: B023 - awaited here

@@ -22,7 +22,7 @@ from supervisor.guardian.protocol import Stop
 from supervisor.node.workers import spawn, starter
 from supervisor.node.workers import worker as attempt_set
 from supervisor.node.workers import worker_maker as set_maker
-from supervisor.node.workers.worker import AttemptSet
+from supervisor.node.workers.worker import Worker
 from tests.support.core import scenario, until
 from tests.support.pools import BOUND_S, pool_of, served
 
@@ -54,7 +54,7 @@ def test_what_fails_again_and_again_is_logged_once_and_told_until_it_works(monke
 def test_while_starts_fail_one_is_tried_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now, most = 0, 0
 
-    async def fails(self: set_maker.SetMaker, level: Level) -> AttemptSet:
+    async def fails(self: set_maker.SetMaker, level: Level) -> Worker:
         nonlocal now, most
         now += 1
         most = max(most, now) if self.fails(level) else most

@@ -8,12 +8,12 @@ from typing import Any
 
 from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import Reason, Rule, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from tests.process.test_stacks import TASKS, line_of, stop
 from tests.support.core import CALLER, ended, running, says, scenario, submit, types, until
 
 
-def event(record: Record, type_: str) -> dict[str, Any]:
+def event(record: LiveJob, type_: str) -> dict[str, Any]:
     found = (item for item in record.log.read(0) if isinstance(item, Event) and item.type == type_)
     line: dict[str, Any] = json.loads(next(found).data)
     return line
@@ -87,10 +87,10 @@ def test_a_job_that_speaks_again_is_no_longer_stuck(tmp_path: Path) -> None:
     scenario(body)
 
 
-def submit_with_limits(supervisor: Any, command: str) -> Record:
+def submit_with_limits(supervisor: Any, command: str) -> LiveJob:
     from supervisor.core.jobs.model import JobRequest
 
     waiting = f"while ! test -e go; do sleep 0.05; done; {command}"
     request = JobRequest("shell", {"command": waiting}, stuck_no_event_s=0.4)
-    record: Record = supervisor.submit(request, caller=CALLER)[0]
+    record: LiveJob = supervisor.submit(request, caller=CALLER)[0]
     return record

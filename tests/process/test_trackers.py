@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from supervisor.guardian import resource_tracker as tracker
 from supervisor.guardian.proc import children, read_stat
@@ -44,13 +44,13 @@ def server_tracker() -> int:
     return pid
 
 
-def job_tracker(record: Record) -> int:
+def job_tracker(record: LiveJob) -> int:
     guardian = record.guardian_pid or 0
     (found,) = [pid for pid in children(guardian) if (stat := read_stat(pid)) is not None and stat.name == tracker.NAME]
     return found
 
 
-async def a_proven_cancel(supervisor: Supervisor, record: Record) -> None:
+async def a_proven_cancel(supervisor: Supervisor, record: LiveJob) -> None:
     tree = a_tree(record)
     cancel(supervisor, record)
     await ended(record, 3)

@@ -19,10 +19,10 @@ import pytest
 
 from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import Proof, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.guardian.level import Level
 from supervisor.guardian.proc import read_stat
-from supervisor.node.cleanup.backstop import Held, Round
+from supervisor.node.cleanup.backstop import Round, SweepTarget
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, types, until
 from tests.support.level_cases import LEVELS
 from tests.support.levels import DEFAULT_LEVEL, DEFAULT_PROOF
@@ -32,12 +32,12 @@ BUDGET_S = 0.5
 DAEMON = "(setsid sleep 60 &) ; echo READY; cat"
 
 
-def fields(record: Record, type_: str) -> dict[str, object]:
+def fields(record: LiveJob, type_: str) -> dict[str, object]:
     (found,) = [item for item in record.log.read(0, limit=100_000) if isinstance(item, Event) and item.type == type_]
     return dict(json.loads(found.data))
 
 
-async def daemon(record: Record) -> int:
+async def daemon(record: LiveJob) -> int:
     """The pid of the job's daemon, once it is one."""
     await says(record, "READY")
     await until(lambda: len(named(record, "sleep")) == 1)
@@ -146,7 +146,7 @@ def test_a_sweep_that_nobody_asked_for_goes_on_at_leisure(tmp_path: Path) -> Non
                 rounds: list[float] = []
                 count = supervisor._services.backstop.kill_once
 
-                def counted(attempts: Sequence[Held]) -> list[Round]:
+                def counted(attempts: Sequence[SweepTarget]) -> list[Round]:
                     rounds.append(time.monotonic())
                     return count(attempts)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from supervisor.config import load_settings
 from supervisor.core.jobs.model import Caller, Cause, Job, JobRequest, Reason
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
-from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from tests.support.levels import leaves
 
 CALLER = Caller("t")
@@ -24,7 +24,7 @@ PARTS_OF_REQUEST = ("id", "timeout_s", "labels", "containment", "limits", "trace
 
 
 @asynccontextmanager
-async def running(state_dir: Path, *, means: Means = AVAILABLE, **settings: Any) -> AsyncIterator[Supervisor]:
+async def running(state_dir: Path, *, means: KernelFeatures = AVAILABLE, **settings: Any) -> AsyncIterator[Supervisor]:
     """A supervisor whose tasks are described and whose self-test has passed."""
     async with Supervisor(load_settings(state_dir=state_dir, **settings), means) as supervisor:
         await until(lambda: all(check.ok for check in supervisor.checks().values()))
@@ -32,24 +32,24 @@ async def running(state_dir: Path, *, means: Means = AVAILABLE, **settings: Any)
     assert not leaves(state_dir)
 
 
-def submit(supervisor: Supervisor, task: str, **values: Any) -> Record:
+def submit(supervisor: Supervisor, task: str, **values: Any) -> LiveJob:
     request = {name: values.pop(name) for name in PARTS_OF_REQUEST if name in values}
     record, _ = supervisor.submit(JobRequest(task, values, **request), caller=CALLER)
-    assert isinstance(record, Record)
+    assert isinstance(record, LiveJob)
     return record
 
 
-def cancel(supervisor: Supervisor, record: Record, *, force: bool = False, budget_s: float | None = None) -> None:
+def cancel(supervisor: Supervisor, record: LiveJob, *, force: bool = False, budget_s: float | None = None) -> None:
     cause = Cause(Reason.API, time.monotonic(), datetime.now(UTC), force=force, budget_s=budget_s)
     supervisor.cancel(record.job.id, cause, caller=CALLER)
 
 
-async def ended(record: Record, bound_s: float = 10.0) -> Record:
+async def ended(record: LiveJob, bound_s: float = 10.0) -> LiveJob:
     await asyncio.wait_for(record.finished.wait(), bound_s)
     return record
 
 
-async def reaches(record: Record, condition: Callable[[Job], bool]) -> None:
+async def reaches(record: LiveJob, condition: Callable[[Job], bool]) -> None:
     """Wait until the job is as wanted, by following its events, and until readers see what it has said by then."""
     seen = 0
     async with asyncio.timeout(READY_BOUND_S):
@@ -59,7 +59,7 @@ async def reaches(record: Record, condition: Callable[[Job], bool]) -> None:
         await record.log.wait_beyond(record.log.last_id - 1)
 
 
-async def says(record: Record, text: str) -> None:
+async def says(record: LiveJob, text: str) -> None:
     """Wait until the job has written `text`."""
     seen = 0
     async with asyncio.timeout(READY_BOUND_S):
@@ -68,15 +68,15 @@ async def says(record: Record, text: str) -> None:
             seen = record.log.released_id
 
 
-def events(record: Record) -> list[dict[str, Any]]:
+def events(record: LiveJob) -> list[dict[str, Any]]:
     return [json.loads(item.data) for item in record.log.read(0, limit=100_000) if hasattr(item, "data")]
 
 
-def output(record: Record) -> str:
+def output(record: LiveJob) -> str:
     return "".join(event["text"] for event in events(record) if event["type"] == "job.output")
 
 
-def types(record: Record) -> list[str]:
+def types(record: LiveJob) -> list[str]:
     return [item.type for item in record.log.read(0, limit=100_000) if hasattr(item, "type")]
 
 

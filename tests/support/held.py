@@ -15,7 +15,7 @@ SHM = Path("/dev/shm")
 POLL_S = 0.002
 
 
-class Held:
+class SweepTarget:
     """Everything that a job of tests.children.holding has told. Made while it is held."""
 
     def __init__(self, facts: dict[str, list[Any]]) -> None:

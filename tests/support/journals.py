@@ -11,7 +11,7 @@ from typing import Any
 
 from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import Job, JobRequest, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.open import Contents
 from supervisor.core.journal.retention import Limits
@@ -28,10 +28,10 @@ class Book:
     journal: Journal
     contents: Contents
     removed: list[str]
-    refused: list[Record]
+    refused: list[LiveJob]
     told: dict[str, list[Event]] = field(default_factory=dict)
 
-    def new(self, job_id: str, **input_: Any) -> Record:
+    def new(self, job_id: str, **input_: Any) -> LiveJob:
         """A job as the server makes one, with its first event. Not accepted yet."""
         job = Job(job_id, JobRequest("demo", input_, id=job_id), datetime.now(UTC), Level.SUBREAPER)
         record = self.record(job, self.journal.next_seq())
@@ -39,20 +39,20 @@ class Book:
         record.log.append("job.queued", {})
         return record
 
-    def record(self, job: Job, seq: int, last_event_id: int = 0) -> Record:
+    def record(self, job: Job, seq: int, last_event_id: int = 0) -> LiveJob:
         def note(event: Event) -> None:
             self.journal.note(made, event)
 
-        made = Record(job, note, token="t", seq=seq, last_event_id=last_event_id, gated=True)
+        made = LiveJob(job, note, token="t", seq=seq, last_event_id=last_event_id, gated=True)
         return made
 
-    def finish(self, record: Record, state: State = State.SUCCEEDED, at: datetime | None = None) -> None:
+    def finish(self, record: LiveJob, state: State = State.SUCCEEDED, at: datetime | None = None) -> None:
         job = replace(record.job, state=state, finished_at=at or datetime.now(UTC))
         record.life = replace(record.life, job=job)
         record.log.append(f"job.{state}", {})
         record.close()
 
-    async def finished(self, job_id: str, **input_: Any) -> Record:
+    async def finished(self, job_id: str, **input_: Any) -> LiveJob:
         record = self.new(job_id, **input_)
         self.finish(record)
         await record.finished.wait()
@@ -76,7 +76,7 @@ class Book:
 @asynccontextmanager
 async def book(folder: Path, limits: Limits = PLENTY) -> AsyncIterator[Book]:
     removed: list[str] = []
-    refused: list[Record] = []
+    refused: list[LiveJob] = []
     told: dict[str, list[Event]] = {}
     journal = Journal(
         folder,
@@ -92,6 +92,6 @@ async def book(folder: Path, limits: Limits = PLENTY) -> AsyncIterator[Book]:
         await journal.close()
 
 
-def put(record: Record, text: str, times: int = 1) -> None:
+def put(record: LiveJob, text: str, times: int = 1) -> None:
     for _ in range(times):
         record.log.append("job.output", {"stream": "stdout", "text": text})

@@ -6,7 +6,7 @@ import functools
 import tempfile
 from pathlib import Path
 
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.level import Level
 from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup, own_cgroup, tree_name
 from supervisor.node.levels.probe import MOUNTINFO, probe_cgroup, probe_pidns
@@ -77,7 +77,7 @@ def remember_tree(state_dir: Path) -> None:
 def remove_tree(state_dir: Path) -> None:
     """For a server that was killed and that nobody starts again."""
     if why_no_cgroup() is None:
-        Leaf(str(tree_folder(state_dir))).remove()
+        AttemptCgroup(str(tree_folder(state_dir))).remove()
 
 
 def a_tree(state_dir: Path) -> CgroupTree:

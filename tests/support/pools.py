@@ -12,9 +12,9 @@ import pytest
 
 from supervisor.guardian.environment import passed_environment
 from supervisor.guardian.level import Level
-from supervisor.node.workers.pool import WarmPool
+from supervisor.node.workers.pool import WorkerPool
 from supervisor.node.workers.starter import START_BOUND_S, Starter
-from supervisor.node.workers.worker import AttemptSet
+from supervisor.node.workers.worker import Worker
 from tests.support.core import until
 
 BOUND_S = 10.0
@@ -23,9 +23,9 @@ BOUND_S = 10.0
 @asynccontextmanager
 async def pool_of(
     size: int = 0, *, start_bound_s: float = START_BOUND_S, first_pause_s: float = 0.01
-) -> AsyncIterator[WarmPool]:
+) -> AsyncIterator[WorkerPool]:
     made = Starter(passed_environment(), start_bound_s)
-    pool = WarmPool(made, size, Level.SUBREAPER, first_pause_s=first_pause_s)
+    pool = WorkerPool(made, size, Level.SUBREAPER, first_pause_s=first_pause_s)
     try:
         pool.fill()
         yield pool
@@ -34,7 +34,7 @@ async def pool_of(
         made.close()
 
 
-async def served(pool: WarmPool) -> AttemptSet:
+async def served(pool: WorkerPool) -> Worker:
     return await asyncio.wait_for(pool.request(Level.SUBREAPER), BOUND_S)
 
 
@@ -42,7 +42,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-async def at_rest(pool: WarmPool) -> int:
+async def at_rest(pool: WorkerPool) -> int:
     """How many descriptors this process has once they do not change any more."""
     seen = -1
     while seen != (seen := descriptors()) or pool._leaving or pool._starter._retired:
@@ -51,7 +51,7 @@ async def at_rest(pool: WarmPool) -> int:
     return seen
 
 
-async def settled(pool: WarmPool, expected: int) -> None:
+async def settled(pool: WorkerPool, expected: int) -> None:
     """Wait until what was retired has been put away and this process has as many descriptors as it had."""
 
     def same() -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from supervisor.core.jobs.model import Cancellation, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.guardian.proc import descendants, read_stat
 
 TREE = "setsid sleep 60 & setsid sh -c 'sleep 60 & sleep 60' & (setsid sleep 60 &) ; echo READY; wait"
@@ -33,7 +33,7 @@ sys.stdin.read()
 """
 
 
-def a_tree(record: Record) -> set[tuple[int, int]]:
+def a_tree(record: LiveJob) -> set[tuple[int, int]]:
     """(pid, start time) of the guardian and all below it."""
     assert record.guardian_pid is not None
     stats = [read_stat(pid) for pid in (record.guardian_pid, *descendants(record.guardian_pid))]
@@ -52,14 +52,14 @@ def there(tree: set[tuple[int, int]]) -> set[tuple[int, int]]:
     return {(s.pid, s.start_ticks) for s in stats if s is not None} & tree
 
 
-def named(record: Record, name: str) -> list[int]:
+def named(record: LiveJob, name: str) -> list[int]:
     """The pids below the job's guardian whose command has this name."""
     assert record.guardian_pid is not None
     stats = [read_stat(pid) for pid in descendants(record.guardian_pid)]
     return [stat.pid for stat in stats if stat is not None and stat.name == name]
 
 
-def cancelled_in_time(record: Record) -> Cancellation:
+def cancelled_in_time(record: LiveJob) -> Cancellation:
     """The proof of a job that must have been cancelled, and be gone within the default budget."""
     assert record.job.state is State.CANCELLED
     proof = record.job.cancellation

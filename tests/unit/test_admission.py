@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from supervisor.core.running.queue import Admission, Place
+from supervisor.core.running.queue import Queue, Slot
 from supervisor.errors import QueueFull
 from supervisor.tokens import TokenLimits
 
@@ -17,13 +17,13 @@ def on_a_loop(body: Callable[[], None]) -> None:
     asyncio.run(run())
 
 
-def admitted(*places: Place) -> list[bool]:
+def admitted(*places: Slot) -> list[bool]:
     return [place.admitted.is_set() for place in places]
 
 
 def test_one_token_at_its_bound_holds_up_nobody_else() -> None:
     def body() -> None:
-        admission = Admission(3, 10, {"a": TokenLimits(max_running=1)})
+        admission = Queue(3, 10, {"a": TokenLimits(max_running=1)})
         a1, a2, a3, b1 = (admission.enter(token) for token in "aaab")
         assert admitted(a1, a2, a3, b1) == [True, False, False, True]
         admission.leave(b1)
@@ -45,7 +45,7 @@ def test_one_token_at_its_bound_holds_up_nobody_else() -> None:
 
 def test_a_token_has_its_own_queue_bound_within_the_servers() -> None:
     def body() -> None:
-        admission = Admission(1, 3, {"a": TokenLimits(max_queued=1), "none": TokenLimits(max_queued=0)})
+        admission = Queue(1, 3, {"a": TokenLimits(max_queued=1), "none": TokenLimits(max_queued=0)})
         first = admission.enter("a")
         second = admission.enter("a")
         with pytest.raises(QueueFull, match="1 jobs of token 'a' already wait, its limit"):

@@ -28,7 +28,7 @@ from supervisor.config import load_settings
 from supervisor.core.jobs.model import Job, JobRequest
 from supervisor.errors import StartupError
 from supervisor.guardian.level import Level
-from supervisor.node.launch_settings import AGENT_MODULE, Orders
+from supervisor.node.launch_settings import AGENT_MODULE, LaunchSettings
 
 ROOT = Path(__file__).parents[2]
 KEY = 'sk-"quoted"-0123456789'
@@ -78,7 +78,7 @@ def test_the_key_is_read_from_the_server_and_handed_to_agents_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A_KEY", KEY)
-    orders = Orders.from_settings(load_settings(state_dir=tmp_path, agent_key_env="A_KEY"), mark={})
+    orders = LaunchSettings.from_settings(load_settings(state_dir=tmp_path, agent_key_env="A_KEY"), mark={})
     work = orders.work(JOB, AGENT_MODULE, tmp_path)
     assert work.secrets == {"key": KEY}
     assert "A_KEY" not in work.environment

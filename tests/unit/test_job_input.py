@@ -11,18 +11,18 @@ from collections.abc import Iterator
 import pytest
 
 from runner.cancellation import Cancellation
-from runner.protocol import Ask, Input, InputClosed, InputTaken, encode, input_cost
+from runner.protocol import CancelRequest, InputClosed, InputTaken, StdinChunk, encode, input_cost
 from runner.watcher import Watch
 from supervisor.core.jobs import stdin as job_input
 from supervisor.core.jobs.model import JobRequest, State
 from supervisor.errors import Conflict, InputFull
 
 
-def an_input(**values: object) -> job_input.JobInput:
-    return job_input.JobInput("j", JobRequest("shell", {"stdin": "open"} | values))
+def an_input(**values: object) -> job_input.JobStdin:
+    return job_input.JobStdin("j", JobRequest("shell", {"stdin": "open"} | values))
 
 
-def give_often(typed: job_input.JobInput, frame: Input) -> None:
+def give_often(typed: job_input.JobStdin, frame: StdinChunk) -> None:
     for _ in range(100_000):
         typed.give(frame, State.RUNNING)
 
@@ -33,15 +33,15 @@ def give_often(typed: job_input.JobInput, frame: Input) -> None:
 def test_what_comes_before_the_task_runs_is_kept_in_order() -> None:
     sent: list[str] = []
 
-    def send(frame: Input) -> int:
+    def send(frame: StdinChunk) -> int:
         sent.append(frame.text)
         return 0
 
     typed = an_input()
     for text in ("a", "b"):
-        typed.give(Input(text), State.QUEUED)
+        typed.give(StdinChunk(text), State.QUEUED)
     typed.connect(send)
-    typed.give(Input("c"), State.RUNNING)
+    typed.give(StdinChunk("c"), State.RUNNING)
     assert sent == ["a", "b", "c"]
     assert typed.pending_bytes == 3 * input_cost("x")
     typed.taken(2 * input_cost("x"))
@@ -52,23 +52,23 @@ def test_more_than_the_bound_is_refused_until_some_was_taken() -> None:
     typed = an_input()
     text = "ä" * 30_000
     with pytest.raises(InputFull):
-        give_often(typed, Input(text))
+        give_often(typed, StdinChunk(text))
     assert typed.pending_bytes <= job_input.MAX_PENDING_BYTES
     typed.taken(input_cost(text))
-    typed.give(Input(text), State.RUNNING)
+    typed.give(StdinChunk(text), State.RUNNING)
 
 
 def test_nothing_is_free() -> None:
     typed = an_input()
     with pytest.raises(InputFull):
-        give_often(typed, Input(rows=1, columns=1))
+        give_often(typed, StdinChunk(rows=1, columns=1))
 
 
 def test_a_job_that_lies_about_what_it_has_taken_gains_nothing() -> None:
     typed = an_input()
     on_the_way = 0
 
-    def send(frame: Input) -> int:
+    def send(frame: StdinChunk) -> int:
         nonlocal on_the_way
         on_the_way += len(frame.text)
         typed.taken(10**9)
@@ -76,7 +76,7 @@ def test_a_job_that_lies_about_what_it_has_taken_gains_nothing() -> None:
 
     typed.connect(send)
     with pytest.raises(Conflict, match="does not read"):
-        give_often(typed, Input("x" * 1000))
+        give_often(typed, StdinChunk("x" * 1000))
     assert on_the_way <= job_input.MAX_PENDING_BYTES + 1000
 
 
@@ -90,23 +90,23 @@ def test_a_job_that_lies_about_what_it_has_taken_gains_nothing() -> None:
 )
 def test_who_cannot_be_typed_into(values: dict[str, object], state: State, why: str) -> None:
     with pytest.raises(Conflict, match=why):
-        an_input(**values).give(Input("x"), state)
+        an_input(**values).give(StdinChunk("x"), state)
 
 
 def test_after_the_end_and_after_closing_nothing_is_taken() -> None:
     typed = an_input()
-    typed.give(Input("last", eof=True), State.QUEUED)
+    typed.give(StdinChunk("last", eof=True), State.QUEUED)
     with pytest.raises(Conflict, match="eof"):
-        typed.give(Input("x"), State.QUEUED)
+        typed.give(StdinChunk("x"), State.QUEUED)
     closed = an_input()
     closed.close("nobody reads")
     with pytest.raises(Conflict, match="nobody reads"):
-        closed.give(Input("x"), State.RUNNING)
+        closed.give(StdinChunk("x"), State.RUNNING)
 
 
 def test_pipes_have_no_size() -> None:
     with pytest.raises(Conflict, match="no size"):
-        an_input(terminal=False).give(Input(rows=1, columns=1), State.RUNNING)
+        an_input(terminal=False).give(StdinChunk(rows=1, columns=1), State.RUNNING)
 
 
 # --- the runner's side
@@ -137,11 +137,11 @@ def cancellation() -> Iterator[Cancellation]:
 def test_an_ask_behind_all_the_input_that_there_can_be_acts_at_once(
     ends: tuple[socket.socket, socket.socket], cancellation: Cancellation
 ) -> None:
-    got: list[Input] = []
+    got: list[StdinChunk] = []
     watch = Watch(NeverSet(), ends[1], cancellation, on_input=got.append)  # type: ignore[arg-type]
     # As many frames as the bound lets through, of the smallest kind: the most work there can be.
-    frames = [Input("x")] * (job_input.MAX_PENDING_BYTES // input_cost("x"))
-    data = b"".join(map(encode, frames)) + encode(Ask())
+    frames = [StdinChunk("x")] * (job_input.MAX_PENDING_BYTES // input_cost("x"))
+    data = b"".join(map(encode, frames)) + encode(CancelRequest())
     sender = threading.Thread(target=ends[0].sendall, args=(data,))
     watch.start()
     began = time.process_time()  # not the clock: other programs' work must not count
@@ -155,13 +155,13 @@ def test_an_ask_behind_all_the_input_that_there_can_be_acts_at_once(
 
 def test_a_frame_cut_anywhere_is_no_ask(ends: tuple[socket.socket, socket.socket], cancellation: Cancellation) -> None:
     arrived = threading.Event()
-    line = encode(Input("häß", rows=3, columns=4))
+    line = encode(StdinChunk("häß", rows=3, columns=4))
     watch = Watch(
         NeverSet(),  # type: ignore[arg-type]
         ends[1],
         cancellation,
         rest=line[:7],
-        on_input=lambda frame: arrived.set() if frame == Input("häß", rows=3, columns=4) else None,
+        on_input=lambda frame: arrived.set() if frame == StdinChunk("häß", rows=3, columns=4) else None,
     )
     watch.start()
     for byte in line[7:]:
@@ -177,19 +177,19 @@ def test_a_frame_cut_anywhere_is_no_ask(ends: tuple[socket.socket, socket.socket
 def test_an_ask_that_came_right_behind_the_order(
     ends: tuple[socket.socket, socket.socket], cancellation: Cancellation
 ) -> None:
-    watch = Watch(NeverSet(), ends[1], cancellation, rest=encode(Input("x")) + encode(Ask()))  # type: ignore[arg-type]
+    watch = Watch(NeverSet(), ends[1], cancellation, rest=encode(StdinChunk("x")) + encode(CancelRequest()))  # type: ignore[arg-type]
     watch.run()
     assert cancellation.requested
 
 
 def test_the_queue_says_what_was_taken_and_when_it_closed() -> None:
-    from runner.stdin import JobInput
+    from runner.stdin import JobStdin
 
     said: list[object] = []
-    typed = JobInput(said.append)
+    typed = JobStdin(said.append)
     try:
-        typed.put(Input("a"))
-        typed.put(Input("", eof=True))
+        typed.put(StdinChunk("a"))
+        typed.put(StdinChunk("", eof=True))
         first, second = typed.take(), typed.take()
         assert first is not None
         assert second is not None
@@ -197,7 +197,7 @@ def test_the_queue_says_what_was_taken_and_when_it_closed() -> None:
         typed.taken(first)
         typed.close()
         typed.close()
-        typed.put(Input("late"))
+        typed.put(StdinChunk("late"))
         assert typed.take() is None
         assert said == [InputTaken(input_cost("a")), InputClosed()]
     finally:

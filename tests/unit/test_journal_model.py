@@ -19,9 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from supervisor.core.jobs import machine
 from supervisor.core.jobs.event_log import Event
-from supervisor.core.jobs.inputs import Began, Bound, CancelRequested, Emit, Fact, Finish, Gone, Reported, ServerDied
+from supervisor.core.jobs.inputs import Began, Bound, CancelRequested, Emit, Finish, Gone, Input, Reported, ServerDied
 from supervisor.core.jobs.model import Cause, JobError, Proof, Reason, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.errors import StorageFull
 from tests.support.journals import Book, book
 
@@ -34,7 +34,7 @@ UNTOLD = JobError("exited", "the runner is gone")
 class Expected:
     """What the model knows of one job: everything that anybody was told."""
 
-    record: Record
+    record: LiveJob
     told: list[Event] = field(default_factory=list)
 
 
@@ -117,7 +117,7 @@ class Kept(RuleBasedStateMachine):
 
     # --- what happens to jobs
 
-    def _apply(self, expected: Expected, fact: Fact) -> None:
+    def _apply(self, expected: Expected, fact: Input) -> None:
         """As an owner does."""
 
         async def on_the_loop() -> None:
@@ -158,7 +158,7 @@ class Kept(RuleBasedStateMachine):
         self.number += 1
         job_id = f"job-{self.number}"
 
-        async def take() -> Record | None:
+        async def take() -> LiveJob | None:
             record = self.book.new(job_id, text=text * (20 if large else 1), pad="p" * 40_000 if large else "")
             try:
                 await self.book.journal.accepted(record)

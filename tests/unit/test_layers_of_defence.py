@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.handle import Handle, Identity
 from supervisor.guardian.proc import read_stat
 from supervisor.guardian.sweep import Sweep
-from supervisor.node.cleanup.backstop import Backstop, Held
+from supervisor.node.cleanup.backstop import Backstop, SweepTarget
 from tests.support.level_cases import needs_cgroup
 from tests.support.levels import a_tree
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def leaf(tmp_path: Path) -> Iterator[Leaf]:
+def leaf(tmp_path: Path) -> Iterator[AttemptCgroup]:
     tree = a_tree(tmp_path)
     yield tree.new_leaf()
     assert tree.close()
@@ -57,7 +57,7 @@ def childless() -> Iterator[subprocess.Popen[bytes]]:
 
 @needs_cgroup
 def test_a_guardians_kill_goes_to_the_cgroup(
-    leaf: Leaf, stranger: subprocess.Popen[bytes], childless: subprocess.Popen[bytes]
+    leaf: AttemptCgroup, stranger: subprocess.Popen[bytes], childless: subprocess.Popen[bytes]
 ) -> None:
     leaf.add(stranger.pid)
     Sweep(childless.pid).kill()
@@ -69,7 +69,7 @@ def test_a_guardians_kill_goes_to_the_cgroup(
 @needs_cgroup
 @pytest.mark.parametrize("guardian_lives", [True, False])
 def test_the_backstops_round_goes_to_the_cgroup(
-    leaf: Leaf, stranger: subprocess.Popen[bytes], childless: subprocess.Popen[bytes], guardian_lives: bool
+    leaf: AttemptCgroup, stranger: subprocess.Popen[bytes], childless: subprocess.Popen[bytes], guardian_lives: bool
 ) -> None:
     leaf.add(stranger.pid)
     backstop = Backstop({Identity.of(stranger.pid), Identity.of(childless.pid)})
@@ -78,7 +78,7 @@ def test_the_backstops_round_goes_to_the_cgroup(
         if not guardian_lives:
             childless.kill()
             childless.wait()
-        (found,) = backstop.kill_once([Held(guardian, leaf)])
+        (found,) = backstop.kill_once([SweepTarget(guardian, leaf)])
         assert stranger.pid in found.seen
         assert stranger.wait(BOUND_S) == -signal.SIGKILL
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.limits import MAX_PIDS, RUNNER_THREADS, SAMPLE_EVERY_S, LimitWatch
 from supervisor.guardian.protocol import LimitReached
 from supervisor.node.explain_end import explain_limit
@@ -21,17 +21,17 @@ FILES = ("pids.max", "cpu.max", "memory.max", "memory.oom.group", "memory.swap.m
 
 
 @pytest.fixture
-def leaf(tmp_path: Path) -> Leaf:
+def leaf(tmp_path: Path) -> AttemptCgroup:
     for name in FILES:
         (tmp_path / name).write_text("")
-    return Leaf(str(tmp_path))
+    return AttemptCgroup(str(tmp_path))
 
 
-def written(leaf: Leaf) -> dict[str, str]:
+def written(leaf: AttemptCgroup) -> dict[str, str]:
     return {name: Path(leaf.path, name).read_text() for name in FILES if Path(leaf.path, name).read_text()}
 
 
-def test_a_limit_is_written_where_there_is_a_controller(leaf: Leaf) -> None:
+def test_a_limit_is_written_where_there_is_a_controller(leaf: AttemptCgroup) -> None:
     LimitWatch(leaf).set(order_for(LIMITS, ALL), 0.0)
     assert written(leaf) == {
         "pids.max": str(5 + RUNNER_THREADS),
@@ -42,13 +42,13 @@ def test_a_limit_is_written_where_there_is_a_controller(leaf: Leaf) -> None:
     }
 
 
-def test_and_nowhere_else(leaf: Leaf) -> None:
+def test_and_nowhere_else(leaf: AttemptCgroup) -> None:
     LimitWatch(leaf).set(order_for(LIMITS, frozenset({"memory"})), 0.0)
     assert set(written(leaf)) == {"memory.max", "memory.oom.group", "memory.swap.max"}
     LimitWatch(None).set(order_for(LIMITS, frozenset()), 0.0)
 
 
-def test_who_enforces_is_said(leaf: Leaf) -> None:
+def test_who_enforces_is_said(leaf: AttemptCgroup) -> None:
     by = enforcement(LIMITS, ALL)
     assert (by.memory_bytes, by.processes, by.cpus) == (Enforcer.CGROUP,) * 3
     by = enforcement(LIMITS, frozenset())
@@ -57,7 +57,7 @@ def test_who_enforces_is_said(leaf: Leaf) -> None:
     assert (by.memory_bytes, by.processes, by.cpus) == (None, None, None)
 
 
-def test_what_the_kernel_killed_or_refused_counts(leaf: Leaf) -> None:
+def test_what_the_kernel_killed_or_refused_counts(leaf: AttemptCgroup) -> None:
     watch = LimitWatch(leaf)
     watch.set(order_for(LIMITS, ALL), 0.0)
     Path(leaf.path, "memory.events").write_text("low 0\noom 0\noom_kill 1\n")  # the machine's shortage, not the limit's
@@ -84,13 +84,13 @@ def test_a_sample_counts_who_is_there() -> None:
     assert watch.reached == LimitReached("processes", 1, 2)
 
 
-def test_more_than_the_kernel_takes_is_as_much_as_it_takes(leaf: Leaf) -> None:
+def test_more_than_the_kernel_takes_is_as_much_as_it_takes(leaf: AttemptCgroup) -> None:
     LimitWatch(leaf).set(order_for(Limits(processes=MAX_PIDS), ALL), 0.0)
     assert written(leaf) == {"pids.max": str(MAX_PIDS)}
 
 
 @pytest.mark.parametrize("refused", ["pids.max", "memory.max", "memory.oom.group"])
-def test_a_limit_that_the_kernel_refuses_is_measured_instead(leaf: Leaf, refused: str) -> None:
+def test_a_limit_that_the_kernel_refuses_is_measured_instead(leaf: AttemptCgroup, refused: str) -> None:
     path = Path(leaf.path, refused)
     path.unlink()
     path.mkdir()  # open(2) says EISDIR, also to root

@@ -16,9 +16,9 @@ from supervisor.core.jobs.inputs import (
     CancelRequested,
     Effect,
     Emit,
-    Fact,
     Finish,
     Gone,
+    Input,
     Reported,
     Signalled,
     StartRefused,
@@ -44,7 +44,7 @@ def cancel(reason: Reason = Reason.API, *, force: bool = False) -> CancelRequest
     return CancelRequested(Cause(reason, 1.0, NOW, force=force), 2.0)
 
 
-def play(*facts: Fact, life: Life | None = None) -> tuple[Job, list[Effect]]:
+def play(*facts: Input, life: Life | None = None) -> tuple[Job, list[Effect]]:
     life = life or a_life()
     effects: list[Effect] = []
     for fact in facts:
@@ -74,7 +74,7 @@ def test_a_queued_job_that_is_cancelled_never_starts() -> None:
 
 
 @pytest.mark.parametrize("facts", [(Bound(),), (Bound(), Began(7))], ids=["starting", "running"])
-def test_cancel_stops_the_attempt_and_waits_for_the_proof(facts: tuple[Fact, ...]) -> None:
+def test_cancel_stops_the_attempt_and_waits_for_the_proof(facts: tuple[Input, ...]) -> None:
     job, effects = play(*facts, cancel())
     assert job.state is State.CANCELLING
     assert types(effects)[-2:] == ["cancel.requested", "StopAttempt"]
@@ -94,7 +94,7 @@ def test_cancel_stops_the_attempt_and_waits_for_the_proof(facts: tuple[Fact, ...
         ((Signalled("SIGTERM", (1,), 250.0), Signalled("SIGKILL", (1,), 1200.0)), Method.SIGKILL),
     ],
 )
-def test_the_method_is_the_strongest_step_that_was_needed(signals: tuple[Fact, ...], method: Method) -> None:
+def test_the_method_is_the_strongest_step_that_was_needed(signals: tuple[Input, ...], method: Method) -> None:
     job, _ = play(Bound(), Began(7), cancel(), *signals, GONE)
     assert job.cancellation is not None
     assert job.cancellation.method is method
@@ -187,7 +187,7 @@ facts = st.sampled_from(
 
 
 @given(st.lists(facts, max_size=25))
-def test_whatever_happens_the_end_is_written_once_and_never_cancelled_without_a_proof(happened: list[Fact]) -> None:
+def test_whatever_happens_the_end_is_written_once_and_never_cancelled_without_a_proof(happened: list[Input]) -> None:
     life = a_life()
     finished = 0
     for fact in happened:

@@ -14,8 +14,8 @@ from supervisor.core.jobs.inputs import (
     Acknowledged,
     Began,
     Bound,
-    Fact,
     Gone,
+    Input,
     Reported,
     ServerDied,
     Signalled,
@@ -35,7 +35,7 @@ SUCCEEDED = (*RUNNING, Reported(result=1), GONE)
 SURVIVOR = Survivor(9, "sleep", "disk-sleep")
 
 
-def proof_of(*happened: Fact) -> Cancellation:
+def proof_of(*happened: Input) -> Cancellation:
     job, _ = play(*happened)
     assert job.cancellation is not None
     return job.cancellation
@@ -82,7 +82,7 @@ def test_a_limit_explains_a_failure_and_no_success() -> None:
 
 
 @pytest.mark.parametrize("before", [RUNNING, CANCELLING], ids=["running", "cancelling"])
-def test_a_lost_job_ended_when_its_processes_did_if_that_is_known(before: tuple[Fact, ...]) -> None:
+def test_a_lost_job_ended_when_its_processes_did_if_that_is_known(before: tuple[Input, ...]) -> None:
     died = NOW - timedelta(seconds=5)
     assert play(*before, ServerDied(BROKEN, died))[0].finished_at == died
     job, _ = play(*before, ServerDied(BROKEN))
@@ -90,7 +90,7 @@ def test_a_lost_job_ended_when_its_processes_did_if_that_is_known(before: tuple[
 
 
 def test_force_is_raised_once_and_never_taken_back() -> None:
-    def stops(*happened: Fact) -> int:
+    def stops(*happened: Input) -> int:
         return sum(isinstance(effect, StopAttempt) for effect in play(*RUNNING, *happened)[1])
 
     assert stops(cancel(), cancel()) == 1
@@ -111,14 +111,14 @@ def test_force_is_raised_once_and_never_taken_back() -> None:
     ],
     ids=["queued", "starting", "running", "cancelling", "succeeded"],
 )
-def test_what_a_state_does_not_allow_is_refused(before: tuple[Fact, ...], refused: list[Fact]) -> None:
+def test_what_a_state_does_not_allow_is_refused(before: tuple[Input, ...], refused: list[Input]) -> None:
     for fact in refused:
         with pytest.raises(RefusedTransition, match=f"cannot take {type(fact).__name__} in state "):
             play(*before, fact)
 
 
 @pytest.mark.parametrize("late", [cancel(), Acknowledged(1.0), Signalled("SIGKILL", (1,), 3.0)], ids=type)
-def test_what_comes_after_the_end_changes_nothing(late: Fact) -> None:
+def test_what_comes_after_the_end_changes_nothing(late: Input) -> None:
     job, effects = play(*SUCCEEDED)
     assert play(*SUCCEEDED, late) == (job, effects)
 

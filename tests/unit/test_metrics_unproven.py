@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from supervisor.core.jobs import machine
-from supervisor.core.jobs.inputs import Bound, CancelRequested, Fact, Gone, Unproven
+from supervisor.core.jobs.inputs import Bound, CancelRequested, Gone, Input, Unproven
 from supervisor.core.jobs.model import Cause, Job, JobError, JobRequest, Proof, Reason
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.telemetry.metrics import Metrics, gauges_of_jobs
 from supervisor.guardian.handle import Survivor
 from supervisor.guardian.level import Level
@@ -19,9 +19,9 @@ GONE = Gone(Proof.ECHILD, JobError("guardian", "-"), killed_ms=1200.0, gone_ms=1
 LEFT = Unproven((Survivor(7, "stuck", "disk-sleep"), Survivor(8, "stuck", "disk-sleep")))
 
 
-def run(*facts: Fact) -> tuple[Metrics, Record]:
+def run(*facts: Input) -> tuple[Metrics, LiveJob]:
     metrics = Metrics()
-    record = Record(Job("j", JobRequest("t", {}), NOW, Level.SUBREAPER), lambda _: None, token="t")
+    record = LiveJob(Job("j", JobRequest("t", {}), NOW, Level.SUBREAPER), lambda _: None, token="t")
     for fact in facts:
         before = record.job
         record.life, _ = machine.step(record.life, fact, NOW)

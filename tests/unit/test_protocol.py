@@ -14,21 +14,23 @@ from runner.protocol import (
     FROM_RUNNER,
     MAX_FRAME_BYTES,
     TO_RUNNER,
-    Ask,
-    Input,
+    CancelRequest,
     InputTaken,
     Output,
     ProtocolError,
     Result,
+    RunTask,
+    StdinChunk,
     User,
-    Work,
     decode,
     encode,
     input_cost,
 )
 from supervisor.guardian import protocol as guardian_protocol
 
-WORK = Work("j", "m", "t", {"a": [1]}, "/w", {"PATH": "/bin"}, secrets={"KEY": "sk-secret"}, user=User("u", 1, 2, [3]))
+WORK = RunTask(
+    "j", "m", "t", {"a": [1]}, "/w", {"PATH": "/bin"}, secrets={"KEY": "sk-secret"}, user=User("u", 1, 2, [3])
+)
 
 
 def frames_of(module: ModuleType) -> list[type]:
@@ -39,7 +41,7 @@ def test_a_frame_is_one_line_and_comes_back_as_it_was() -> None:
     line = encode(WORK)
     assert (line.count(b"\n"), line[-1:]) == (1, b"\n")
     assert decode(TO_RUNNER, line) == WORK
-    assert decode(TO_RUNNER, encode(Ask())) == Ask()
+    assert decode(TO_RUNNER, encode(CancelRequest())) == CancelRequest()
     assert json.loads(encode(Output("stdout", "a\nb"))) == {"stream": "stdout", "text": "a\nb", "type": "output"}
 
 
@@ -90,7 +92,13 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_the_defaults_ask_for_nothing_more() -> None:
-    assert dataclasses.asdict(Input()) == {"text": "", "eof": False, "rows": None, "columns": None, "type": "input"}
+    assert dataclasses.asdict(StdinChunk()) == {
+        "text": "",
+        "eof": False,
+        "rows": None,
+        "columns": None,
+        "type": "input",
+    }
     stop: Any = guardian_protocol.Stop(t0=1.0, budget_s=2.0)
     assert not any((stop.force, stop.vanished))
 

@@ -7,9 +7,9 @@ import pytest
 
 from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import Caller, Job, JobRequest, State
-from supervisor.core.jobs.registry import Record, Registry
-from supervisor.core.journal.rows import Entry
-from supervisor.core.running.queue import Admission
+from supervisor.core.jobs.registry import LiveJob, Registry
+from supervisor.core.journal.rows import JobSummary
+from supervisor.core.running.queue import Queue
 from supervisor.errors import Conflict, NotFound, QueueFull
 from supervisor.guardian.level import Level
 
@@ -21,9 +21,9 @@ def ignore(_event: Event) -> None:
     pass
 
 
-def a_record(job_id: str, request: JobRequest | None = None, state: State = State.QUEUED) -> Record:
+def a_record(job_id: str, request: JobRequest | None = None, state: State = State.QUEUED) -> LiveJob:
     job = Job(job_id, request or JobRequest("demo", {}, id=job_id), NOW, Level.SUBREAPER, state=state)
-    return Record(job, ignore, token=T.token)
+    return LiveJob(job, ignore, token=T.token)
 
 
 def test_the_same_request_finds_its_job_and_another_body_is_a_conflict() -> None:
@@ -61,7 +61,7 @@ def test_only_finished_jobs_are_forgotten() -> None:
 
 def test_an_id_that_is_another_jobs_by_now_is_not_dropped() -> None:
     registry = Registry()
-    first, second = (Record(a_record("x").job, ignore, token=T.token, seq=seq) for seq in (1, 2))
+    first, second = (LiveJob(a_record("x").job, ignore, token=T.token, seq=seq) for seq in (1, 2))
     registry.add(first)
     assert registry.drop("x", 1)
     registry.add(second)
@@ -69,7 +69,7 @@ def test_an_id_that_is_another_jobs_by_now_is_not_dropped() -> None:
     assert registry.get("x") is second
 
 
-def finished(job_id: str, request: JobRequest | None = None, state: State = State.SUCCEEDED) -> Record:
+def finished(job_id: str, request: JobRequest | None = None, state: State = State.SUCCEEDED) -> LiveJob:
     record = a_record(job_id, request, state)
     record.log.append("job.output", {"text": "x" * 100})
     record.close()
@@ -84,7 +84,7 @@ def test_trimming_leaves_the_oldest_finished_to_the_journal() -> None:
     assert [record.job.id for record in registry.trim()] == ["a"]
     assert [record.job.id for record in registry] == ["d", "c", "b"]
     left = registry.get("a")
-    assert isinstance(left, Entry)
+    assert isinstance(left, JobSummary)
     assert (left.state, left.last_event_id) == (State.SUCCEEDED, 1)
     assert registry.counts()[State.SUCCEEDED] == 1
     assert registry.counts(Caller("somebody else"))[State.SUCCEEDED] == 0
@@ -110,9 +110,9 @@ def test_a_job_that_left_memory_still_answers_to_its_id_and_key() -> None:
     request = JobRequest("demo", {"b": 1, "a": [1, {"x": None}]}, id="x", idempotency_key="k")
     registry.add(finished("x", request))
     registry.trim()
-    assert isinstance(registry.find_same(request, T), Entry)
+    assert isinstance(registry.find_same(request, T), JobSummary)
     same = JobRequest("demo", {"a": [1, {"x": None}], "b": 1}, idempotency_key="k")
-    assert isinstance(registry.find_same(same, T), Entry)
+    assert isinstance(registry.find_same(same, T), JobSummary)
     with pytest.raises(Conflict, match="another body"):
         registry.find_same(JobRequest("demo", {"b": 2}, id="x"), T)
     with pytest.raises(Conflict, match="the id is taken"):
@@ -124,7 +124,7 @@ def test_a_job_that_left_memory_still_answers_to_its_id_and_key() -> None:
 
 def test_admission_is_fifo_and_bounded() -> None:
     async def scenario() -> None:
-        admission = Admission(max_running=1, max_queued=2)
+        admission = Queue(max_running=1, max_queued=2)
         first, second, third = admission.enter(), admission.enter(), admission.enter()
         assert [place.admitted.is_set() for place in (first, second, third)] == [True, False, False]
         with pytest.raises(QueueFull, match="MAX_QUEUED"):

@@ -43,7 +43,7 @@ class Model(BaseModel, arbitrary_types_allowed=True):
 
 
 @dataclass
-class Record:
+class LiveJob:
     part: object
 
 
@@ -88,7 +88,7 @@ def test_an_array_that_cannot_fit_is_not_converted() -> None:
         ([1, {"a": object()}], "object is not JSON, at result[1].a"),
         ({"not a name": {3: (1, object())}}, "object is not JSON, at result['not a name'][3][1]"),
         ({"m": Model(part=[object()])}, "object is not JSON, at result.m.part[0]"),
-        ([Record(part={"x": print})], "builtin_function_or_method is not JSON, at result[0].part.x"),
+        ([LiveJob(part={"x": print})], "builtin_function_or_method is not JSON, at result[0].part.x"),
         ({"b": b"\xff"}, "at result.b"),
         (circle(), "Circular reference (it contains itself), at result.a[1]"),
         ({"x" * 1000: object()}, "…"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from supervisor.guardian.sweep_pacing import Rounds
+from supervisor.guardian.sweep_pacing import SweepPacing
 
 
-def pauses(rounds: Rounds, newcomers: list[bool]) -> list[int]:
+def pauses(rounds: SweepPacing, newcomers: list[bool]) -> list[int]:
     """In milliseconds, after rounds that met newcomers or did not."""
     found = []
     for met in newcomers:
@@ -15,16 +15,16 @@ def pauses(rounds: Rounds, newcomers: list[bool]) -> list[int]:
 
 
 def test_the_first_round_is_due_at_once() -> None:
-    assert Rounds.of_terminate().due == Rounds.of_kill().due == 0.0
+    assert SweepPacing.of_terminate().due == SweepPacing.of_kill().due == 0.0
 
 
 def test_a_kill_does_not_rest_while_newcomers_are_met() -> None:
-    assert pauses(Rounds.of_kill(), [True, True, False, False, True, False]) == [0, 0, 2, 4, 0, 2]
+    assert pauses(SweepPacing.of_kill(), [True, True, False, False, True, False]) == [0, 0, 2, 4, 0, 2]
 
 
 def test_those_that_are_only_ending_are_looked_at_less_and_less_but_always_again() -> None:
-    assert pauses(Rounds.of_kill(), [False] * 7) == [2, 4, 8, 16, 32, 32, 32]
-    assert pauses(Rounds.of_terminate(), [True, False, False, False, False, False, True]) == [
+    assert pauses(SweepPacing.of_kill(), [False] * 7) == [2, 4, 8, 16, 32, 32, 32]
+    assert pauses(SweepPacing.of_terminate(), [True, False, False, False, False, False, True]) == [
         20,
         20,
         40,

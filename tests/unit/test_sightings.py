@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from supervisor.guardian.handle import Handle, Identity
-from supervisor.guardian.membership import Sightings
+from supervisor.guardian.membership import KnownProcesses
 
 LIFETIME = "sleep 30"
 MARK = {"DEADSTOP_COOKIE": secrets.token_hex(16), "DEADSTOP_JOB_ID": "mine"}
@@ -53,25 +53,25 @@ def pids(found: list[Identity]) -> set[int]:
 
 def test_what_was_seen_below_is_known_when_its_parent_is_gone(stranger: int) -> None:
     with shell(f"setsid sh -c 'echo $$; exec {LIFETIME}' & wait") as (runner, daemon):
-        sightings = Sightings(stranger, Identity.of(runner))
+        sightings = KnownProcesses(stranger, Identity.of(runner))
         sightings.look()
         os.kill(runner, signal.SIGKILL)
         os.waitid(os.P_PID, runner, os.WEXITED | os.WNOWAIT)
         assert pids(sightings.search()) == {daemon}
         # The control: whoever had not looked does not know it.
-        assert pids(Sightings(stranger, Identity.of(runner)).search()) == set()
+        assert pids(KnownProcesses(stranger, Identity.of(runner)).search()) == set()
 
 
 def test_a_session_is_the_jobs_as_long_as_it_lasts(stranger: int) -> None:
     with shell(f"({LIFETIME} & echo $!) ; exec sleep 30") as (runner, orphan):
-        sightings = Sightings(stranger, Identity.of(runner))
+        sightings = KnownProcesses(stranger, Identity.of(runner))
         assert pids(sightings.search()) >= {runner, orphan}  # and the subshell, until it has ended
 
 
 def test_what_is_over_is_forgotten(stranger: int) -> None:
     """A job may run for days and start a session every second."""
     with shell(f"echo $$; exec {LIFETIME}") as (runner, _):
-        sightings = Sightings(stranger, Identity.of(runner))
+        sightings = KnownProcesses(stranger, Identity.of(runner))
         sightings._known |= {Identity(runner, ticks) for ticks in range(1000)}
         sightings._sessions |= set(range(5_000_000, 5_001_000))  # no kernel gives such numbers
         sightings.look()
@@ -83,9 +83,9 @@ def test_a_session_number_that_is_somebody_elses_now_is_forgotten(stranger: int)
     real = Identity.of(stranger)
     earlier = Identity(real.pid, real.start_ticks - 1)  # as it looks when the number has passed on
     with shell("echo $$; exec sleep 30") as (guardian, _):
-        assert Sightings(guardian, earlier).search() == []
+        assert KnownProcesses(guardian, earlier).search() == []
         assert not earlier.send(signal.SIGKILL)
-        assert pids(Sightings(guardian, real).search()) == {stranger}
+        assert pids(KnownProcesses(guardian, real).search()) == {stranger}
 
 
 @pytest.mark.parametrize(("job_id", "found"), [("mine", True), ("mines", False), ("", False)])
@@ -93,7 +93,7 @@ def test_a_mark_tells_one_job_from_another(stranger: int, job_id: str, found: bo
     with ExitStack() as stack:
         runner, _ = stack.enter_context(shell("echo $$; exec sleep 30"))
         marked, below = stack.enter_context(shell(f"{LIFETIME} & echo $!; wait", MARK | {"DEADSTOP_JOB_ID": job_id}))
-        sightings = Sightings(stranger, Identity.of(runner), mark=MARK)
+        sightings = KnownProcesses(stranger, Identity.of(runner), mark=MARK)
         assert pids(sightings.search()) == ({runner, marked, below} if found else {runner})
         sightings.mark = {}
         if not found:

@@ -13,7 +13,7 @@ import pytest
 from supervisor.config import load_settings
 from supervisor.core.jobs.inputs import Reported
 from supervisor.core.jobs.model import Cancellation, Job, JobRequest, Reason, Rule, State, Stuck, StuckAction
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.telemetry import stuck_monitor as stuck_watch
 from supervisor.core.telemetry.faults import Faults
 from supervisor.core.telemetry.stuck_rules import Finding, StuckLimits, judge
@@ -26,12 +26,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = StuckLimits(after_s=30.0, no_event_s=None, action=StuckAction.REPORT)
 
 
-def record_in(state: State, **values: object) -> Record:
+def record_in(state: State, **values: object) -> LiveJob:
     job = Job("j", JobRequest("t", {}), NOW, "subreaper", state=state, **values)  # type: ignore[arg-type]
-    return Record(job, lambda _: None, token="t")
+    return LiveJob(job, lambda _: None, token="t")
 
 
-def cancelling(**values: object) -> Record:
+def cancelling(**values: object) -> LiveJob:
     record = record_in(State.CANCELLING, cancellation=Cancellation(Reason.API, None, NOW, False, 2.0, **values))  # type: ignore[arg-type]
     record.pulse.caused_at = 100.0
     return record
@@ -130,7 +130,7 @@ def test_jobs_that_hold_up_a_look_hold_up_no_answer(monkeypatch: pytest.MonkeyPa
         for record in records:
             record.stuck = Stuck(Rule.NO_HEARTBEAT, "words", NOW, "then")
         owners: Any = [SimpleNamespace(record=record) for record in records]
-        return await stuck_watch.StuckWatch(lambda: owners, LIMITS, Faults(), SteppedClock().awake).diagnose()
+        return await stuck_watch.StuckMonitor(lambda: owners, LIMITS, Faults(), SteppedClock().awake).diagnose()
 
     monkeypatch.setattr(stuck_watch, "diagnose", look)
     if hangs:

@@ -73,12 +73,12 @@ def in_a_function_that_a_finally_calls(probe: Probe) -> None:
 
 
 def in_the_exit_of_with(probe: Probe) -> None:
-    class Held:
+    class SweepTarget:
         def __enter__(self) -> None: ...
         def __exit__(self, *_: object) -> None:
             probe.look()
 
-    with Held():
+    with SweepTarget():
         probe.fail()
 
 

@@ -19,7 +19,7 @@ from supervisor.api.schemas.contents import input_json, lease_json
 from supervisor.api.schemas.diagnosis import processes_json, stack_json
 from supervisor.api.schemas.encoding import JsonResponse, json_bytes
 from supervisor.core.jobs.model import Cause, JobRequest, Reason
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.tasks.checking import Checked
 from supervisor.errors import InvalidRequest, StorageFull
 
@@ -34,7 +34,7 @@ async def create(request: Request) -> Response:
     supervisor, caller = service_of(request).supervisor, caller_of(request)
     asked, checked = await asked_job(request)
     known, created = supervisor.submit(asked, caller=caller, checked=checked)
-    if isinstance(known, Record):
+    if isinstance(known, LiveJob):
         record = known
         await supervisor.journal.accepted(record)
     else:

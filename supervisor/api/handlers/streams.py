@@ -18,7 +18,7 @@ from supervisor.api.schemas.encoding import JsonResponse
 from supervisor.api.web.sse import EventStream, Hold, all_events, job_events
 from supervisor.core.jobs.event_log import Gap
 from supervisor.core.jobs.model import OnDisconnect
-from supervisor.core.jobs.registry import Known, Record
+from supervisor.core.jobs.registry import AnyJob, LiveJob
 from supervisor.core.streams.history import story_of
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -66,10 +66,10 @@ def _place(request: Request) -> Iterator[StreamPlace]:
         raise
 
 
-def _stream(request: Request, place: StreamPlace, known: Known, after: int, *, holds: bool) -> Response:
+def _stream(request: Request, place: StreamPlace, known: AnyJob, after: int, *, holds: bool) -> Response:
     service = service_of(request)
     chunks = job_events(service.supervisor, story_of(known), after, service.drain)
-    if not holds or request.method == "HEAD" or not isinstance(known, Record):
+    if not holds or request.method == "HEAD" or not isinstance(known, LiveJob):
         return EventStream(chunks, place)
     hold = Hold(service.supervisor, known, peer_of(request))
     try:
@@ -84,7 +84,7 @@ def _prefers_json(request: Request) -> bool:
     return "application/json" in accept and "text/event-stream" not in accept
 
 
-async def _events_json(request: Request, record: Record, after: int) -> bytes:
+async def _events_json(request: Request, record: LiveJob, after: int) -> bytes:
     """As many as fit one answer; `last_event_id` is where the next one goes on."""
     supervisor, story = service_of(request).supervisor, story_of(record)
     lines: list[str] = []

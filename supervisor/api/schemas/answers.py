@@ -11,7 +11,7 @@ from supervisor.api.schemas.contents import ResourceJson, resource_json
 from supervisor.api.schemas.encoding import moment, timestamp
 from supervisor.core.jobs.json import CancellationJson, ErrorJson, cancellation_fields, error_fields
 from supervisor.core.jobs.model import State, Stuck
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.running.pending_cancels import EARLY_CANCEL_KEPT_S
 from supervisor.core.tasks.catalog import TaskDescription
 from supervisor.core.telemetry.health import Check
@@ -153,7 +153,7 @@ class ProblemJson(TypedDict, total=False):
     errors: list[FieldErrorJson]
 
 
-def job_json(record: Record) -> JobJson:
+def job_json(record: LiveJob) -> JobJson:
     job, request = record.job, record.job.request
     return {
         "id": job.id,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from runner.protocol import Input
+from runner.protocol import StdinChunk
 from supervisor.config import CONTAINMENT_LEVELS
 from supervisor.core.jobs.model import JobRequest, OnDisconnect, StuckAction
 from supervisor.core.jobs.trace import Trace
@@ -158,12 +158,12 @@ class InputBody(Body):
     eof: bool | None = None
     size: SizeBody | None = None
 
-    def frame(self) -> Input:
+    def frame(self) -> StdinChunk:
         """What the job is sent. Raises InvalidRequest when there is nothing in it."""
         if self.text is None and not self.eof and self.size is None:
             raise InvalidRequest.at("text", "is required, unless there is `eof` (true) or `size`")
         rows, columns = (None, None) if self.size is None else (self.size.rows, self.size.columns)
-        return Input(self.text or "", bool(self.eof), rows, columns)
+        return StdinChunk(self.text or "", bool(self.eof), rows, columns)
 
 
 class LeaseBody(Body):

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict  # pydantic describes only this one befo
 
 from supervisor.api.schemas.encoding import moment, timestamp
 from supervisor.core.jobs.model import Resource
-from supervisor.core.jobs.stdin import JobInput
+from supervisor.core.jobs.stdin import JobStdin
 from supervisor.core.streams.leases import Renewed
 from supervisor.node.storage.beneath import Found
 
@@ -62,7 +62,7 @@ class FilesJson(TypedDict):
     truncated: bool
 
 
-def input_json(typed: JobInput) -> InputJson:
+def input_json(typed: JobStdin) -> InputJson:
     return {"pending_bytes": typed.pending_bytes}
 
 

@@ -20,7 +20,7 @@ from supervisor.api.web.drain import Drain
 from supervisor.api.web.peer import Peer
 from supervisor.core.jobs.event_log import Event, Gap
 from supervisor.core.jobs.model import Caller
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.streams.feed import Feed
 from supervisor.core.streams.history import Story
 from supervisor.core.supervisor import Supervisor
@@ -48,7 +48,7 @@ class _Heartbeat(ServerSentEvent):
 class Hold:
     """One stream's part in a job's life. It begins at once and ends exactly once, with `release`."""
 
-    def __init__(self, supervisor: Supervisor, record: Record, peer: Peer | None) -> None:
+    def __init__(self, supervisor: Supervisor, record: LiveJob, peer: Peer | None) -> None:
         self._supervisor = supervisor
         self._record = record
         self._peer = peer

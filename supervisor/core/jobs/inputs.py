@@ -91,7 +91,7 @@ class ServerDied:
     gone_at: datetime | None = None
 
 
-Fact = (
+Input = (
     CancelRequested | Bound | Began | Reported | Acknowledged | Signalled | Unproven | Gone | StartRefused | ServerDied
 )
 

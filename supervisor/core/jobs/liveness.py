@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Pulse:
+class Liveness:
     """Belongs to the event loop. `clock` does not count the time that the server itself slept through."""
 
     clock: Callable[[], float] = time.monotonic

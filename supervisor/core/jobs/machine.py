@@ -39,9 +39,9 @@ from supervisor.core.jobs.inputs import (
     CancelRequested,
     Effect,
     Emit,
-    Fact,
     Finish,
     Gone,
+    Input,
     Reported,
     ServerDied,
     Signalled,
@@ -58,7 +58,7 @@ from supervisor.core.jobs.model import Cancellation, Cause, Job, JobError, Json,
 class RefusedTransition(Exception):
     """A fact that the job's state does not allow: a bug in whoever sent it. Met by the job's owner task."""
 
-    def __init__(self, state: State, fact: Fact, story: tuple[str, ...]) -> None:
+    def __init__(self, state: State, fact: Input, story: tuple[str, ...]) -> None:
         super().__init__(f"cannot take {type(fact).__name__} in state {state}; so far: {' → '.join(story)}")
 
 
@@ -71,7 +71,7 @@ class Life:
     story: tuple[str, ...] = ("queued",)
 
 
-def step(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
+def step(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     """Take one fact. `now` is wall-clock time in UTC. Raises RefusedTransition."""
     after, effects = _dispatch(life, fact, now)
     if after is not life:
@@ -79,7 +79,7 @@ def step(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
     return after, effects
 
 
-def _dispatch(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
+def _dispatch(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     state = life.job.state
     match state:
         case State.QUEUED:
@@ -95,7 +95,7 @@ def _dispatch(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]
     assert_never(state)
 
 
-def _queued(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
+def _queued(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     match fact:
         case Bound():
             return replace(life, job=replace(life.job, state=State.STARTING)), [Emit("job.starting", {})]
@@ -117,7 +117,7 @@ def _queued(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
             raise RefusedTransition(life.job.state, fact, life.story)
 
 
-def _alive(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
+def _alive(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     job = life.job
     match fact:
         case Began(pid) if job.state is State.STARTING:
@@ -153,7 +153,7 @@ def _alive(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
             raise RefusedTransition(job.state, fact, life.story)
 
 
-def _cancelling(life: Life, fact: Fact, now: datetime) -> tuple[Life, list[Effect]]:
+def _cancelling(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     job = life.job
     record = job.cancellation
     assert record is not None

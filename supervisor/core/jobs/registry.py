@@ -1,6 +1,6 @@
 """Every job this server knows.
 
-Jobs that are not finished, and those that finished lately, are here as they are; of the others there is an `Entry`,
+Jobs that are not finished, and those that finished lately, are here as they are; of the others there is a `JobSummary`,
 and the journal has the rest. So whether an id or key is taken, and by what, is answered from memory.
 """
 
@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterable, Iterator
 
 from supervisor.core.jobs.event_log import Event, EventLog
 from supervisor.core.jobs.inputs import Reported
-from supervisor.core.jobs.liveness import Pulse
+from supervisor.core.jobs.liveness import Liveness
 from supervisor.core.jobs.machine import Life
 from supervisor.core.jobs.model import SERVER, Caller, Job, JobRequest, State, Stuck
-from supervisor.core.jobs.stdin import JobInput
-from supervisor.core.journal.rows import Entry, digest_of
+from supervisor.core.jobs.stdin import JobStdin
+from supervisor.core.journal.rows import JobSummary, digest_of
 from supervisor.errors import Conflict, NotFound
 
 MAX_FINISHED_JOBS = 200
 MAX_FINISHED_EVENT_BYTES = 64 * 1024 * 1024
 
 
-class Record:
+class LiveJob:
     """One known job: its present value, its events, and who waits for it. Belongs to the event loop.
 
     `seq` is its place in the order of creation. `gated`: its events are released by `release`. `clock` is the server's
@@ -48,7 +48,7 @@ class Record:
         self.seq = seq
         self.token = token
         """The name of the token that the job was made with: for other tokens the job does not exist."""
-        self.input = JobInput(job.id, job.request)
+        self.input = JobStdin(job.id, job.request)
         self.digest = digest_of(job.request) if digest is None else digest
         self.log = EventLog(job.id, on_append=on_append, gated=gated, last_id=last_event_id)
         self.finished = asyncio.Event()
@@ -65,7 +65,7 @@ class Record:
         self.root_pid: int | None = None
         """While it has processes: its guardian, and the one that all of them are below, the guardian or a namespace's
         init."""
-        self.pulse = Pulse(clock)
+        self.pulse = Liveness(clock)
         self.stuck: Stuck | None = None
 
     @property
@@ -89,13 +89,13 @@ class Record:
         if self.log.ended:
             self.finished.set()
 
-    def entry(self) -> Entry:
+    def entry(self) -> JobSummary:
         job = self.job
         key = job.request.idempotency_key
-        return Entry(self.seq, job.id, self.token, key, self.digest, job.state, self.log.last_id)
+        return JobSummary(self.seq, job.id, self.token, key, self.digest, job.state, self.log.last_id)
 
 
-Known = Record | Entry
+AnyJob = LiveJob | JobSummary
 """A job in memory, or what is known of one that is only in the journal."""
 
 
@@ -105,19 +105,19 @@ class Registry:
     def __init__(
         self, *, max_finished: int = MAX_FINISHED_JOBS, max_finished_bytes: int = MAX_FINISHED_EVENT_BYTES
     ) -> None:
-        self._records: dict[str, Record] = {}
-        self._entries: dict[str, Entry] = {}
+        self._records: dict[str, LiveJob] = {}
+        self._entries: dict[str, JobSummary] = {}
         self._entry_counts: Counter[tuple[str, State]] = Counter()
         self._ids_by_key: dict[tuple[str, str], str] = {}
         self._max_finished = max_finished
         self._max_finished_bytes = max_finished_bytes
 
-    def restore(self, entries: Iterable[Entry]) -> None:
+    def restore(self, entries: Iterable[JobSummary]) -> None:
         """Finished jobs of the journal."""
         for entry in entries:
             self._add_entry(entry)
 
-    def get(self, job_id: str, caller: Caller = SERVER) -> Known:
+    def get(self, job_id: str, caller: Caller = SERVER) -> AnyJob:
         """Raises NotFound, in the same words for a job that is not there and for one of another token."""
         found = self._find(job_id)
         if found is None or not caller.sees(found.token):
@@ -128,11 +128,11 @@ class Registry:
         """Whether there is such a job, in memory or only in the journal."""
         return self._find(job_id) is not None
 
-    def record(self, job_id: str) -> Record | None:
+    def record(self, job_id: str) -> LiveJob | None:
         """The job if it is in memory."""
         return self._records.get(job_id)
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[LiveJob]:
         """Those in memory, newest first."""
         return iter(list(reversed(self._records.values())))
 
@@ -147,7 +147,7 @@ class Registry:
                 counts[record.job.state] += 1
         return counts
 
-    def find_same(self, request: JobRequest, caller: Caller) -> Known | None:
+    def find_same(self, request: JobRequest, caller: Caller) -> AnyJob | None:
         """The job that this request was already made for, by id or key. Raises Conflict for another's."""
         key = request.idempotency_key
         by_key = None if key is None else self._find(self._ids_by_key.get((caller.token, key)))
@@ -166,13 +166,13 @@ class Registry:
             raise Conflict(f"cannot create job {_id(found)}: it exists with another body; choose another id")
         return found
 
-    def add(self, record: Record) -> None:
+    def add(self, record: LiveJob) -> None:
         self._records[record.job.id] = record
         key = record.job.request.idempotency_key
         if key is not None:
             self._ids_by_key[record.token, key] = record.job.id
 
-    def remove(self, job_id: str) -> Known:
+    def remove(self, job_id: str) -> AnyJob:
         """Raises NotFound, and Conflict while the job is not finished."""
         found = self.get(job_id)
         if not (state := state_of(found)).terminal:
@@ -194,16 +194,16 @@ class Registry:
             self._ids_by_key.pop((found.token, key), None)
         return True
 
-    def withdraw(self, record: Record) -> None:
+    def withdraw(self, record: LiveJob) -> None:
         """Its row could not be written: it never was, and its id is free."""
         self.drop(record.job.id, record.seq)
 
-    def trim(self, may_go: Callable[[Record], bool] = lambda _record: True) -> list[Record]:
+    def trim(self, may_go: Callable[[LiveJob], bool] = lambda _record: True) -> list[LiveJob]:
         """Leave the oldest finished jobs past the bounds to the journal. Those that went."""
         finished = [record for record in self._records.values() if record.finished.is_set() and may_go(record)]
         excess = len(finished) - self._max_finished
         size = sum(record.log.size_bytes for record in finished)
-        gone: list[Record] = []
+        gone: list[LiveJob] = []
         for record in finished:
             if len(gone) >= excess and size <= self._max_finished_bytes:
                 break
@@ -213,24 +213,24 @@ class Registry:
             gone.append(record)
         return gone
 
-    def _add_entry(self, entry: Entry) -> None:
+    def _add_entry(self, entry: JobSummary) -> None:
         self._entries[entry.id] = entry
         self._entry_counts[entry.token, entry.state] += 1
         if entry.key is not None:
             self._ids_by_key[entry.token, entry.key] = entry.id
 
-    def _find(self, job_id: str | None) -> Known | None:
+    def _find(self, job_id: str | None) -> AnyJob | None:
         return None if job_id is None else self._records.get(job_id) or self._entries.get(job_id)
 
 
-def state_of(known: Known) -> State:
+def state_of(known: AnyJob) -> State:
     """Return where a job is, whether it is in memory or only in the journal."""
-    return known.job.state if isinstance(known, Record) else known.state
+    return known.job.state if isinstance(known, LiveJob) else known.state
 
 
-def _id(known: Known) -> str:
-    return known.job.id if isinstance(known, Record) else known.id
+def _id(known: AnyJob) -> str:
+    return known.job.id if isinstance(known, LiveJob) else known.id
 
 
-def _key(known: Known) -> str | None:
-    return known.job.request.idempotency_key if isinstance(known, Record) else known.key
+def _key(known: AnyJob) -> str | None:
+    return known.job.request.idempotency_key if isinstance(known, LiveJob) else known.key

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runner.protocol import Input, input_cost
+from runner.protocol import StdinChunk, input_cost
 from supervisor.core.jobs.model import JobRequest, State
 from supervisor.errors import Conflict, InputFull
 
@@ -16,19 +16,19 @@ MAX_PENDING_BYTES = 256 * 1024
 RETRY_AFTER_S = 1
 
 
-class JobInput:
+class JobStdin:
     """Belongs to the event loop. `connect` and what follows are called by the job's owner."""
 
     def __init__(self, job_id: str, request: JobRequest) -> None:
         self._job_id = job_id
         self._has_terminal = request.input.get("terminal") is not False
         self._refusal = None if request.input.get("stdin") == "open" else 'it was not started with "stdin": "open"'
-        self._waiting: list[Input] = []
-        self._send: Callable[[Input], int] | None = None
+        self._waiting: list[StdinChunk] = []
+        self._send: Callable[[StdinChunk], int] | None = None
         self.pending_bytes = 0
         """What was accepted and not taken yet."""
 
-    def give(self, frame: Input, state: State) -> None:
+    def give(self, frame: StdinChunk, state: State) -> None:
         """Type into a job that is in `state`.
 
         Raises Conflict when nobody will read it, and InputFull when too much waits already.
@@ -50,7 +50,7 @@ class JobInput:
         if frame.eof:
             self._refusal = "its input was ended by an eof"
 
-    def connect(self, send: Callable[[Input], int]) -> None:
+    def connect(self, send: Callable[[StdinChunk], int]) -> None:
         """The task runs: pass on what came before, and what comes. `send` says how many bytes are not sent yet."""
         self._send = send
         for frame in self._waiting:

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from supervisor.core.jobs.event_log import Event, Gap
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.journal import reader
 from supervisor.core.journal.batch import Batch, Report
 from supervisor.core.journal.open import FILE, Contents, open_journal, suspect
@@ -25,7 +25,7 @@ from supervisor.core.journal.reader import Reader, Wanted
 from supervisor.core.journal.retention import Forgotten, Limits
 from supervisor.core.journal.rows import EarlyRow, JobRow
 from supervisor.core.journal.unanswered import HANGS_AFTER_S, Unanswered
-from supervisor.core.journal.write_state import Standings
+from supervisor.core.journal.write_state import WriteStates
 from supervisor.core.journal.writer import Writer
 from supervisor.errors import StorageFull
 
@@ -49,13 +49,13 @@ class Journal:
         limits: Limits,
         *,
         on_forgotten: Callable[[Forgotten], None],
-        on_released: Callable[[Record, Event], None],
-        on_refused: Callable[[Record], None],
+        on_released: Callable[[LiveJob, Event], None],
+        on_refused: Callable[[LiveJob], None],
     ) -> None:
         self._folder = folder
         self._limits = limits
         self._on_forgotten = on_forgotten
-        self._standings = Standings(on_released, on_refused)
+        self._standings = WriteStates(on_released, on_refused)
         self._batch = Batch()
         self._touched: dict[int, list[Event]] = {}
         self._handing_over = False
@@ -117,11 +117,11 @@ class Journal:
         self._last_seq += 1
         return self._last_seq
 
-    def add(self, record: Record, *, new: bool) -> None:
+    def add(self, record: LiveJob, *, new: bool) -> None:
         """From now on the job is written down: a new one with its first event, an earlier server's as it changes."""
         self._standings.add(record, new=new)
 
-    def note(self, record: Record, event: Event | None = None) -> None:
+    def note(self, record: LiveJob, event: Event | None = None) -> None:
         """Something of the job has changed: an event came, or its row is to be written as it then is."""
         standing = self._standings.get(record.seq)
         if standing is None or standing.refusal is not None:
@@ -139,7 +139,7 @@ class Journal:
             self._batch.durable = True
         self._soon()
 
-    async def accepted(self, record: Record) -> None:
+    async def accepted(self, record: LiveJob) -> None:
         """Wait until the job's row is on the disk. Raises StorageFull when it cannot be, and then it never was."""
         standing = self._standings.get(record.seq)
         if standing is None:
@@ -153,7 +153,7 @@ class Journal:
         if standing.refusal is not None:
             raise StorageFull(f"cannot keep the job: {standing.refusal}")
 
-    async def begins(self, record: Record) -> None:
+    async def begins(self, record: LiveJob) -> None:
         """Wait until the file says that the job has begun: whatever becomes of this server, no other begins it again.
 
         Without a bound: while nothing can be written, nothing begins.
@@ -164,7 +164,7 @@ class Journal:
             self.note(record)
             await standing.begun.wait()
 
-    def not_begun(self, record: Record) -> None:
+    def not_begun(self, record: LiveJob) -> None:
         """The job did not begin after all."""
         standing = self._standings.get(record.seq)
         if standing is not None:
@@ -182,14 +182,14 @@ class Journal:
         except TimeoutError:
             raise StorageFull("cannot write the journal: the disk of STATE_DIR does not answer") from None
 
-    def is_written(self, record: Record) -> bool:
+    def is_written(self, record: LiveJob) -> bool:
         """Whether the file has all of the job, so that memory may forget it."""
         standing = self._standings.get(record.seq)
         if standing is None or record.seq in self._touched:
             return False
         return not standing.new and standing.written_version == standing.version
 
-    def drop(self, record: Record) -> None:
+    def drop(self, record: LiveJob) -> None:
         """The job has left memory."""
         self._standings.drop(record.seq)
 

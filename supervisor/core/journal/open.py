@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from supervisor.core.jobs.model import State
-from supervisor.core.journal.rows import EarlyRow, Entry, JobRow, decode_job
+from supervisor.core.journal.rows import EarlyRow, JobRow, JobSummary, decode_job
 from supervisor.core.journal.schema import MIGRATIONS, Migration, NewerSchema, prepare
 from supervisor.core.journal.sql import connect
 from supervisor.errors import StartupError
@@ -31,14 +31,14 @@ class Misplaced(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Slot:
     """Where the journal is, and which file that was when it was opened."""
 
     path: Path
     identity: tuple[int, int]
 
     @classmethod
-    def of(cls, path: Path) -> Place:
+    def of(cls, path: Path) -> Slot:
         status = path.stat()
         return cls(path, (status.st_dev, status.st_ino))
 
@@ -58,7 +58,7 @@ class Place:
 class Contents:
     """What a journal held when it was opened. `unfinished` in the order of creation."""
 
-    entries: list[Entry]
+    entries: list[JobSummary]
     unfinished: list[JobRow]
     early: list[EarlyRow]
     last_seq: int
@@ -70,7 +70,7 @@ class Opened:
 
     connection: sqlite3.Connection
     contents: Contents
-    place: Place
+    place: Slot
     set_aside: Path | None = None
     damage: str = ""
 
@@ -115,7 +115,7 @@ def _open(path: Path, migrations: Sequence[Migration], checked_bytes: float) -> 
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
-        return Opened(connection, _read(connection), Place.of(path))
+        return Opened(connection, _read(connection), Slot.of(path))
     except BaseException:
         connection.close()
         raise
@@ -123,7 +123,7 @@ def _open(path: Path, migrations: Sequence[Migration], checked_bytes: float) -> 
 
 def _read(connection: sqlite3.Connection) -> Contents:
     entries = [
-        Entry(seq, id_, token, key, digest, State(state), last)
+        JobSummary(seq, id_, token, key, digest, State(state), last)
         for seq, id_, token, key, digest, state, last in connection.execute(
             "SELECT seq, id, token, key, digest, state, last_event_id FROM jobs ORDER BY seq"
         )

@@ -40,7 +40,7 @@ class JobRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JobSummary:
     """What has to be known at once of every kept job: whose it is, what it answers to, and how it ended."""
 
     seq: int

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.journal.batch import Batch, Change, Report
 from supervisor.core.journal.rows import JobRow
 
 
-class Standing:
+class WriteState:
     """Of one job. `new`: the writer has not heard of it yet."""
 
-    def __init__(self, record: Record, *, new: bool) -> None:
+    def __init__(self, record: LiveJob, *, new: bool) -> None:
         self.record = record
         self.new = new
         self.state = None if new else record.job.state
@@ -44,18 +44,18 @@ class Standing:
         return Change(row, new, self.version, events)
 
 
-class Standings:
+class WriteStates:
     """Of all jobs that somebody may still write about. `on_released` and `on_refused` as for the journal."""
 
-    def __init__(self, on_released: Callable[[Record, Event], None], on_refused: Callable[[Record], None]) -> None:
+    def __init__(self, on_released: Callable[[LiveJob, Event], None], on_refused: Callable[[LiveJob], None]) -> None:
         self._on_released = on_released
         self._on_refused = on_refused
-        self._by_seq: dict[int, Standing] = {}
+        self._by_seq: dict[int, WriteState] = {}
 
-    def add(self, record: Record, *, new: bool) -> None:
-        self._by_seq[record.seq] = Standing(record, new=new)
+    def add(self, record: LiveJob, *, new: bool) -> None:
+        self._by_seq[record.seq] = WriteState(record, new=new)
 
-    def get(self, seq: int) -> Standing | None:
+    def get(self, seq: int) -> WriteState | None:
         return self._by_seq.get(seq)
 
     def drop(self, seq: int) -> None:
@@ -72,7 +72,7 @@ class Standings:
         self.release(standing.record, standing.record.log.last_id)
         return not standing.new
 
-    def release(self, record: Record, until: int) -> None:
+    def release(self, record: LiveJob, until: int) -> None:
         """Let readers see the job's events up to this one."""
         for event in record.release(until):
             self._on_released(record, event)
@@ -100,13 +100,13 @@ class Standings:
                     # Only now: what goes from memory is in the file, so that a slow reader finds it there.
                     standing.record.log.written(change.row.last_event_id)
 
-    def _written(self, standing: Standing, change: Change) -> None:
+    def _written(self, standing: WriteState, change: Change) -> None:
         standing.written_version = change.version
         standing.settled.set()
         if standing.begins and change.row.job.state is not State.QUEUED:
             standing.begun.set()
 
-    def _refuse(self, standing: Standing, error: str) -> None:
+    def _refuse(self, standing: WriteState, error: str) -> None:
         standing.refusal = error
         standing.settled.set()
         record = standing.record

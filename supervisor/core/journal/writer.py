@@ -18,7 +18,7 @@ from collections.abc import Callable
 import structlog
 
 from supervisor.core.journal.batch import Batch, Report, runs
-from supervisor.core.journal.open import Misplaced, Place
+from supervisor.core.journal.open import Misplaced, Slot
 from supervisor.core.journal.retention import Forgotten, Limits, Retention
 from supervisor.core.journal.sql import explain, is_damage, transaction
 from supervisor.core.journal.tables import Tables
@@ -45,7 +45,7 @@ class Writer(threading.Thread):
         connection: sqlite3.Connection,
         limits: Limits,
         *,
-        place: Place,
+        place: Slot,
         on_report: Callable[[Report], None],
         on_forgotten: Callable[[list[Forgotten]], None],
         on_damage: Callable[[], None],

@@ -20,19 +20,19 @@ from supervisor.core.jobs.inputs import (
     CancelRequested,
     Effect,
     Emit,
-    Fact,
     Finish,
     Gone,
+    Input,
     StartRefused,
     StartTimeout,
     StopAttempt,
     SweepAfterResult,
 )
 from supervisor.core.jobs.model import Cause, JobError, Reason, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.running.held_report import HeldReport
 from supervisor.core.running.message_handling import RunnerMessages
-from supervisor.core.running.queue import Place
+from supervisor.core.running.queue import Slot
 from supervisor.core.running.services import Services
 from supervisor.core.telemetry import transition_log as logbook
 from supervisor.errors import InvalidRequest, StorageFull
@@ -41,8 +41,8 @@ from supervisor.node.attempt import Attempt
 from supervisor.node.inspect.looks import Looks
 from supervisor.node.inspect.stacks import NoStack
 from supervisor.node.levels.enforcement import NO_LIMITS, order_for
-from supervisor.node.storage.artifacts import Belongings
-from supervisor.node.workers.worker import AttemptSet
+from supervisor.node.storage.artifacts import Artifacts
+from supervisor.node.workers.worker import Worker
 
 FIRST_RETRY_S = 0.1
 LONGEST_RETRY_S = 5.0
@@ -51,18 +51,18 @@ LONGEST_RETRY_S = 5.0
 log = structlog.get_logger()
 
 
-class Owner:
+class JobController:
     """Owns one record. `run` is its task; `cancel` may be called from anywhere on the loop, from birth."""
 
-    def __init__(self, record: Record, services: Services) -> None:
+    def __init__(self, record: LiveJob, services: Services) -> None:
         self.record = record
         self.module = ""
         """The module of its task, once that is known."""
         self._put_off = False
         self._services = services
-        self.belongings = Belongings(record, services.state_dir, services.cancel_budget_s)
+        self.belongings = Artifacts(record, services.state_dir, services.cancel_budget_s)
         self._attempt: Attempt | None = None
-        self._bound: AttemptSet | None = None
+        self._bound: Worker | None = None
         self._timeout: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._log = log.bind(job_id=record.job.id)
@@ -85,7 +85,7 @@ class Owner:
         """The job does not begin any more, or not here."""
         return self._put_off or self.record.job.state is not State.QUEUED
 
-    def apply(self, fact: Fact) -> None:
+    def apply(self, fact: Input) -> None:
         """Take one fact and do what follows from it."""
         before = self.record.job
         self.record.life, effects = machine.step(self.record.life, fact, datetime.now(UTC))
@@ -135,7 +135,7 @@ class Owner:
         self.record.stuck = None
         self._services.on_end(self.record)
 
-    async def run(self, place: Place, cleared: Awaitable[str]) -> None:
+    async def run(self, place: Slot, cleared: Awaitable[str]) -> None:
         """See the job through. Gives the place back when nothing of the job is left.
 
         `cleared` comes when the job may begin, with the module of its task, or raises why it may not.
@@ -179,7 +179,7 @@ class Owner:
                 task.cancel()
         return not self.stopped
 
-    async def _get_set(self) -> AttemptSet | None:
+    async def _get_set(self) -> Worker | None:
         place = self._services.pool.request(self.record.job.containment)
         wanted = await self._unless_stopped(place)
         if place.cancelled():
@@ -192,7 +192,7 @@ class Owner:
             return None
         return bound
 
-    async def _is_written_down(self, bound: AttemptSet) -> bool:
+    async def _is_written_down(self, bound: Worker) -> bool:
         """A job begins once the journal knows that it does, or it would begin again when this server is killed."""
         both = asyncio.gather(self._services.journal.begins(self.record), self.belongings.prepare())
         wanted = await self._unless_stopped(both)
@@ -206,7 +206,7 @@ class Owner:
             self.apply(StartRefused(JobError("store", problem)))
         return False
 
-    async def _execute(self, bound: AttemptSet) -> None:
+    async def _execute(self, bound: Worker) -> None:
         short_path = self.belongings.short_path
         work = self._services.orders.work(self.record.job, self.module, self.belongings.workspace, short_path)
         held = HeldReport(self.record, self.apply)
@@ -240,7 +240,7 @@ class Owner:
         await held.settle(gone)
         self.apply(await self._put_away(gone))
 
-    def _write_input(self, typed: protocol.Input) -> int:
+    def _write_input(self, typed: protocol.StdinChunk) -> int:
         return 0 if self._attempt is None else self._attempt.type(typed)
 
     def _retire(self) -> None:

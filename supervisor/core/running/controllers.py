@@ -6,45 +6,45 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from supervisor.core.jobs.model import Cause
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.loop.background import BackgroundTasks
-from supervisor.core.running.controller import Owner
+from supervisor.core.running.controller import JobController
 from supervisor.core.streams.leases import Leases
 
 
-class Owners:
+class JobControllers:
     """Belongs to the event loop. `background` runs the owners' tasks."""
 
     def __init__(self, background: BackgroundTasks, leases: Leases) -> None:
         self._background = background
         self._leases = leases
-        self._by_id: dict[str, Owner] = {}
+        self._by_id: dict[str, JobController] = {}
 
-    def __iter__(self) -> Iterator[Owner]:
+    def __iter__(self) -> Iterator[JobController]:
         return iter(list(self._by_id.values()))
 
-    def begin(self, owner: Owner, life: Coroutine[Any, Any, None]) -> None:
+    def begin(self, owner: JobController, life: Coroutine[Any, Any, None]) -> None:
         """See a job through: run `life`, the task of its owner."""
         job = owner.record.job
         self._by_id[job.id] = owner
         self._leases.begin(job, owner.cancel)
         self._background.start(life, name=f"job {job.id}")
 
-    def find(self, job_id: str) -> Owner | None:
+    def find(self, job_id: str) -> JobController | None:
         """Return the owner of the job that has this id and has not ended."""
         return self._by_id.get(job_id)
 
-    def of(self, record: Record) -> Owner | None:
+    def of(self, record: LiveJob) -> JobController | None:
         """Return the owner of exactly this job: its id may be another job's by now."""
         owner = self._by_id.get(record.job.id)
         return owner if owner is not None and owner.record is record else None
 
-    def cancel(self, record: Record, cause: Cause) -> None:
+    def cancel(self, record: LiveJob, cause: Cause) -> None:
         """Stop the job, if it has not ended."""
         if (owner := self.of(record)) is not None:
             owner.cancel(cause)
 
-    def end(self, record: Record) -> None:
+    def end(self, record: LiveJob) -> None:
         """The job has ended."""
         if self.of(record) is not None:
             del self._by_id[record.job.id]

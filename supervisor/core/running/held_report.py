@@ -12,9 +12,9 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from supervisor.core.jobs.inputs import Fact, Gone, Reported
+from supervisor.core.jobs.inputs import Gone, Input, Reported
 from supervisor.core.jobs.model import JobError
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 
 HOLD_S = 0.1
 _LATE_S = 0.02
@@ -29,12 +29,12 @@ _EXIT_CODES = frozenset(128 + number for number in _STOP_SIGNALS)
 class HeldReport:
     """Belongs to a job's owner. `apply` gives a fact to the job's state machine."""
 
-    def __init__(self, record: Record, apply: Callable[[Fact], None]) -> None:
+    def __init__(self, record: LiveJob, apply: Callable[[Input], None]) -> None:
         self._record = record
         self._apply = apply
         self._held: asyncio.Task[None] | None = None
 
-    def take(self, fact: Fact) -> None:
+    def take(self, fact: Input) -> None:
         """Apply a fact, now or after it was held."""
         if not isinstance(fact, Reported):
             self._apply(fact)

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from runner import protocol
 from supervisor.core.jobs import machine
-from supervisor.core.jobs.inputs import Emit, Fact
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.inputs import Emit, Input
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.journal.journal import Journal
 from supervisor.core.running import messages as frames
 
@@ -25,12 +25,12 @@ class RunnerMessages:
 
     def __init__(
         self,
-        record: Record,
+        record: LiveJob,
         journal: Journal,
         *,
         runner_pid: int,
-        apply: Callable[[Fact], None],
-        write_input: Callable[[protocol.Input], int],
+        apply: Callable[[Input], None],
+        write_input: Callable[[protocol.StdinChunk], int],
         on_running: Callable[[], None],
     ) -> None:
         self._record = record
@@ -66,7 +66,7 @@ class RunnerMessages:
         if fact is not None and self._is_taken(fact) and isinstance(frame, protocol.Running):
             self._on_running()
 
-    def _is_taken(self, fact: Fact) -> bool:
+    def _is_taken(self, fact: Input) -> bool:
         try:
             self._apply(fact)
         except machine.RefusedTransition as exc:

@@ -11,13 +11,13 @@ from runner.protocol import MAX_EVENT_BYTES
 from runner.reporter import split_text
 from runner.text import cut_text
 from supervisor.core.jobs import resources as ledger
-from supervisor.core.jobs.inputs import Began, Emit, Fact, Reported
+from supervisor.core.jobs.inputs import Began, Emit, Input, Reported
 from supervisor.core.jobs.model import Job, JobError
 
 _MAX_SHORT = 1000
 
 
-def interpret(frame: object, runner_pid: int) -> tuple[list[Emit], Fact | None]:
+def interpret(frame: object, runner_pid: int) -> tuple[list[Emit], Input | None]:
     """The events that a frame becomes, and what it says about the job's life."""
     match frame:
         case protocol.Running():

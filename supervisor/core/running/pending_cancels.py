@@ -31,7 +31,7 @@ class _Early:
     expires: float
 
 
-class EarlyCancels:
+class PendingCancels:
     """Belongs to the event loop. `on_kept` and `on_gone` tell the journal, which so holds what is held here."""
 
     def __init__(

@@ -18,7 +18,7 @@ RETRY_AFTER_S = 1
 _NO_LIMITS = TokenLimits()
 
 
-class Admission:
+class Queue:
     """Slots and the queue for them. Belongs to the event loop; nothing here blocks but `turn`."""
 
     def __init__(self, max_running: int, max_queued: int, limits: Mapping[str, TokenLimits] | None = None) -> None:
@@ -26,7 +26,7 @@ class Admission:
         self._max_queued = max_queued
         self._limits = limits or {}
         self._running: Counter[str] = Counter()
-        self._queues: dict[str, deque[Place]] = {}
+        self._queues: dict[str, deque[Slot]] = {}
         """One queue a token, none of them empty. The order between them is that of their places' numbers."""
         self._numbers = itertools.count()
         self._closed = False
@@ -39,9 +39,9 @@ class Admission:
     def waiting(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    def enter(self, token: str = "", *, again: bool = False) -> Place:
+    def enter(self, token: str = "", *, again: bool = False) -> Slot:
         """A slot or a place in the queue, at once. Raises QueueFull, unless the job was admitted before (`again`)."""
-        place = Place(self, token, next(self._numbers))
+        place = Slot(self, token, next(self._numbers))
         if self._free > 0 and token not in self._queues and not self._closed and self._may_run(token):
             self._admit(place)
             return place
@@ -64,7 +64,7 @@ class Admission:
                 RETRY_AFTER_S,
             )
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: Slot) -> None:
         """Give up a slot, or a place in the queue."""
         if not place.admitted.is_set():
             self._queues[place.token].remove(place)
@@ -82,14 +82,14 @@ class Admission:
         limit = self._limits.get(token, _NO_LIMITS).max_running
         return limit is None or self._running[token] < limit
 
-    def _next(self) -> Place | None:
+    def _next(self) -> Slot | None:
         """The oldest place whose token may run one more."""
         if self._closed:
             return None
         heads = (queue[0] for token, queue in self._queues.items() if self._may_run(token))
         return min(heads, key=lambda place: place.number, default=None)
 
-    def _admit(self, place: Place) -> None:
+    def _admit(self, place: Slot) -> None:
         self._free -= 1
         self._running[place.token] += 1
         place.admitted.set()
@@ -99,16 +99,16 @@ class Admission:
             del self._queues[token]
 
 
-class Place:
+class Slot:
     """One job's place. Leave it exactly once, by `with`."""
 
-    def __init__(self, admission: Admission, token: str, number: int) -> None:
+    def __init__(self, admission: Queue, token: str, number: int) -> None:
         self._admission = admission
         self.token = token
         self.number = number
         self.admitted = asyncio.Event()
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Slot:
         return self
 
     def __exit__(self, *_: object) -> None:

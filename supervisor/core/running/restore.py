@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 
 from supervisor.core.jobs.inputs import ServerDied
 from supervisor.core.jobs.model import Cause, JobError, Proof, Reason, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.loop.awake_clock import AwakeClock
-from supervisor.core.running.controller import Owner
-from supervisor.core.running.queue import Place
+from supervisor.core.running.controller import JobController
+from supervisor.core.running.queue import Slot
 from supervisor.node.cleanup.losses import Loss
 
 REATTACH_S = 5.0
@@ -25,7 +25,7 @@ PUT_AWAY_BOUND_S = 1.0
 
 
 async def take_over(
-    owner: Owner, enter: Callable[[], Place], clear: Callable[[], Awaitable[str]], clock: AwakeClock, loss: Loss
+    owner: JobController, enter: Callable[[], Slot], clear: Callable[[], Awaitable[str]], clock: AwakeClock, loss: Loss
 ) -> None:
     """See an earlier server's job through.
 
@@ -50,7 +50,7 @@ async def take_over(
         await owner.run(enter(), clear())
 
 
-async def _client_is_back(record: Record, clock: AwakeClock) -> bool:
+async def _client_is_back(record: LiveJob, clock: AwakeClock) -> bool:
     """False: it is not, and nobody has decided anything else about the job."""
     bound_s = max(REATTACH_S, record.job.request.reconnect_grace_s)
     await clock.wait_any([record.attached.wait(), record.stop_wanted.wait()], bound_s)

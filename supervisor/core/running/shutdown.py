@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from supervisor.core.jobs.model import Cause, Reason, State
-from supervisor.core.running.controller import Owner
+from supervisor.core.running.controller import JobController
 
 BEGUN = frozenset({State.STARTING, State.RUNNING, State.CANCELLING})
 """A job in one of these states has processes, or may have."""
@@ -16,9 +16,9 @@ MARGIN_S = 0.5
 """How much longer than a budget the ends of jobs are waited for."""
 
 
-async def end_all(owners: Iterable[Owner], budget_s: float, *, force: bool) -> list[str]:
+async def end_all(owners: Iterable[JobController], budget_s: float, *, force: bool) -> list[str]:
     """Bounded. The ids of jobs that did not end in that time."""
-    stopped: dict[asyncio.Future[object], Owner] = {}
+    stopped: dict[asyncio.Future[object], JobController] = {}
     for owner in owners:
         if owner.record.job.state is State.QUEUED:
             owner.put_off()

@@ -15,12 +15,12 @@ from functools import partial
 from typing import Any
 
 from supervisor.core.jobs.model import Caller, Job, JobRequest, State
-from supervisor.core.jobs.registry import Record, Registry
+from supervisor.core.jobs.registry import LiveJob, Registry
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.open import Contents
-from supervisor.core.running.controller import Owner
-from supervisor.core.running.pending_cancels import EarlyCancels
-from supervisor.core.running.queue import Admission
+from supervisor.core.running.controller import JobController
+from supervisor.core.running.pending_cancels import PendingCancels
+from supervisor.core.running.queue import Queue
 from supervisor.core.running.restore import take_over
 from supervisor.core.running.services import Services
 from supervisor.core.tasks.checking import Checked, Checking
@@ -30,7 +30,7 @@ from supervisor.node.cleanup.losses import UNRECORDED, Loss
 from supervisor.node.levels.choose import Levels, LevelUnavailable
 
 
-class Intake:
+class Submitter:
     """Belongs to the event loop. `begin` starts an owner's task."""
 
     def __init__(
@@ -39,12 +39,12 @@ class Intake:
         services: Services,
         registry: Registry,
         journal: Journal,
-        admission: Admission,
+        admission: Queue,
         checking: Checking,
-        early: EarlyCancels,
+        early: PendingCancels,
         levels: Levels,
         controllers: frozenset[str],
-        begin: Callable[[Owner, Coroutine[Any, Any, None]], None],
+        begin: Callable[[JobController, Coroutine[Any, Any, None]], None],
     ) -> None:
         self._services = services
         self._registry = registry
@@ -57,7 +57,7 @@ class Intake:
         self._controllers = controllers
         self._begin = begin
 
-    def take(self, request: JobRequest, caller: Caller, checked: Checked | None = None) -> Record:
+    def take(self, request: JobRequest, caller: Caller, checked: Checked | None = None) -> LiveJob:
         """Make a job of a request that no job was made for yet, whose input may be checked already.
 
         Raises InvalidRequest, QueueFull, NotReady.
@@ -75,7 +75,7 @@ class Intake:
         place = None if early is not None else self._admission.enter(caller.token)
         record = self._record(job, caller.token, self._journal.next_seq())
         self._journal.add(record, new=True)
-        owner = Owner(record, self._services)
+        owner = JobController(record, self._services)
         record.log.append("job.queued", {"task": request.task, "labels": request.labels})
         if early is not None:
             owner.cancel(early)
@@ -98,7 +98,7 @@ class Intake:
                 held=row.held,
             )
             self._journal.add(record, new=False)
-            owner = Owner(record, self._services)
+            owner = JobController(record, self._services)
             enter = partial(self._admission.enter, row.token, again=True)
             self._begin(
                 owner,
@@ -120,7 +120,7 @@ class Intake:
             job = replace(job, containment=level, controllers=self._controllers_at(level))
         return job
 
-    async def _checked_again(self, record: Record) -> str:
+    async def _checked_again(self, record: LiveJob) -> str:
         """Tasks and levels may have changed between two servers. Raises InvalidRequest."""
         await self._catalog.described.wait()
         self._level_for(record.job.request)
@@ -135,8 +135,8 @@ class Intake:
         except LevelUnavailable as exc:
             raise InvalidRequest.at("containment", str(exc)) from None
 
-    def _record(self, job: Job, token: str, seq: int, **more: Any) -> Record:
-        record = Record(
+    def _record(self, job: Job, token: str, seq: int, **more: Any) -> LiveJob:
+        record = LiveJob(
             job,
             lambda event: self._journal.note(record, event),
             token=token,
@@ -148,6 +148,6 @@ class Intake:
         self._registry.add(record)
         return record
 
-    async def _accepted(self, record: Record, module: str) -> str:
+    async def _accepted(self, record: LiveJob, module: str) -> str:
         await self._journal.accepted(record)
         return module

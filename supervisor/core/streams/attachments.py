@@ -7,15 +7,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from supervisor.core.jobs.model import Cause, Reason, State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.loop.awake_clock import AwakeClock, AwakeTimer
 
 
-class Holding:
+class Attachments:
     """Belongs to the event loop. `cancel` stops a job, `on_held` is called when a job begins to hang on a stream."""
 
     def __init__(
-        self, cancel: Callable[[Record, Cause], None], on_held: Callable[[Record], None], clock: AwakeClock
+        self, cancel: Callable[[LiveJob, Cause], None], on_held: Callable[[LiveJob], None], clock: AwakeClock
     ) -> None:
         self._clock = clock
         self._cancel = cancel
@@ -23,7 +23,7 @@ class Holding:
         self._graces: dict[str, AwakeTimer] = {}
         self._closing = False
 
-    def attach(self, record: Record) -> None:
+    def attach(self, record: LiveJob) -> None:
         """A stream joins."""
         record.streams += 1
         record.attached.set()
@@ -32,7 +32,7 @@ class Holding:
             self._on_held(record)
         self.let_go(record)
 
-    def detach(self, record: Record, *, vanished: bool = False, left_at: float | None = None) -> None:
+    def detach(self, record: LiveJob, *, vanished: bool = False, left_at: float | None = None) -> None:
         """A stream leaves. `left_at`: when its client did, if that is known; monotonic seconds."""
         record.streams -= 1
         if record.streams > 0 or (self._closing and record.job.state is State.QUEUED):
@@ -43,7 +43,7 @@ class Holding:
         elif not record.job.state.terminal:
             self._graces[record.job.id] = self._clock.call_later(grace_s, self._grace_over, record)
 
-    def let_go(self, record: Record) -> None:
+    def let_go(self, record: LiveJob) -> None:
         """Nobody has to come back for this job any more."""
         grace = self._graces.pop(record.job.id, None)
         if grace is not None:
@@ -56,7 +56,7 @@ class Holding:
             grace.cancel()
         self._graces.clear()
 
-    def _grace_over(self, record: Record) -> None:
+    def _grace_over(self, record: LiveJob) -> None:
         due = self._graces.pop(record.job.id).due_at
         self._cancel(record, _disconnected(due, vanished=False))
 

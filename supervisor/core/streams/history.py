@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from supervisor.core.jobs.event_log import Event, EventLog, Gap
 from supervisor.core.jobs.model import Caller
-from supervisor.core.jobs.registry import Known, Record, Registry
+from supervisor.core.jobs.registry import AnyJob, LiveJob, Registry
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.reader import Wanted
-from supervisor.core.journal.rows import Entry, JobRow
+from supervisor.core.journal.rows import JobRow, JobSummary
 from supervisor.errors import NotFound
 
 
@@ -17,7 +17,7 @@ from supervisor.errors import NotFound
 class Page:
     """Some jobs, newest first. `before`: where the next page goes on, None after the last."""
 
-    records: list[Record]
+    records: list[LiveJob]
     before: int | None
 
 
@@ -29,17 +29,17 @@ class Story:
     log: EventLog
 
 
-class Lookup:
+class JobHistory:
     """Belongs to the event loop. Whoever asks sees what `caller` may see."""
 
     def __init__(self, registry: Registry, journal: Journal) -> None:
         self._registry = registry
         self._journal = journal
 
-    async def find(self, job_id: str, caller: Caller) -> Record:
+    async def find(self, job_id: str, caller: Caller) -> LiveJob:
         """Raises NotFound. A job that has ended is shown only when its end is written: an end is never taken back."""
         known = self._registry.get(job_id, caller)
-        if isinstance(known, Record):
+        if isinstance(known, LiveJob):
             await _settled(known)
             return known
         row = await self._journal.job(job_id)
@@ -52,7 +52,7 @@ class Lookup:
         token = None if caller.sees_all else caller.token
         wanted = replace(wanted, token=token)
         here = {record.job.id: record for record in self._registry if caller.sees(record.token)}
-        archived: list[Record] = []
+        archived: list[LiveJob] = []
         floor, more = wanted.before, wanted.stuck is not True
         while more and len(archived) <= wanted.limit:
             asked = replace(wanted, before=floor, limit=wanted.limit + 1)
@@ -86,22 +86,22 @@ class Lookup:
         return items
 
 
-def story_of(known: Known) -> Story:
+def story_of(known: AnyJob) -> Story:
     """What readers of the job's events need."""
-    if isinstance(known, Record):
+    if isinstance(known, LiveJob):
         return Story(known.seq, known.log)
     return Story(known.seq, _closed_log(known))
 
 
-def _closed_log(entry: Entry) -> EventLog:
+def _closed_log(entry: JobSummary) -> EventLog:
     log = EventLog(entry.id, last_id=entry.last_event_id)
     log.close()
     return log
 
 
-def from_row(row: JobRow) -> Record:
+def from_row(row: JobRow) -> LiveJob:
     """A finished job as it is written. It is a picture: nothing that happens to it comes anywhere."""
-    record = Record(row.job, _nobody, token=row.token, seq=row.seq, digest=row.digest, last_event_id=row.last_event_id)
+    record = LiveJob(row.job, _nobody, token=row.token, seq=row.seq, digest=row.digest, last_event_id=row.last_event_id)
     record.close()
     return record
 
@@ -110,12 +110,12 @@ def _nobody(_event: Event) -> None:
     """A finished job has no more events."""
 
 
-async def _settled(record: Record) -> None:
+async def _settled(record: LiveJob) -> None:
     if record.job.state.terminal:
         await record.finished.wait()
 
 
-def _fits(record: Record, wanted: Wanted) -> bool:
+def _fits(record: LiveJob, wanted: Wanted) -> bool:
     if wanted.before is not None and record.seq >= wanted.before:
         return False
     if wanted.states is not None and record.job.state not in wanted.states:

@@ -9,12 +9,12 @@ from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.open import FILE
 from supervisor.core.tasks.catalog import Catalog
 from supervisor.core.telemetry.faults import Faults
-from supervisor.core.telemetry.stuck_monitor import StuckWatch
+from supervisor.core.telemetry.stuck_monitor import StuckMonitor
 from supervisor.node.run_as import RunAs
 from supervisor.node.self_test import SelfTest
 from supervisor.node.storage.state_dir import StateDir
 from supervisor.node.workers.helper_thread import HelperThread
-from supervisor.node.workers.pool import WarmPool
+from supervisor.node.workers.pool import WorkerPool
 
 _PATH = re.compile(r"'/[^']*'|(?<![\w/])/[^\s:;,()'\"]+")
 
@@ -43,10 +43,10 @@ def checks_of(
     accepting: bool,
     state_dir: StateDir,
     journal: Journal,
-    pool: WarmPool,
+    pool: WorkerPool,
     selftest: SelfTest,
     catalog: Catalog,
-    stuck_watch: StuckWatch,
+    stuck_watch: StuckMonitor,
     run_as: RunAs,
     faults: Faults,
 ) -> dict[str, Check]:

@@ -12,9 +12,9 @@ import structlog
 
 from supervisor.config import Settings
 from supervisor.core.jobs.model import SERVER, Caller, Cause, Reason, Rule, State, Stuck, StuckAction
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.loop.awake_clock import AwakeClock
-from supervisor.core.running.controller import Owner
+from supervisor.core.running.controller import JobController
 from supervisor.core.tasks.catalog import BUILT_IN
 from supervisor.core.telemetry.faults import Faults
 from supervisor.core.telemetry.stuck_rules import Finding, StuckLimits, judge
@@ -48,11 +48,11 @@ def limits_of(settings: Settings) -> StuckLimits:
     )
 
 
-class StuckWatch:
+class StuckMonitor:
     """Belongs to the supervisor's task group. `owners` are those of the unfinished jobs."""
 
     def __init__(
-        self, owners: Callable[[], Iterable[Owner]], defaults: StuckLimits, faults: Faults, clock: AwakeClock
+        self, owners: Callable[[], Iterable[JobController]], defaults: StuckLimits, faults: Faults, clock: AwakeClock
     ) -> None:
         self._clock = clock
         self._owners = owners
@@ -71,7 +71,7 @@ class StuckWatch:
             for report in self._reports:
                 report.cancel()
 
-    def stuck(self) -> list[Record]:
+    def stuck(self) -> list[LiveJob]:
         """The jobs that are stuck now."""
         return [owner.record for owner in self._owners() if owner.record.stuck is not None]
 
@@ -86,7 +86,7 @@ class StuckWatch:
         turn has not come by then are told as they were found."""
         deadline = asyncio.get_running_loop().time() + DIAGNOSE_BOUND_S
 
-        async def one(owner: Owner, stuck: Stuck) -> Diagnosis:
+        async def one(owner: JobController, stuck: Stuck) -> Diagnosis:
             try:
                 async with asyncio.timeout_at(deadline), self._turns:
                     return await diagnose(owner, stuck)
@@ -105,7 +105,7 @@ class StuckWatch:
                 # The others are looked at all the same.
                 self._faults.note("stuck monitor", exc, job_id=owner.record.job.id)
 
-    def limits(self, owner: Owner) -> StuckLimits:
+    def limits(self, owner: JobController) -> StuckLimits:
         """The server's, where the job brings none of its own. 0 is off."""
         request, defaults = owner.record.job.request, self._defaults
         return StuckLimits(
@@ -115,7 +115,7 @@ class StuckWatch:
             import_s=None if owner.module in BUILT_IN else defaults.import_s,
         )
 
-    def _look_at(self, owner: Owner, finding: Finding | None, now: float) -> None:
+    def _look_at(self, owner: JobController, finding: Finding | None, now: float) -> None:
         known = owner.record.stuck
         if finding is None:
             if known is not None:
@@ -138,7 +138,7 @@ class StuckWatch:
         if not report.cancelled() and (error := report.exception()) is not None:
             self._faults.note("stuck monitor", error)
 
-    async def _report(self, owner: Owner, finding: Finding, words: str) -> None:
+    async def _report(self, owner: JobController, finding: Finding, words: str) -> None:
         """Tell it with the stack, which is taken before anything is done about the job."""
         record = owner.record
         log.warning("job_stuck", job_id=record.job.id, rule=str(finding.rule), words=words)
@@ -153,12 +153,12 @@ class StuckWatch:
         if hangs and stuck is not None and self.limits(owner).action is StuckAction.CANCEL:
             owner.cancel(Cause(Reason.STUCK, time.monotonic(), datetime.now(UTC), f"{finding.rule}: {words}"[:200]))
 
-    def _append(self, owner: Owner, type_: str, fields: dict[str, str | None]) -> None:
+    def _append(self, owner: JobController, type_: str, fields: dict[str, str | None]) -> None:
         if not owner.record.log.closed:
             owner.record.log.append(type_, fields)
 
 
-def describe(owner: Owner, finding: Finding, now: float) -> str:
+def describe(owner: JobController, finding: Finding, now: float) -> str:
     """What is wrong, in words."""
     age = f"{now - finding.since:.0f} s"
     match finding.rule:
@@ -183,7 +183,7 @@ def _what_holds(runner_pid: int | None) -> str:
     return f"process {stat.pid}: {_HOLDS.get(stat.state, 'state ' + stat.state)}"
 
 
-def _who_survives(owner: Owner) -> str:
+def _who_survives(owner: JobController) -> str:
     cancellation = owner.record.job.cancellation
     survivors = cancellation.survivors if cancellation is not None else ()
     if not survivors:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from supervisor.core.jobs.liveness import Pulse
+from supervisor.core.jobs.liveness import Liveness
 from supervisor.core.jobs.model import Rule, State, StuckAction
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 
 STARTING_LATE_S = 5.0
 SWEEPING_LATE_S = 2.5
@@ -43,7 +43,7 @@ class Finding:
     since: float
 
 
-def judge(record: Record, limits: StuckLimits, now: float) -> Finding | None:
+def judge(record: LiveJob, limits: StuckLimits, now: float) -> Finding | None:
     """What is wrong with an unfinished job, if anything. `now` is on the awake clock."""
     pulse, job = record.pulse, record.job
     match job.state:
@@ -62,7 +62,7 @@ def judge(record: Record, limits: StuckLimits, now: float) -> Finding | None:
             return None
 
 
-def _judge_start(pulse: Pulse, limits: StuckLimits, now: float) -> Finding | None:
+def _judge_start(pulse: Liveness, limits: StuckLimits, now: float) -> Finding | None:
     """From the hand-over on the runner imports the module. Its heartbeat says nothing then: that may compute in C."""
     since, limit_s = pulse.admitted_at, STARTING_LATE_S
     if pulse.bound_at is not None and limits.import_s is not None:
@@ -72,7 +72,7 @@ def _judge_start(pulse: Pulse, limits: StuckLimits, now: float) -> Finding | Non
     return None
 
 
-def _judge_running(pulse: Pulse, limits: StuckLimits, now: float) -> Finding | None:
+def _judge_running(pulse: Liveness, limits: StuckLimits, now: float) -> Finding | None:
     for rule, since, limit_s in (
         (Rule.NO_HEARTBEAT, pulse.beat_at, limits.after_s),
         (Rule.NO_EVENT, pulse.task_at, limits.no_event_s),
@@ -82,7 +82,7 @@ def _judge_running(pulse: Pulse, limits: StuckLimits, now: float) -> Finding | N
     return None
 
 
-def _judge_cancel(record: Record, now: float) -> Finding | None:
+def _judge_cancel(record: LiveJob, now: float) -> Finding | None:
     cancellation = record.job.cancellation
     since = record.pulse.caused_at
     if cancellation is None or since is None:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import structlog
 
-from supervisor.core.jobs.inputs import Acknowledged, CancelRequested, Fact, Signalled
+from supervisor.core.jobs.inputs import Acknowledged, CancelRequested, Input, Signalled
 from supervisor.core.jobs.model import Job
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 
 MAX_PIDS = 50
 
 log = structlog.get_logger()
 
 
-def born(record: Record) -> None:
+def born(record: LiveJob) -> None:
     """A job was taken: the line that connects its id with its request and with the caller's trace."""
     job, trace = record.job, record.job.request.trace
     marks = {} if trace is None else {"request_id": trace.request_id, "trace_id": trace.trace_id}
     log.info("job_state", job_id=job.id, state=str(job.state), from_state=None, task=job.request.task, **marks)
 
 
-def tell(record: Record, before: Job, fact: Fact) -> None:
+def tell(record: LiveJob, before: Job, fact: Input) -> None:
     """A job took a fact; `before` is the job as it was."""
     job = record.job
     line = log.bind(job_id=job.id, phase=job.phase, elapsed_ms=_elapsed_ms(record))
@@ -56,6 +56,6 @@ def _change(job: Job, before: Job) -> dict[str, object]:
     return fields
 
 
-def _elapsed_ms(record: Record) -> float:
+def _elapsed_ms(record: LiveJob) -> float:
     """Since the job was created."""
     return round((record.pulse.now() - record.pulse.born_at) * 1000, 1)

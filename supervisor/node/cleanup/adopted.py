@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from supervisor.guardian.handle import Handle, Identity
-from supervisor.guardian.kernel_features import Means
-from supervisor.guardian.membership import Sightings
+from supervisor.guardian.kernel_features import KernelFeatures
+from supervisor.guardian.membership import KnownProcesses
 from supervisor.guardian.own_view import Own
 from supervisor.guardian.parts import Parts
 from supervisor.guardian.proc import read_stat
@@ -39,13 +39,13 @@ class Guarded(Protocol):
     @property
     def guardian(self) -> Handle: ...
     @property
-    def sightings(self) -> Sightings | None: ...
+    def sightings(self) -> KnownProcesses | None: ...
 
 
 class Adopted:
     """`guardians` are the supervisor's, by pid and start time: another process may get a dead one's pid."""
 
-    def __init__(self, guardians: set[Identity], means: Means) -> None:
+    def __init__(self, guardians: set[Identity], means: KernelFeatures) -> None:
         self._guardians = guardians
         self._own = Own(use_children_files=means.children_files)
         self._sid = os.getsid(0)

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 import structlog
 
 from runner.posix import descriptors
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.handle import Handle, Identity, Survivor
-from supervisor.guardian.kernel_features import AVAILABLE, Means
-from supervisor.guardian.membership import Sightings
+from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
+from supervisor.guardian.membership import KnownProcesses
 from supervisor.guardian.parts import Parts
 from supervisor.guardian.pidfd import ignore_missing
 from supervisor.guardian.proc import OnError, Stat, descendants, process_table, read_stat
@@ -43,15 +43,15 @@ RESERVED = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class SweepTarget:
     """One attempt as the backstop sees it: its guardian, its cgroup if it has one, what to look for at level pgroup.
 
     `init_pid` is the init of its pid namespace, if it has one.
     """
 
     guardian: Handle
-    leaf: Leaf | None = None
-    sightings: Sightings | None = None
+    leaf: AttemptCgroup | None = None
+    sightings: KnownProcesses | None = None
     init_pid: int | None = None
 
     def search(self, table: dict[int, Stat] | None = None, *, on_error: OnError) -> list[Identity]:
@@ -59,7 +59,7 @@ class Held:
         return [] if self.sightings is None else self.sightings.search(table, on_error=on_error)
 
 
-def _search(attempts: Sequence[Held], parts: Parts) -> list[list[Identity]]:
+def _search(attempts: Sequence[SweepTarget], parts: Parts) -> list[list[Identity]]:
     """The same for many, from one reading of the table."""
     on_error = parts.noting("process table")
     with parts.part("process table"):
@@ -86,7 +86,7 @@ class Backstop:
     of descriptors is the one to keep: its thread, its descriptors and a few in reserve exist from then on.
     """
 
-    def __init__(self, guardians: set[Identity], means: Means = AVAILABLE) -> None:
+    def __init__(self, guardians: set[Identity], means: KernelFeatures = AVAILABLE) -> None:
         self._means = means
         self._adopted = Adopted(guardians, means)
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -95,10 +95,10 @@ class Backstop:
         self._thread = ThreadPoolExecutor(1, "deadstop-backstop")
         # Now, and not when a job is to be killed that has left no room for a thread.
         self._thread.submit(int).result()
-        self._asked: list[tuple[Held, asyncio.Future[Round]]] = []
+        self._asked: list[tuple[SweepTarget, asyncio.Future[Round]]] = []
         self._rounds: asyncio.Task[None] | None = None
 
-    async def round(self, held: Held) -> Round:
+    async def round(self, held: SweepTarget) -> Round:
         """Kill and reap once, together with everybody else who asks at this moment."""
         answer: asyncio.Future[Round] = asyncio.get_running_loop().create_future()
         self._asked.append((held, answer))
@@ -106,7 +106,7 @@ class Backstop:
             self._rounds = asyncio.create_task(self._serve(), name="backstop")
         return await answer
 
-    async def clear(self, held: Held) -> bool:
+    async def clear(self, held: SweepTarget) -> bool:
         """End and reap what a guardian has left that held no job. Bounded; False: it would not go."""
         for _ in range(CLEAR_ROUNDS):
             if (await self.round(held)).done:
@@ -114,7 +114,7 @@ class Backstop:
             await asyncio.sleep(CLEAR_PAUSE_S)
         return False
 
-    async def survivors(self, held: Held) -> tuple[Survivor, ...]:
+    async def survivors(self, held: SweepTarget) -> tuple[Survivor, ...]:
         """The processes that are still there, for people to look at. What fails is left out."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._survivors, held)
 
@@ -132,7 +132,7 @@ class Backstop:
         finally:
             self._rounds = None
 
-    async def _serve_one_round(self, asked: list[tuple[Held, asyncio.Future[Round]]]) -> None:
+    async def _serve_one_round(self, asked: list[tuple[SweepTarget, asyncio.Future[Round]]]) -> None:
         attempts = [held for held, _ in asked]
         try:
             rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, attempts)
@@ -144,7 +144,7 @@ class Backstop:
             if not answer.done():
                 answer.set_result(found)
 
-    def kill_once(self, attempts: Sequence[Held]) -> list[Round]:
+    def kill_once(self, attempts: Sequence[SweepTarget]) -> list[Round]:
         """One round over all of them. Blocks for as long as reading their part of /proc takes.
 
         A part that fails is noted and left out. What was not seen then counts as not gone.
@@ -159,7 +159,7 @@ class Backstop:
         self._tell(parts.failed)
         return rounds
 
-    def _kill_once(self, attempts: Sequence[Held], parts: Parts) -> list[Round]:
+    def _kill_once(self, attempts: Sequence[SweepTarget], parts: Parts) -> list[Round]:
         guardians = [held.guardian for held in attempts]
         trees = [self._below_guardian(guardian, parts) for guardian in guardians]
         inside = [_kill_inside(held.leaf, parts) for held in attempts]
@@ -191,7 +191,7 @@ class Backstop:
             parts,
         )
 
-    def _look(self, attempts: Sequence[Held], seen: Sequence[frozenset[int]], before: Parts) -> list[Round]:
+    def _look(self, attempts: Sequence[SweepTarget], seen: Sequence[frozenset[int]], before: Parts) -> list[Round]:
         """What is left now, of each. Nothing is gone that could not be looked for."""
         parts = Parts()
         # In this order: what a guardian leaves is adopted before its end can be seen.
@@ -230,7 +230,7 @@ class Backstop:
     def _below_guardian(self, guardian: Handle, parts: Parts) -> list[int]:
         return self._below(guardian.pid, parts) if not guardian.ended else []
 
-    def _survivors(self, held: Held) -> tuple[Survivor, ...]:
+    def _survivors(self, held: SweepTarget) -> tuple[Survivor, ...]:
         parts = Parts()
         pids = self._below_guardian(held.guardian, parts)
         pids += _inside(held.leaf, parts)
@@ -253,14 +253,14 @@ def _survivor(pid: int) -> Survivor | None:
     return None if stat is None else Survivor(stat.pid, stat.name, _STATES.get(stat.state, stat.state))
 
 
-def _inside(leaf: Leaf | None, parts: Parts) -> list[int]:
+def _inside(leaf: AttemptCgroup | None, parts: Parts) -> list[int]:
     if leaf is not None:
         with parts.part("cgroup.procs"):
             return leaf.pids()
     return []
 
 
-def _kill_inside(leaf: Leaf | None, parts: Parts) -> list[int]:
+def _kill_inside(leaf: AttemptCgroup | None, parts: Parts) -> list[int]:
     found = _inside(leaf, parts)
     if leaf is not None:
         with parts.part("cgroup.kill"):

@@ -25,7 +25,7 @@ from supervisor.guardian import procfs
 from supervisor.guardian import resource_tracker as tracker
 from supervisor.guardian.environment import COOKIE, JOB_ID
 from supervisor.guardian.handle import Identity
-from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.last_word import SUFFIX
 from supervisor.guardian.parts import Parts
 from supervisor.guardian.proc import OnError, boot_id, descendants, environment_of, look_at, process_table, read_stat
@@ -62,7 +62,7 @@ class Recovered:
         return sum(len(pids) for pids in self.ended.values())
 
 
-def recover(earlier: Iterable[tuple[Path, Note]], means: Means = AVAILABLE) -> Recovered:
+def recover(earlier: Iterable[tuple[Path, Note]], means: KernelFeatures = AVAILABLE) -> Recovered:
     """End what is left of the servers that wrote these notes, and remove the notes. Blocks, for BOUND_S at most.
 
     Notes of a server that still runs, or whose processes would not go, stay.
@@ -100,10 +100,10 @@ class Search:
     guardians: frozenset[Identity]
     jobs: dict[Identity, str]
     spared: frozenset[int]
-    means: Means
+    means: KernelFeatures
 
     @classmethod
-    def of(cls, notes: list[Note], means: Means) -> Search | None:
+    def of(cls, notes: list[Note], means: KernelFeatures) -> Search | None:
         """None: there is nothing to look for."""
         if not notes:
             return None

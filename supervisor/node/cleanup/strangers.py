@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.proc import Stat, children, read_stat
 from supervisor.node.cleanup.backstop import reap
 
@@ -28,7 +28,7 @@ class Strangers:
     """
 
     def __init__(
-        self, is_ours: Callable[[int], bool], means: Means = AVAILABLE, *, is_init: bool | None = None
+        self, is_ours: Callable[[int], bool], means: KernelFeatures = AVAILABLE, *, is_init: bool | None = None
     ) -> None:
         self._is_ours = is_ours
         self._means = means

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisor.core.jobs.model import Stuck
-from supervisor.core.running.controller import Owner
+from supervisor.core.running.controller import JobController
 from supervisor.errors import NotReady
 from supervisor.node.inspect.processes import ProcessRow
 from supervisor.node.inspect.stack_taking import take_stack
@@ -21,7 +21,7 @@ class Diagnosis:
     processes: list[ProcessRow]
 
 
-async def diagnose(owner: Owner, stuck: Stuck) -> Diagnosis:
+async def diagnose(owner: JobController, stuck: Stuck) -> Diagnosis:
     """Look at a job that was found `stuck`. Bounded."""
     record = owner.record
     stack = await take_stack(owner)
@@ -36,6 +36,6 @@ async def diagnose(owner: Owner, stuck: Stuck) -> Diagnosis:
     return Diagnosis(record.job.id, record.job.request.task, stuck, rows)
 
 
-def as_found(owner: Owner, stuck: Stuck) -> Diagnosis:
+def as_found(owner: JobController, stuck: Stuck) -> Diagnosis:
     """The same of a job that there is no time to look at."""
     return Diagnosis(owner.record.job.id, owner.record.job.request.task, stuck, [])

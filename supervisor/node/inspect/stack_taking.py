@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from supervisor.core.running.controller import Owner
+from supervisor.core.running.controller import JobController
 from supervisor.node.inspect.stacks import NoStack
 
 
@@ -18,7 +18,7 @@ class Stack:
     note: str | None = None
 
 
-async def take_stack(owner: Owner, *, native: bool = False) -> Stack:
+async def take_stack(owner: JobController, *, native: bool = False) -> Stack:
     """Bounded. Does not disturb the job, unless it is to be with `native` frames: that stops it for a moment."""
     taken_at = datetime.now(UTC)
     try:

@@ -8,7 +8,7 @@ import structlog
 
 from supervisor.config import Settings
 from supervisor.errors import StartupError
-from supervisor.guardian.kernel_features import Means
+from supervisor.guardian.kernel_features import KernelFeatures
 from supervisor.guardian.level import Level
 from supervisor.node.levels.cgroup_tree import CgroupTree
 from supervisor.node.levels.choose import Levels, LevelUnavailable
@@ -27,7 +27,7 @@ class Containment:
     """How many processes an earlier server had left in its cgroups."""
 
     @classmethod
-    def choose(cls, settings: Settings, ruled_out: dict[Level, str], means: Means) -> Containment:
+    def choose(cls, settings: Settings, ruled_out: dict[Level, str], means: KernelFeatures) -> Containment:
         """`ruled_out` are levels that other settings exclude, and why. Blocks for some milliseconds.
 
         Raises StartupError when the level of CONTAINMENT cannot be had.

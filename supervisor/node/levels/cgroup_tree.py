@@ -20,7 +20,7 @@ import os
 from pathlib import Path
 
 from supervisor.guardian import procfs
-from supervisor.guardian.cgroup import Leaf
+from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.cgroup_files import read, write
 from supervisor.guardian.proc import boot_id
 
@@ -115,7 +115,7 @@ class CgroupTree:
         killed = 0
         folders = [path for path in self.path.iterdir() if path.is_dir()] if self.path.is_dir() else []
         for folder in folders:
-            leaf = Leaf(str(folder))
+            leaf = AttemptCgroup(str(folder))
             try:
                 pids = leaf.pids()
             except OSError:
@@ -149,7 +149,7 @@ class CgroupTree:
     def _move_away(self) -> None:
         server = self.path / SERVER
         server.mkdir(exist_ok=True)
-        Leaf(str(server)).add(os.getpid())
+        AttemptCgroup(str(server)).add(os.getpid())
         self._moved = True
 
     def _move_back(self) -> None:
@@ -158,22 +158,22 @@ class CgroupTree:
                 with contextlib.suppress(OSError):  # somebody else below uses it
                     write(f"{folder}/cgroup.subtree_control", f"-{name}")
         with contextlib.suppress(OSError):  # it passes controllers down to others by now
-            for pid in Leaf(str(self.path / SERVER)).pids():
-                Leaf(str(self._base)).add(pid)  # this process, and multiprocessing's helpers
+            for pid in AttemptCgroup(str(self.path / SERVER)).pids():
+                AttemptCgroup(str(self._base)).add(pid)  # this process, and multiprocessing's helpers
             self._moved = False
 
-    def new_leaf(self) -> Leaf:
+    def new_leaf(self) -> AttemptCgroup:
         """An empty leaf for one attempt. Raises OSError."""
         folder = self.path / f"attempt-{next(self._numbers)}"
         folder.mkdir()
-        return Leaf(str(folder))
+        return AttemptCgroup(str(folder))
 
     def close(self) -> bool:
         """Remove every leaf and the subtree. False when something is left that the kernel still holds."""
         self.sweep()
         if self._moved:
             self._move_back()
-        return not self._moved and Leaf(str(self.path)).remove()
+        return not self._moved and AttemptCgroup(str(self.path)).remove()
 
 
 def _text(path: Path) -> str:

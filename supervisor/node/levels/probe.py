@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.posix import prctl
-from supervisor.guardian.cgroup import LOOK_S, Leaf
+from supervisor.guardian.cgroup import LOOK_S, AttemptCgroup
 from supervisor.guardian.environment import passed_environment, with_python
-from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.level import Level
 from supervisor.guardian.proc import read_stat
 from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup
@@ -47,7 +47,7 @@ class Probed:
     left_over: int = 0
 
 
-def probe(state_dir: Path, *, setting: str, means: Means = AVAILABLE, mountinfo: Path = MOUNTINFO) -> Probed:
+def probe(state_dir: Path, *, setting: str, means: KernelFeatures = AVAILABLE, mountinfo: Path = MOUNTINFO) -> Probed:
     """Try every level. Blocks for some milliseconds: call it from a thread, before there is a child.
 
     `setting` is CONTAINMENT: a server is a subreaper or it is not, so level pgroup and the others exclude each other.
@@ -92,7 +92,7 @@ def _timed(took_ms: dict[Level, float], level: Level) -> Iterator[None]:
     took_ms[level] = round((time.monotonic() - began) * 1000, 1)
 
 
-def probe_subreaper(means: Means = AVAILABLE) -> str | None:
+def probe_subreaper(means: KernelFeatures = AVAILABLE) -> str | None:
     """Become a subreaper, orphan a canary, and see whether it comes to this process. None: it does."""
     try:
         if not means.subreaper or not prctl.become_subreaper():
@@ -136,7 +136,7 @@ def probe_cgroup(state_dir: Path, *, mountinfo: Path = MOUNTINFO) -> CgroupTree:
     return tree
 
 
-def _kill_a_canary(leaf: Leaf) -> None:
+def _kill_a_canary(leaf: AttemptCgroup) -> None:
     with _shell("read _") as canary:
         leaf.add(canary.pid)
         if canary.pid not in leaf.pids():

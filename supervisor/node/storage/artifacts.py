@@ -12,7 +12,7 @@ import structlog
 from supervisor.core.jobs import resources as ledger
 from supervisor.core.jobs.inputs import Gone
 from supervisor.core.jobs.model import State
-from supervisor.core.jobs.registry import Record
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.node.storage.lane import Late
 from supervisor.node.storage.state_dir import StateDir
 
@@ -32,10 +32,10 @@ class _Moved:
     problem: str = ""
 
 
-class Belongings:
+class Artifacts:
     """Of one record. Belongs to its owner; what takes as long as the disk does is done on `disk`."""
 
-    def __init__(self, record: Record, state_dir: StateDir, budget_s: float) -> None:
+    def __init__(self, record: LiveJob, state_dir: StateDir, budget_s: float) -> None:
         self._record = record
         self._workspaces = state_dir.workspaces
         self._files = state_dir.files

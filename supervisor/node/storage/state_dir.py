@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from supervisor.errors import StartupError, StorageFull
-from supervisor.guardian.kernel_features import Means
+from supervisor.guardian.kernel_features import KernelFeatures
 from supervisor.node.cleanup.attempt_records import AttemptRecords
 from supervisor.node.cleanup.losses import Loss
 from supervisor.node.cleanup.recovery import recover
@@ -41,7 +41,7 @@ class StateDir:
         self._late = ""
         self.losses: dict[str, Loss] = {}
 
-    async def open(self, means: Means, *, for_other_users: bool) -> int:
+    async def open(self, means: KernelFeatures, *, for_other_users: bool) -> int:
         """End what an earlier server left running, then put away what it left lying. Return how many processes that
         were; `losses` then has what is known of its jobs, by id.
 

@@ -13,12 +13,12 @@ import structlog
 
 from supervisor.guardian.handle import Identity
 from supervisor.guardian.level import Level
-from supervisor.node.cleanup.backstop import Held, reap
+from supervisor.node.cleanup.backstop import SweepTarget, reap
 from supervisor.node.cleanup.upkeep import keep_up
 from supervisor.node.workers.helper_thread import HelperThread
 from supervisor.node.workers.retries import FIRST_PAUSE_S
 from supervisor.node.workers.starter import START_BOUND_S, Starter
-from supervisor.node.workers.worker import AttemptSet
+from supervisor.node.workers.worker import Worker
 from supervisor.node.workers.worker_maker import SetMaker
 
 MAX_STARTING = 8
@@ -26,22 +26,22 @@ MAX_STARTING = 8
 log = structlog.get_logger()
 
 
-class WarmPool:
+class WorkerPool:
     """Keeps `size` sets ready and starts more for those who wait. Belongs to the event loop."""
 
     def __init__(self, starter: Starter, size: int, level: Level, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
         self._starter = starter
         self._size = size
         self._level = level
-        self._ready: deque[AttemptSet] = deque()
-        self._waiting: deque[asyncio.Future[AttemptSet]] = deque()
+        self._ready: deque[Worker] = deque()
+        self._waiting: deque[asyncio.Future[Worker]] = deque()
         self._starting = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._leaving: dict[AttemptSet, asyncio.TimerHandle] = {}
+        self._leaving: dict[Worker, asyncio.TimerHandle] = {}
         self._left = asyncio.Event()
-        self._hurt: set[AttemptSet] = set()
-        self.clear: Callable[[Held], Awaitable[bool]] | None = None
+        self._hurt: set[Worker] = set()
+        self.clear: Callable[[SweepTarget], Awaitable[bool]] | None = None
         """Ends what a guardian left that was killed while it held no job: nobody else looks for that."""
         self.guardians: set[Identity] = set()
         """Every guardian that was met and not yet put away, idle or not."""
@@ -69,12 +69,12 @@ class WarmPool:
         """The one that starts processes."""
         return self._starter.thread
 
-    def request(self, level: Level) -> asyncio.Future[AttemptSet]:
+    def request(self, level: Level) -> asyncio.Future[Worker]:
         """The next set, in the order of asking. Cancel the future to give the place up.
 
         Only sets of the server's own level are kept warm; one of another level is started for whoever asks.
         """
-        future: asyncio.Future[AttemptSet] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         if self._closed:
             future.cancel()
             return future
@@ -89,7 +89,7 @@ class WarmPool:
         self.fill()
         return future
 
-    def _next_fit(self) -> AttemptSet | None:
+    def _next_fit(self) -> Worker | None:
         while self._ready:
             ready = self._ready.popleft()
             if ready.fit:
@@ -99,7 +99,7 @@ class WarmPool:
             self.retire(ready)
         return None
 
-    async def take(self) -> AttemptSet:
+    async def take(self) -> Worker:
         """The next set of the server's level. One that arrives together with a cancellation goes back."""
         future = self.request(self._level)
         try:
@@ -109,7 +109,7 @@ class WarmPool:
                 self.give_back(future.result())
             raise
 
-    def give_back(self, unused: AttemptSet) -> None:
+    def give_back(self, unused: Worker) -> None:
         """A set that was never handed a job."""
         if not unused.fit or unused.level is not self._level:
             self.retire(unused)
@@ -146,7 +146,7 @@ class WarmPool:
             self._starting -= 1
         self.fill()
 
-    async def _start_cold(self, level: Level, future: asyncio.Future[AttemptSet]) -> None:
+    async def _start_cold(self, level: Level, future: asyncio.Future[Worker]) -> None:
         self._cold[level] += 1
         try:
             while not future.done():
@@ -166,11 +166,11 @@ class WarmPool:
     def _has_guardian(self, pid: int) -> bool:
         return any(guardian.pid == pid for guardian in self.guardians)
 
-    def _met(self, fresh: AttemptSet) -> None:
+    def _met(self, fresh: Worker) -> None:
         fresh.watch_exit(fresh.guardian, lambda: self._lost(fresh))
         self.guardians.add(fresh.guardian.identity)
 
-    def _deliver(self, ready: AttemptSet) -> None:
+    def _deliver(self, ready: Worker) -> None:
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -181,7 +181,7 @@ class WarmPool:
         else:
             self._ready.append(ready)
 
-    def _lost(self, idle: AttemptSet) -> None:
+    def _lost(self, idle: Worker) -> None:
         # Somebody killed an idle guardian, or the pool is closing. Its runner dies with it.
         if idle in self._ready:
             self._ready.remove(idle)
@@ -190,29 +190,29 @@ class WarmPool:
         if not self._closed:
             self.fill()
 
-    def retire(self, used: AttemptSet) -> None:
+    def retire(self, used: Worker) -> None:
         """Put away a set whose guardian has ended or is about to."""
         used.cut()
         # One that is stopped does not see the end of its lifeline.
         self._leaving[used] = asyncio.get_running_loop().call_later(START_BOUND_S, used.guardian.kill)
         used.watch_exit(used.guardian, lambda: self._guardian_ended(used))
 
-    def _guardian_ended(self, used: AttemptSet) -> None:
+    def _guardian_ended(self, used: Worker) -> None:
         if used in self._hurt and self.clear is not None and not self._closed:
             self._spawn(self._clear_and_put_away(used, self.clear))
         else:
             self._put_away(used)
 
-    async def _clear_and_put_away(self, used: AttemptSet, clear: Callable[[Held], Awaitable[bool]]) -> None:
+    async def _clear_and_put_away(self, used: Worker, clear: Callable[[SweepTarget], Awaitable[bool]]) -> None:
         try:
-            if not await clear(Held(used.guardian, used.started.plan.leaf)):
+            if not await clear(SweepTarget(used.guardian, used.started.plan.leaf)):
                 log.warning("idle_set_not_cleared", guardian=used.guardian.pid)
         except Exception:
             log.exception("idle_set_not_cleared", guardian=used.guardian.pid)
         finally:
             self._put_away(used)
 
-    def _put_away(self, used: AttemptSet) -> None:
+    def _put_away(self, used: Worker) -> None:
         self._hurt.discard(used)
         self._leaving.pop(used).cancel()
         self._left.set()

@@ -15,7 +15,7 @@ from supervisor.guardian.level import Plan
 from supervisor.node.cleanup import semaphores
 from supervisor.node.workers import server_forkserver, server_tracker
 from supervisor.node.workers.disguise import disguised
-from supervisor.node.workers.spawned_worker import StartedSet
+from supervisor.node.workers.spawned_worker import SpawnedWorker
 
 DESCRIPTORS = 24
 """What a start needs at most: ten for the ends of five channels, the forkserver's and its pipes, two pidfds."""
@@ -26,7 +26,7 @@ def spawn(
     plan: Plan,
     child_environment: dict[str, str],
     open_files: descriptors.Limit | None,
-) -> StartedSet:
+) -> SpawnedWorker:
     """Start a guardian that holds a runner as planned. Raises OSError and whatever else multiprocessing raises."""
     require_descriptors(DESCRIPTORS)
     server_tracker.mend(child_environment)
@@ -43,7 +43,7 @@ def spawn(
         process = context.Process(target=guardian.main, args=(plan, event, *ends), daemon=False)
         process.start()
         ours.pop_all()
-    return StartedSet(plan, event, process, control, channel, stdout, stderr, stack)
+    return SpawnedWorker(plan, event, process, control, channel, stdout, stderr, stack)
 
 
 def _socket_pair(ours: ExitStack, theirs: ExitStack) -> tuple[socket.socket, socket.socket]:

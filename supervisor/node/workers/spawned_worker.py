@@ -20,7 +20,7 @@ class StartFailed(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class StartedSet:
+class SpawnedWorker:
     """The Event was made first: a cause can always be told.
 
     `event` is None once the process has ended: it is five objects in /dev/shm, and jobs that are remembered remember

@@ -18,8 +18,8 @@ import structlog
 from runner.posix import descriptors
 from supervisor.errors import StartupError
 from supervisor.guardian import main as guardian
-from supervisor.guardian.cgroup import Leaf
-from supervisor.guardian.kernel_features import AVAILABLE, Means
+from supervisor.guardian.cgroup import AttemptCgroup
+from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.level import Level, Plan
 from supervisor.guardian.proc import read_stat
 from supervisor.guardian.procfs import Unreadable
@@ -29,7 +29,7 @@ from supervisor.node.workers import server_forkserver, server_tracker
 from supervisor.node.workers.disguise import disguised
 from supervisor.node.workers.helper_thread import HelperThread, Unit
 from supervisor.node.workers.spawn import spawn
-from supervisor.node.workers.spawned_worker import StartedSet, StartFailed
+from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
 
 log = structlog.get_logger()
 
@@ -61,7 +61,7 @@ class Starter:
         child_environment: dict[str, str],
         start_bound_s: float = START_BOUND_S,
         cgroups: CgroupTree | None = None,
-        means: Means = AVAILABLE,
+        means: KernelFeatures = AVAILABLE,
         open_files: descriptors.Limit | None = None,
         records: str | None = None,
     ) -> None:
@@ -76,8 +76,8 @@ class Starter:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         server_forkserver.prefer_temporary_folder()
-        self._retired: list[StartedSet] = []
-        self._leaves: dict[Leaf, float] = {}
+        self._retired: list[SpawnedWorker] = []
+        self._leaves: dict[AttemptCgroup, float] = {}
         """Cgroups of sets that have ended, which could not be removed yet, and since when."""
         self._collecting = threading.Lock()
         try:
@@ -85,14 +85,14 @@ class Starter:
         except OSError as exc:
             raise StartupError(f"{exc}: raise the limit of processes (ulimit -u, TasksMax, pids.max)") from None
 
-    def start_set(self, level: Level) -> Future[StartedSet]:
+    def start_set(self, level: Level) -> Future[SpawnedWorker]:
         """Ask for one set, contained at `level`. The future fails with StartFailed."""
-        future: Future[StartedSet] = Future()
+        future: Future[SpawnedWorker] = Future()
 
         def work() -> None:
             if not future.set_running_or_notify_cancel():
                 return
-            started: StartedSet | None = None
+            started: SpawnedWorker | None = None
             failure = ""
             try:
                 started = self._start(level)
@@ -115,7 +115,7 @@ class Starter:
         )
         return future
 
-    def retire(self, started: StartedSet) -> None:
+    def retire(self, started: SpawnedWorker) -> None:
         """Forget a process that has ended or soon will, so that multiprocessing does not keep it until exit.
 
         Its Event is kept until then: a child that is only just starting still has to find it.
@@ -143,7 +143,7 @@ class Starter:
         finally:
             self._collecting.release()
 
-    def _put_away(self, started: StartedSet, bound_s: float) -> None:
+    def _put_away(self, started: SpawnedWorker, bound_s: float) -> None:
         try:
             # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again. All share
             # the bound, because starts wait behind this.
@@ -159,7 +159,7 @@ class Starter:
         if started.plan.leaf is not None:
             self._remove(started.plan.leaf)
 
-    def _remove(self, leaf: Leaf) -> None:
+    def _remove(self, leaf: AttemptCgroup) -> None:
         """Now, or at one of the next looks: it is busy until the kernel has torn down what was in it."""
         if not _removed(leaf):
             self._leaves[leaf] = time.monotonic()
@@ -175,7 +175,7 @@ class Starter:
                 # Given up: the server removes its whole subtree when it ends, and the next one what is left of that.
                 log.warning("cgroup_not_removed", path=leaf.path)
 
-    def _give_back_event(self, started: StartedSet) -> None:
+    def _give_back_event(self, started: SpawnedWorker) -> None:
         # The tracker hears of that. If it is dead it is replaced, and the new one must not have our environment.
         server_tracker.mend(self._environment)
         with disguised(self._environment):
@@ -189,7 +189,7 @@ class Starter:
         self._collect(CLOSE_BOUND_S)
         server_forkserver.end()
 
-    def _start(self, level: Level) -> StartedSet:
+    def _start(self, level: Level) -> SpawnedWorker:
         leaf = self._cgroups.new_leaf() if self._cgroups is not None and level.takes_cgroup else None
         try:
             if leaf is not None:
@@ -202,7 +202,7 @@ class Starter:
             raise
 
 
-def _resolve(future: Future[StartedSet], outcome: StartedSet | StartFailed) -> bool:
+def _resolve(future: Future[SpawnedWorker], outcome: SpawnedWorker | StartFailed) -> bool:
     """False: it is resolved already, by the thread that gave up the start or by the start that was given up."""
     try:
         if isinstance(outcome, StartFailed):
@@ -214,7 +214,7 @@ def _resolve(future: Future[StartedSet], outcome: StartedSet | StartFailed) -> b
     return True
 
 
-def _removed(leaf: Leaf) -> bool:
+def _removed(leaf: AttemptCgroup) -> bool:
     try:
         return leaf.remove(LEAF_ROUND_S)
     except OSError:

@@ -13,20 +13,20 @@ import structlog
 
 from runner.protocol import (
     MAX_FRAME_BYTES,
-    Ask,
+    CancelRequest,
     Describe,
     ProtocolError,
-    Work,
+    RunTask,
     decode,
     encode,
 )
 from runner.reporter import READ_BYTES
 from supervisor.guardian.handle import Handle
 from supervisor.guardian.level import Level
-from supervisor.guardian.membership import Sightings, mark_of
+from supervisor.guardian.membership import KnownProcesses, mark_of
 from supervisor.guardian.protocol import FROM_GUARDIAN, Hello, Limit, Mark, Refused, Stop
 from supervisor.node.workers.exit_watch import ExitWatch
-from supervisor.node.workers.spawned_worker import StartedSet, StartFailed
+from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
 
 log = structlog.get_logger()
 
@@ -114,7 +114,7 @@ def _hello(line: bytes | None, level: Level) -> Hello:
     return hello
 
 
-def _open_handles(started: StartedSet, hello: Hello) -> tuple[Handle, Handle]:
+def _open_handles(started: SpawnedWorker, hello: Hello) -> tuple[Handle, Handle]:
     """Those of guardian and runner. Raises OSError, and holds neither then."""
     use_pidfd = started.plan.means.pidfd
     guardian = Handle.open(hello.guardian_pid, use_pidfd=use_pidfd)
@@ -125,12 +125,12 @@ def _open_handles(started: StartedSet, hello: Hello) -> tuple[Handle, Handle]:
         raise
 
 
-class AttemptSet:
+class Worker:
     """The supervisor's end of one set. Belongs to the event loop."""
 
     def __init__(
         self,
-        started: StartedSet,
+        started: SpawnedWorker,
         control: Line,
         channel: Line,
         outputs: tuple[Output, Output],
@@ -145,12 +145,12 @@ class AttemptSet:
         self.root_pid = hello.init_pid or hello.guardian_pid
         """All below it is the job's."""
         self.started = started
-        self.sightings: Sightings | None = None
+        self.sightings: KnownProcesses | None = None
         """What to search the process table for, at level pgroup."""
         self._watches: dict[Handle, ExitWatch] = {}
 
     @classmethod
-    async def meet(cls, started: StartedSet) -> AttemptSet:
+    async def meet(cls, started: SpawnedWorker) -> Worker:
         """Wait for the guardian's Hello. Raises StartFailed when it does not come (the caller sets the bound).
 
         Raises OSError too, for want of descriptors say. Nothing of the set is held then.
@@ -188,13 +188,13 @@ class AttemptSet:
         if watch is not None:
             watch.stop()
 
-    def hand_over(self, order: Work | Describe, limit: Limit | None = None) -> None:
+    def hand_over(self, order: RunTask | Describe, limit: Limit | None = None) -> None:
         """Give the runner its one order, and the guardian the limits to hold it to."""
         if limit is not None:
             self.control.send(limit)
         if self.level is Level.PGROUP:
             mark = mark_of(order)
-            self.sightings = Sightings(self.guardian.pid, self.runner.identity, mark=mark)
+            self.sightings = KnownProcesses(self.guardian.pid, self.runner.identity, mark=mark)
             self.control.send(Mark(mark))
         self.channel.send(order)
 
@@ -205,7 +205,7 @@ class AttemptSet:
         """
         ways: tuple[Callable[[], None], ...] = (
             lambda: self.control.send(order),
-            lambda: self.channel.send(Ask()),
+            lambda: self.channel.send(CancelRequest()),
             self.started.ask,
         )
         failures = []

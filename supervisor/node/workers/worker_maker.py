@@ -12,9 +12,9 @@ import structlog
 
 from supervisor.guardian.level import Level
 from supervisor.node.workers.retries import Retries
-from supervisor.node.workers.spawned_worker import StartedSet, StartFailed
+from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
 from supervisor.node.workers.starter import START_BOUND_S, Starter
-from supervisor.node.workers.worker import AttemptSet
+from supervisor.node.workers.worker import Worker
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ class SetMaker:
     `on_met` is called with each set that has said hello; what it raises makes the start one that failed.
     """
 
-    def __init__(self, starter: Starter, on_met: Callable[[AttemptSet], None], first_pause_s: float) -> None:
+    def __init__(self, starter: Starter, on_met: Callable[[Worker], None], first_pause_s: float) -> None:
         self._starter = starter
         self._on_met = on_met
         self._retries: defaultdict[Level, Retries] = defaultdict(lambda: Retries(first_pause_s))
@@ -49,7 +49,7 @@ class SetMaker:
         told = (retries.told("no worker could be started") for retries in self._retries.values())
         return next((words for words in told if words is not None), None)
 
-    async def make(self, level: Level) -> AttemptSet | None:
+    async def make(self, level: Level) -> Worker | None:
         """A set that is ready; None after a failure and a pause, which grows with each failure in a row."""
         try:
             made = await self._start_and_meet(level)
@@ -75,7 +75,7 @@ class SetMaker:
             log.warning("start_failed", error=words, containment=str(level))
         await asyncio.sleep(pause_s)
 
-    async def _start_and_meet(self, level: Level) -> AttemptSet:
+    async def _start_and_meet(self, level: Level) -> Worker:
         future = self._starter.start_set(level)
         try:
             started = await asyncio.shield(asyncio.wrap_future(future))
@@ -84,7 +84,7 @@ class SetMaker:
             raise
         try:
             async with asyncio.timeout(START_BOUND_S):
-                met = await AttemptSet.meet(started)
+                met = await Worker.meet(started)
             try:
                 self._on_met(met)
             except BaseException:
@@ -98,7 +98,7 @@ class SetMaker:
             self._starter.retire(started)
             raise
 
-    def _discard_late(self, future: Future[StartedSet]) -> None:
+    def _discard_late(self, future: Future[SpawnedWorker]) -> None:
         if not future.cancelled() and future.exception() is None:
             future.result().discard()
             self._starter.retire(future.result())
