@@ -16,7 +16,7 @@ from supervisor.cli.address import find_server
 from supervisor.cli.errors import CommandError
 from supervisor.cli.exit_codes import ExitCode
 from supervisor.cli.job_ids import read_job_id, read_job_ids
-from supervisor.cli.serve import serve
+from supervisor.cli.serve import ServeCommand, serve
 from supervisor.errors import StartupError
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def top(context: typer.Context, url: Url = None) -> None:
     _talk(url or context.obj, watch)
 
 
-app.command()(serve)
+app.command(cls=ServeCommand)(serve)
 
 
 def main(argv: list[str]) -> int:

@@ -14,7 +14,7 @@ ORDER = ["supervisor.guardian", "supervisor.node", "supervisor.core", "superviso
 API_ORDER = [
     f"supervisor.api.{name}" for name in ("schemas", "guard", "endpoint", "web", "docs", "handlers", "endpoints", "app")
 ]
-FOR_ALL = {f"supervisor{name}" for name in ("", ".config", ".errors", ".folders", ".logs", ".tokens")}
+FOR_ALL = {f"supervisor{name}" for name in ("", ".config", ".errors", ".folders", ".logs", ".settings", ".tokens")}
 BESIDE_EACH_OTHER = {"supervisor.node", "supervisor.core"}
 FORBIDDEN_IN_CHILDREN = {"starlette", "uvicorn", "sse_starlette", "structlog"}
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from supervisor.cli.serve import serve
+from supervisor.cli.serve import options
 from supervisor.config import Settings, load_settings, unknown_variables
 from supervisor.errors import StartupError
 
@@ -53,14 +53,14 @@ def test_a_setting_is_a_flag_a_variable_and_a_line_of_the_file(
     assert getattr(load_settings(written(tmp_path, f"{name} = {line}")), name) == value
     assert getattr(load_settings(written(tmp_path, f"{name.upper()} = {line}")), name) == value
     assert getattr(load_settings(**flag), name) == value
-    assert name in inspect.signature(serve).parameters
+    assert name in options().parameters
     monkeypatch.setenv(f"DEADSTOP_{name.upper()}", str(value))
     assert getattr(load_settings(), name) == value
 
 
 def test_every_setting_that_is_no_secret_is_a_flag() -> None:
     # Everybody on the machine, every job included, can read the command line of a server.
-    assert set(Settings.model_fields) - set(inspect.signature(serve).parameters) == {"token", "tokens"}
+    assert set(Settings.model_fields) - set(options().parameters) == {"token", "tokens"}
 
 
 def test_flags_win_over_variables_and_those_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,3 +129,34 @@ def test_variables_that_mean_nothing_are_named_with_the_setting_that_was_meant(m
     monkeypatch.setenv("DEADSTOP_QQQQ", "2")
     settings = load_settings(agent_key_env="DEADSTOP_MY_KEY", pass_env="DEADSTOP_MINE")
     assert unknown_variables(settings) == {"DEADSTOP_STUCK_AFTER": "DEADSTOP_STUCK_AFTER_S", "DEADSTOP_QQQQ": None}
+
+
+UNITS = {None: 1, "s": 1, "days": 86_400, "GiB": 2**30}
+NUMBER = re.compile(r"([0-9][0-9,.]*)(?: (s|days|GiB))?")
+
+
+def number(text: str) -> float | str:
+    """A default as pages write it: `10,000`, `7 days`, `30 s`, `off`, or a word."""
+    found = NUMBER.fullmatch(text)
+    if found is None:
+        return 0.0 if text == "off" else text
+    return float(found[1].replace(",", "")) * UNITS[found[2]]
+
+
+def documented_defaults() -> set[tuple[str, float | str]]:
+    root = Path(__file__).parents[2]
+    found: set[tuple[str, float | str]] = set()
+    for page in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
+        text = page.read_text(encoding="utf-8")
+        for name, default in re.findall(r"`DEADSTOP_([A-Z_]+)`, ([0-9]+ s|off)", text):
+            found.add((name.lower(), number(default)))
+        for name, rest in re.findall(r"^\| `DEADSTOP_([A-Z_]+)` \|(.*)\|$", text, re.MULTILINE):
+            cells = [cell.strip() for cell in rest.split("|")]
+            found |= {(name.lower(), number(cell)) for cell in cells if NUMBER.fullmatch(cell) or cell == "demo"}
+    return found
+
+
+def test_the_pages_tell_the_defaults_of_the_settings() -> None:
+    found = documented_defaults()
+    assert {name for name, _ in found} >= {"keep_jobs", "keep_s", "keep_bytes", "stuck_after_s", "agent_max_tokens"}
+    assert found == {(name, Settings.model_fields[name].default) for name, _ in found}

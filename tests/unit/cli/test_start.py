@@ -91,6 +91,7 @@ def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.Monk
         "stuck_after_s": 20.0,
         "stuck_no_event_s": 60.0,
         "stuck_action": "cancel",
+        "import_s": 9.0,
         "agent_model": "openai:m",
         "agent_base_url": "http://127.0.0.1:1/v1",
         "agent_key_env": "PATH",
@@ -111,6 +112,49 @@ def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.Monk
             argv += [f"--{name.replace('_', '-')}", text]
     assert app.main(argv) == 0
     assert {name: getattr(got[0], name) for name in flags} == flags
+
+
+def test_help_shows_each_setting_with_its_help_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["serve", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, field in Settings.model_fields.items():
+        if name not in {"token", "tokens"}:
+            assert f"--{name.replace('_', '-')}" in shown
+            assert field.description
+            assert field.description in shown
+    assert "--token" not in shown
+    for line in (
+        "--config FILE A deadstop.toml.",
+        "--port <int> Port; 0 picks a free one. [8700]",
+        "--state-dir DIR Journal, token, workspaces. [the user's state folder]",
+        "--tasks MODULE Task modules, comma separated or repeated. --",
+        "--cancel-budget-s, --cancel-budget S From cancel to proof. [2]",
+        "--keep-s S How long to keep finished jobs. [604800]",
+        "--run-as USER User that jobs run as, when the server is root. --",
+        "--stuck-after-s S When a silent runner counts as stuck, or off. [30]",
+        "--stuck-no-event-s S When a silent task counts as stuck, or off. [off]",
+        "--stuck-action report|cancel What happens to a stuck job. [report]",
+    ):
+        assert line in shown
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        ("--port abc", 2, "Invalid value for '--port'"),
+        ("--keep-s no", 2, "Invalid value for '--keep-s'"),
+        ("--stuck-after-s x", 1, "cannot use DEADSTOP_STUCK_AFTER_S"),
+        ("--cancel-budget 0.1", 1, "cannot use DEADSTOP_CANCEL_BUDGET_S"),
+        ("--token secret", 2, "No such option: --token"),
+        ("--tasks", 2, "Option '--tasks' requires an argument"),
+        ("extra", 2, "Got unexpected extra argument"),
+    ],
+)
+def test_a_wrong_option_is_one_line(argv: str, code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["serve", *argv.split()]) == code
+    err = capsys.readouterr().err
+    assert err.startswith(f"deadstop: {words}")
+    assert err.count("\n") == 1
 
 
 def test_a_bad_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
