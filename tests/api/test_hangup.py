@@ -152,7 +152,7 @@ def test_responses_to_pipelined_requests_come_in_order(server: RealServer) -> No
 def test_a_client_that_reads_slowly_is_not_one_that_vanished(server: RealServer) -> None:
     """`curl | less`: its window is closed for several times the timeout, but it answers the kernel's questions."""
     sock = server.connect(receive_buffer=65536)
-    printed = {"command": "yes 0123456789 | head -c 4000000; echo; echo up; read x"}
+    printed = {"command": "yes 0123456789 | head -c 4000000; echo; echo up; sleep 60"}
     sock.sendall(server.stream_request({"task": "shell", "id": "slow", "input": printed}))
     with server.stream("GET", "/jobs/slow/events?after=5") as reader:
         reader.until("up\\r\\n")

@@ -104,7 +104,7 @@ def test_nothing_left_is_204(server: RealServer) -> None:
 
 
 def test_a_number_from_the_future_holds_nothing_back(server: RealServer) -> None:
-    job_id = server.run("echo up; read line; echo never")
+    job_id = server.run("echo up; sleep 60; echo never")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
         stream.until('"text": "up')
     with server.stream("GET", f"/jobs/{job_id}/events?after=1000") as stream:
@@ -203,7 +203,7 @@ def test_a_page_of_another_site_cannot_hold_a_life(server: RealServer) -> None:
 
 
 def test_continue_survives_its_stream(server: RealServer) -> None:
-    with execute(server, "echo up; read x", id="goes-on", on_disconnect="continue") as stream:
+    with execute(server, "echo up; sleep 60", id="goes-on", on_disconnect="continue") as stream:
         stream.until('"text": "up')
         # Only streams that hold a life beat fast.
         assert ": hb" not in stream.text
@@ -270,7 +270,7 @@ def test_a_slow_reader_of_the_feed_is_told_what_it_missed(server: RealServer) ->
 
 
 def test_many_streams_of_one_job(server: RealServer) -> None:
-    job_id = server.run("echo up; read x")
+    job_id = server.run("echo up; sleep 60")
     streams = [server.stream("GET", f"/jobs/{job_id}/events") for _ in range(50)]
     opened = [stream.__enter__() for stream in streams]
     for stream in opened:
