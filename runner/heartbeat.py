@@ -11,22 +11,18 @@ lock; and since somebody else holds it in C, nothing moves then either.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import os
 import signal
-import sys
 import threading
 import time
 
+from runner import posix
 from runner.protocol import Heartbeat
 from runner.protocol_stacks import STACK_END, STACK_SIGNAL, STACK_SIGNAL_ANYHOW, STACK_THREAD
 from runner.reporter import Reporter
 
 BEAT_S = 0.5
-
-_PR_SET_NAME = 15
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class HeartbeatThread(threading.Thread):
@@ -55,8 +51,7 @@ class HeartbeatThread(threading.Thread):
         """Take no signal but the second, and only then show the name by which this thread is found."""
         if STACK_SIGNAL_ANYHOW is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals() - {STACK_SIGNAL_ANYHOW})
-        if _libc is not None:
-            _libc.prctl(_PR_SET_NAME, STACK_THREAD.encode(), 0, 0, 0)
+        posix.set_name(STACK_THREAD)
 
     def _write_stacks(self) -> None:
         try:

@@ -5,17 +5,12 @@ The guardian stays root: it can end whatever the job starts, and the job cannot 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 from pathlib import Path
 
+from runner import posix
 from runner.protocol import User
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def give_workspace(workspace: Path, user: User) -> None:
@@ -35,14 +30,7 @@ def become(user: User) -> None:
     os.setgroups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # The kernel forgets this when credentials change, see PR_SET_PDEATHSIG(2const).
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    posix.forbid_new_privileges()
+    posix.set_parent_death_signal(signal.SIGKILL)  # again, because the kernel forgot it with the old credentials
     if os.getppid() != guardian_pid:
         os._exit(0)  # the guardian died before the line above
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc is not None and _libc.prctl(option, value, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))

@@ -7,19 +7,17 @@ the job's; everything above it is ours.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import inspect
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Coroutine, Iterable
 from multiprocessing.synchronize import Event as SharedEvent
 from pathlib import Path
 from typing import Any, NoReturn
 
-from runner import results
+from runner import posix, results
 from runner.cancellation import Cancellation, JobCancelled, threads_end_quietly
 from runner.context import Context
 from runner.describe import describe
@@ -49,9 +47,6 @@ from runner.reporter import Reporter, flush_standard_streams, open_standard_stre
 from runner.stdin import JobStdin
 from runner.text import words_of
 from runner.watcher import Watch
-
-_PR_SET_DUMPABLE = 4
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def run(
@@ -115,8 +110,10 @@ def _run_work(
     if work.user is not None:
         give_workspace(workspace, work.user)
         become(work.user)
-    if not work.secrets:  # else no process that the job starts may look into this one's memory
-        _become_ordinary()
+    if not work.secrets:
+        # The guardian is not dumpable, and its children inherit that. A job may read its own /proc like any program,
+        # unless it has secrets: then no process that it starts may read the memory of this one.
+        posix.set_dumpable(True)
     open_standard_streams()
     threading.excepthook = threads_end_quietly(threading.excepthook)
     cancellation.install()
@@ -198,9 +195,3 @@ async def _awaited(made: Coroutine[Any, Any, object], cancellation: Cancellation
 
 def _tell(guardian_fd: int, frame: AskSeen | StopCommand) -> None:
     os.write(guardian_fd, encode(frame))
-
-
-def _become_ordinary() -> None:
-    # The guardian is not dumpable, and that was inherited; a job may look at its own /proc like any program.
-    if _libc is not None:
-        _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from multiprocessing import process
 from pathlib import Path
 
+from runner.posix import close_all_but
+
 OOM_SCORE_ADJ = 500
 """Under memory pressure the kernel should take a job before the server that supervises it."""
 
@@ -41,9 +43,7 @@ def close_inherited(output_fds: tuple[int, int], keep: Iterable[int]) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     for source, number in ((null, 0), (output_fds[0], 1), (output_fds[1], 2)):
         os.dup2(source, number)
-    kept = sorted({0, 1, 2, *keep})
-    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
-        os.closerange(low + 1, high)
+    close_all_but(*keep)
 
 
 def enter(workspace: Path, environment: dict[str, str]) -> None:

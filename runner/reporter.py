@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
-import ctypes
 import socket
 import sys
 import threading
@@ -14,6 +12,7 @@ from typing import Literal
 from pydantic_core import to_json
 
 from runner.cancellation import Cancellation
+from runner.posix import flush_c_stdout
 from runner.protocol import (
     MAX_EVENT_BYTES,
     MAX_RESULT_BYTES,
@@ -35,8 +34,6 @@ MIN_SECRET = 8
 HIDDEN = b"[secret]"
 """What stands in a frame where a secret of the job would have been, as when a provider's answer repeats the key."""
 
-_C_STDOUT = "__stdoutp" if sys.platform == "darwin" else "stdout"
-_libc = ctypes.CDLL(None)
 
 Stream = Literal["stdout", "stderr", "terminal"]
 
@@ -126,6 +123,4 @@ def flush_standard_streams(reporter: Reporter) -> None:
         except (OSError, ValueError, AttributeError) as exc:
             # The task may have closed or replaced it; what it printed is then its own affair.
             reporter.log(Log("debug", shown(f"cannot flush {stream!r}: {exc}")))
-    # Not all of C's streams, as fflush(3) can: a thread that the task has left may hold the lock of another for ever.
-    with contextlib.suppress(ValueError):  # the C library has no such symbol
-        _libc.fflush(ctypes.c_void_p.in_dll(_libc, _C_STDOUT))
+    flush_c_stdout()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.posix import prctl
+from runner import posix
 from supervisor.node.storage.short_paths import ShortPaths
 from tests.support import server as servers
 from tests.support.leaks import Baseline
@@ -19,7 +19,7 @@ STDERR_SHOWN = 8000
 
 def pytest_sessionstart() -> None:
     # Orphans of a test come to the test run instead of to init: then a leak can be seen, named and ended.
-    prctl.become_subreaper()
+    posix.become_subreaper()
 
 
 def pytest_sessionfinish() -> None:

@@ -14,22 +14,16 @@ keeps the holder from counting as a second copy of the runner's memory.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import signal
-import sys
 import termios
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-_CLONE_PARENT = 0x8000
-_SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
-_MACHINE = os.uname().machine
-# PyDLL: between fork and exec there is one thread, which must not give up the interpreter's lock.
-_libc = ctypes.PyDLL(None, use_errno=True) if sys.platform == "linux" else None
+from runner.posix import close_all_but, fork_sibling
 
 HOLDER = "deadstop-terminal"
 """As `ps` shows it."""
@@ -114,7 +108,7 @@ def _lead(program: Program, slave: int, lifeline_fd: int, word_fd: int) -> NoRet
     try:
         os.setsid()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-        sibling = _fork_sibling()
+        sibling = fork_sibling()
         if sibling is not None and sibling > 0:
             os.write(word_fd, b"command %d\n" % sibling)
             _hold(sibling, lifeline_fd)
@@ -125,16 +119,6 @@ def _lead(program: Program, slave: int, lifeline_fd: int, word_fd: int) -> NoRet
         os.write(word_fd, b"errno %d\n" % (exc.errno or errno.EIO))
     finally:
         os._exit(_FAILED)
-
-
-def _fork_sibling() -> int | None:
-    """Its pid, 0 in itself; None where that cannot be done."""
-    if _libc is None or _MACHINE not in _SYS_CLONE:
-        return None
-    pid = int(_libc.syscall(_SYS_CLONE[_MACHINE], _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))
-    if pid < 0:
-        raise OSError(ctypes.get_errno(), "clone")
-    return pid
 
 
 def _hold(command: int, lifeline_fd: int) -> NoReturn:
@@ -156,9 +140,7 @@ def _become_command(program: Program, slave: int, word_fd: int) -> NoReturn:
     os.chdir(program.cwd)
     for target in range(3):
         os.dup2(slave, target)
-    kept = sorted({2, word_fd, *program.keep})
-    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
-        os.closerange(low + 1, high)
+    close_all_but(word_fd, *program.keep)
     for fd in program.keep:
         os.set_inheritable(fd, True)
     os.execve(program.path, list(program.argv), program.env)  # noqa: S606

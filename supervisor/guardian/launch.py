@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn, assert_never
 
-from runner.posix import prctl
+from runner import posix
 from supervisor.guardian import pidns
 from supervisor.guardian.handle import Identity
 from supervisor.guardian.level import Level, Plan
@@ -44,7 +44,7 @@ class Launched:
 def prepare(plan: Plan) -> None:
     """Make this process a guardian of `plan.level`: whatever is orphaned below it comes to it."""
     if plan.level is not Level.PGROUP:
-        prctl.become_subreaper()
+        posix.become_subreaper()
 
 
 def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
@@ -91,7 +91,7 @@ def _fork_runner(run: Callable[[], NoReturn]) -> int:
     guardian_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
-        prctl.set_parent_death_signal(signal.SIGKILL)
+        posix.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != guardian_pid:
             os._exit(0)  # the guardian died before the line above
         _become_runner(run)
@@ -99,5 +99,5 @@ def _fork_runner(run: Callable[[], NoReturn]) -> int:
 
 
 def _become_runner(run: Callable[[], NoReturn]) -> NoReturn:
-    prctl.set_name("deadstop-runner")
+    posix.set_name("deadstop-runner")
     run()

@@ -17,8 +17,8 @@ from multiprocessing.synchronize import Event as SharedEvent
 from typing import NoReturn
 
 from runner import main as runner_main
-from runner.posix import prctl
-from runner.posix.descriptors import close_all_but
+from runner import posix
+from runner.posix import close_all_but
 from runner.protocol import encode
 from supervisor.guardian import procfs
 from supervisor.guardian.launch import LaunchFailed, launch, prepare
@@ -48,8 +48,8 @@ def main(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    prctl.set_dumpable(False)
-    prctl.set_name(NAME)
+    posix.set_dumpable(False)
+    posix.set_name(NAME)
     prepare(plan)
     # Among others the forkserver's alive pipe and the server's resource tracker, which must not wait for us.
     close_all_but(procfs.FOLDER_FD, *(end.fileno() for end in (control, channel, stdout, stderr, stack)))

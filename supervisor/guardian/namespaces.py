@@ -8,7 +8,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import sys
+
+from runner.posix import LIBC
 
 NEWNS = 0x00020000
 NEWUSER = 0x10000000
@@ -20,9 +21,6 @@ MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITY_WORDS = 6  # effective, permitted, inheritable; 64 bits each as two words
-
-# Looked up once, at import: after a fork in a threaded process dlopen may meet a lock that nobody releases.
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def unshare(flags: int, what: str) -> None:
@@ -57,8 +55,8 @@ def _mount(source: str, target: str, kind: str | None, flags: int, what: str) ->
 
 def _call(name: str, what: str, *arguments: object) -> None:
     number = errno.ENOSYS
-    if _libc is not None:
-        if getattr(_libc, name)(*arguments) == 0:
+    if LIBC is not None:
+        if getattr(LIBC, name)(*arguments) == 0:
             return
         number = ctypes.get_errno()
     raise OSError(number, f"cannot {what}: {os.strerror(number)}")

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from runner.posix import prctl
-from runner.posix.descriptors import close_all_but
+from runner import posix
+from runner.posix import close_all_but
 from supervisor.guardian import namespaces
 from supervisor.guardian import user_namespace as own_ids
 from supervisor.guardian.proc import children
@@ -124,10 +124,10 @@ def _init(run: Callable[[], NoReturn], report_fd: int, lifeline_fd: int, mounts:
     """The life of pid 1. It has no handler for any signal: so none from inside reaches it."""
     status = _EX_SOFTWARE
     try:
-        prctl.set_parent_death_signal(signal.SIGKILL)
+        posix.set_parent_death_signal(signal.SIGKILL)
         _leave_if_orphaned(lifeline_fd)
         os.setsid()
-        prctl.set_name("deadstop-init")
+        posix.set_name("deadstop-init")
         _own_proc()
         with mounts:
             socket.send_fds(mounts, [b"!"], [os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)])
@@ -192,7 +192,7 @@ def probe() -> str | None:
 
     For a process of its own: see `launch`.
     """
-    prctl.set_dumpable(False)
+    posix.set_dumpable(False)
     go_read, go_write = os.pipe2(os.O_CLOEXEC)
     try:
         namespace = launch(lambda: _look_around(go_read))

@@ -13,7 +13,8 @@ import ctypes
 import errno
 import fcntl
 import os
-import sys
+
+from runner.posix import LIBC
 
 # The same on every architecture of ours.
 _NR_OPEN_TREE, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT, _NR_OPENAT2, _NR_MOUNT_SETATTR = 428, 430, 431, 432, 437, 442
@@ -28,8 +29,6 @@ _RESOLVE_NO_XDEV = 1
 _CHUNK_BYTES = 1 << 14
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 _GONE = frozenset({errno.ENOENT, errno.ESRCH})
-
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class Unreadable(OSError):
@@ -53,9 +52,9 @@ class _OpenHow(ctypes.Structure):
 
 
 def _syscall(number: int, *arguments: object) -> int:
-    if _libc is None:
+    if LIBC is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    result = int(_libc.syscall(ctypes.c_long(number), *arguments))
+    result = int(LIBC.syscall(ctypes.c_long(number), *arguments))
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -14,8 +14,8 @@ import time
 from multiprocessing import resource_tracker
 from typing import Any, NoReturn
 
-from runner.posix import prctl
-from runner.posix.descriptors import close_all_but
+from runner import posix
+from runner.posix import close_all_but
 from supervisor.guardian.sweep import reap_children
 
 NAME = "deadstop-track"
@@ -75,7 +75,7 @@ class Tracker:
 def _track(read_end: int) -> NoReturn:
     """The life of the tracker: until the last writer of its pipe has ended."""
     try:
-        prctl.set_name(NAME)
+        posix.set_name(NAME)
         # It complains on stderr about what a job leaked; that is no concern of the server's log.
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import sys
 
+from runner.posix import LIBC
 from supervisor.guardian import procfs
 
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-_tgkill = getattr(_libc, "tgkill", None)  # glibc has it since 2.30
+_tgkill = getattr(LIBC, "tgkill", None)  # glibc has it since 2.30
 
 
 def find_thread(pid: int, name: str) -> int | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from runner.posix import prctl
+from runner import posix
 from supervisor.guardian import namespaces, procfs
 
 _EX_SOFTWARE = 70
@@ -23,12 +23,12 @@ def unshare_user_and_pid() -> None:
         uid, gid = os.geteuid(), os.getegid()
         namespaces.unshare(namespaces.NEWUSER | namespaces.NEWPID, "make a user and a pid namespace")
         # The maps of a process that is not dumpable belong to root.
-        prctl.set_dumpable(True)
+        posix.set_dumpable(True)
         # An ordinary user may map only itself, and only once it has given up setgroups(2). See user_namespaces(7).
         _write("self/setgroups", "deny")
         _write("self/uid_map", f"{uid} {uid} 1")
         _write("self/gid_map", f"{gid} {gid} 1")
-        prctl.set_dumpable(False)
+        posix.set_dumpable(False)
         return
     with _mapped_from_outside():
         namespaces.unshare(namespaces.NEWUSER | namespaces.NEWPID, "make a user and a pid namespace")

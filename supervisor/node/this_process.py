@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
-from runner.posix import descriptors, prctl
+from runner import posix
 
 
-def become_server(*, has_tasks: bool) -> descriptors.Limit:
+def become_server(*, has_tasks: bool) -> posix.Limit:
     """Hide this process's memory from its user's others, and let it open as many files as it may.
 
     Return the limit of open files as it was, which is what jobs get. `has_tasks`: it was given modules of tasks.
     """
-    prctl.set_dumpable(False)
+    posix.set_dumpable(False)
     if has_tasks and os.getcwd() not in sys.path:  # noqa: PTH109
         # Task modules live where the server was started; last, so that they shadow nothing of ours.
         sys.path.append(os.getcwd())  # noqa: PTH109
-    return descriptors.allow_as_many_as_possible()
+    return posix.raise_open_files_limit()

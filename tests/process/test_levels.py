@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from runner.posix.prctl import become_subreaper
+from runner.posix import become_subreaper
 from supervisor.guardian.environment import passed_environment
 from supervisor.guardian.level import Level
 from supervisor.guardian.proc import children, read_stat
@@ -116,8 +116,8 @@ def test_the_probe_fails_where_orphans_go_elsewhere() -> None:
     """Its negative control: in a process that is no subreaper, because the call that makes it one does nothing."""
     assert become_subreaper()  # the orphan of the process below comes here, and ends by itself
     script = (
-        "from supervisor.node.levels import probe; from runner.posix import prctl; "
-        "prctl.become_subreaper = lambda: True; print(probe.probe_subreaper())"
+        "from supervisor.node.levels import probe; from runner import posix; "
+        "posix.become_subreaper = lambda: True; print(probe.probe_subreaper())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
     assert "did not come to the server" in done.stdout

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.posix import descriptors
+from runner import posix
 from supervisor.guardian import procfs
 from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.cgroup_files import CgroupFiles
@@ -142,7 +142,7 @@ def test_a_round_without_a_descriptor_ends_what_was_adopted(
     backstop: Backstop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after prlimit(2) by a job of the same user, hard limit and all: nothing can be opened any more."""
-    monkeypatch.setattr(descriptors, "raise_again", lambda _: False)
+    monkeypatch.setattr(posix, "restore_open_files_limit", lambda _: False)
     with an_orphan() as (guardian, orphan):
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from runner.posix import prctl
+from runner import posix
 from supervisor.node.cleanup.strangers import LOOKS, Strangers
 
 BOUND_MS = 10_000
@@ -23,7 +23,7 @@ def zombie(*, session: bool, name: str) -> int:
     if pid == 0:
         if session:
             os.setsid()
-        prctl.set_name(name)
+        posix.set_name(name)
         os._exit(7)
     pidfd = os.pidfd_open(pid)
     poller = select.poll()

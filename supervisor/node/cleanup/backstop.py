@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from runner.posix import descriptors
+from runner import posix
 from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.handle import Handle, Identity, Survivor
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
@@ -90,7 +90,7 @@ class Backstop:
         self._means = means
         self._adopted = Adopted(guardians, means)
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._reserve = descriptors.Reserve(RESERVED)
+        self._reserve = posix.DescriptorReserve(RESERVED)
         self._failed: dict[str, str] = {}
         self._thread = ThreadPoolExecutor(1, "deadstop-backstop")
         # Now, and not when a job is to be killed that has left no room for a thread.
@@ -153,7 +153,7 @@ class Backstop:
         rounds = self._kill_once(attempts, parts)
         if parts.out_of_descriptors:
             parts.clear()
-            descriptors.raise_again(self._open_files)
+            posix.restore_open_files_limit(self._open_files)
             with self._reserve.released():
                 rounds = self._kill_once(attempts, parts)
         self._tell(parts.failed)

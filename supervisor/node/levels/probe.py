@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.posix import prctl
+from runner import posix
 from supervisor.guardian.cgroup import LOOK_S, AttemptCgroup
 from supervisor.guardian.environment import passed_environment, with_python
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
@@ -95,7 +95,7 @@ def _timed(took_ms: dict[Level, float], level: Level) -> Iterator[None]:
 def probe_subreaper(means: KernelFeatures = AVAILABLE) -> str | None:
     """Become a subreaper, orphan a canary, and see whether it comes to this process. None: it does."""
     try:
-        if not means.subreaper or not prctl.become_subreaper():
+        if not means.subreaper or not posix.become_subreaper():
             return _NO_SUBREAPER
     except OSError as exc:
         return f"{_NO_SUBREAPER}: {exc.strerror}"

@@ -20,7 +20,7 @@ from typing import Any
 
 import structlog
 
-from runner.posix import descriptors
+from runner import posix
 from supervisor.guardian.pidfd import ignore_missing
 
 PREFIX = "deadstop-fork-"
@@ -62,7 +62,7 @@ def prefer_temporary_folder() -> None:
         _place.preferred = None  # none that Python knows can be written to; others are tried, and named if they fail
 
 
-def ensure(open_files: descriptors.Limit | None) -> None:
+def ensure(open_files: posix.Limit | None) -> None:
     """Replace it if it cannot be reached, and start it if there is none. `open_files` is what its children may open.
 
     Raises OSError when it cannot be started; the next call tries again.
@@ -79,7 +79,7 @@ def ensure(open_files: descriptors.Limit | None) -> None:
     if open_files is not None:
         # If it is dead, or dies in between, the start that follows makes another one or fails.
         with suppress(ProcessLookupError):
-            descriptors.limit_process(started, open_files)
+            posix.set_open_files_limit(started, open_files)
 
 
 def kill() -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 
-from runner.posix import descriptors
+from runner import posix
 from supervisor.guardian import main as guardian
 from supervisor.guardian.environment import COOKIE
 from supervisor.guardian.headroom import require_descriptors
@@ -25,7 +25,7 @@ def spawn(
     context: ForkServerContext,
     plan: Plan,
     child_environment: dict[str, str],
-    open_files: descriptors.Limit | None,
+    open_files: posix.Limit | None,
 ) -> SpawnedWorker:
     """Start a guardian that holds a runner as planned. Raises OSError and whatever else multiprocessing raises."""
     require_descriptors(DESCRIPTORS)

@@ -15,7 +15,7 @@ from multiprocessing.context import ForkServerProcess
 
 import structlog
 
-from runner.posix import descriptors
+from runner import posix
 from supervisor.errors import StartupError
 from supervisor.guardian import main as guardian
 from supervisor.guardian.cgroup import AttemptCgroup
@@ -62,7 +62,7 @@ class Starter:
         start_bound_s: float = START_BOUND_S,
         cgroups: CgroupTree | None = None,
         means: KernelFeatures = AVAILABLE,
-        open_files: descriptors.Limit | None = None,
+        open_files: posix.Limit | None = None,
         records: str | None = None,
     ) -> None:
         self._environment = child_environment
