@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner.agent.blueprint import FOLDER, TEST_COMMAND, parts
+from runner.tasks.agent.demo.application import FOLDER, TEST_COMMAND, parts
 from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from runner.agent.blueprint import TEST_COMMAND, parts
-from runner.agent.models import make_model
-from runner.agent.options import Options
 from runner.atomic_file import open_atomic
 from runner.browser import launched
 from runner.cancellation import Cancellation
 from runner.errors import TaskFailed
 from runner.protocol import Log
 from runner.reporter import Reporter
+from runner.tasks.agent.demo.application import TEST_COMMAND, parts
+from runner.tasks.agent.models import make_model
+from runner.tasks.agent.options import Options
 from supervisor.config import load_settings
 from supervisor.core.jobs.model import Job, JobRequest
 from supervisor.errors import StartupError

@@ -12,11 +12,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.agent.commands import Command
 from runner.browser import Browser
 from runner.cancellation import JobCancelled
 from runner.context import Context
 from runner.errors import TaskFailed
+from runner.tasks.agent.commands import Command
 from runner.tasks.browse import WEB_ADDRESS
 from runner.text import shown
 

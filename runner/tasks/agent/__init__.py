@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from runner.agent.importing import beside_the_loop
-from runner.agent.options import Options
-from runner.agent.tools import Tools
 from runner.context import Context
 from runner.errors import TaskFailed
 from runner.loading import task
+from runner.tasks.agent.imports import beside_the_loop
+from runner.tasks.agent.options import Options
+from runner.tasks.agent.tools import Tools
 from runner.text import shown
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def agent(
 
 
 def _make(options: Options, key: str | None, tools: Tools) -> Agent[None, str]:
-    from runner.agent.models import make_model  # noqa: PLC0415
+    from runner.tasks.agent.models import make_model  # noqa: PLC0415
 
     model = make_model(options, key)
     from pydantic_ai import Agent  # noqa: PLC0415
@@ -67,7 +67,7 @@ async def _work(ctx: Context, made: Agent[None, str], prompt: str, options: Opti
     from pydantic_ai import UsageLimits  # noqa: PLC0415
     from pydantic_ai.exceptions import UsageLimitUnavailableWarning  # noqa: PLC0415
 
-    from runner.agent.problems import explain  # noqa: PLC0415
+    from runner.tasks.agent.problems import explain  # noqa: PLC0415
 
     warnings.simplefilter("ignore", UsageLimitUnavailableWarning)  # said below, in words of this server
     limits = UsageLimits(request_limit=options.max_steps, total_tokens_limit=options.max_tokens)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from runner.agent.options import DEMO, Options
 from runner.errors import TaskFailed
+from runner.tasks.agent.options import DEMO, Options
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
@@ -22,7 +22,7 @@ def make_model(options: Options, key: str | None) -> Model:
     except ImportError:
         raise TaskFailed("load", f"cannot run an agent: pydantic-ai is not installed; {INSTALL}") from None
     if options.model == DEMO:
-        from runner.agent.demo import demo_model  # noqa: PLC0415
+        from runner.tasks.agent.demo.model import demo_model  # noqa: PLC0415
 
         return demo_model()
     name = options.model

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
-from runner.agent.blueprint import RECORDS, TEST_COMMAND, Part, parts
+from runner.tasks.agent.demo.application import RECORDS, TEST_COMMAND, Part, parts
 
 TOKEN_CHARACTERS = 24
 TOKEN_S = 0.006

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.agent.options import Options
 from runner.errors import TaskFailed
+from runner.tasks.agent.options import Options
 
 _MAX_QUOTED = 300
 
