@@ -1,8 +1,8 @@
-"""The life of one server process: what is set up in which order, and how it all ends.
+"""The life of a server process: the order in which it starts and stops.
 
-Order of the start: signals, state folder, socket; only then processes. Whatever fails before that costs one line and
-leaves nothing. Order of the end: no new jobs, jobs stopped and proven, their streams ended by their last events, the
-other streams closed, connections closed, processes gone, folder released.
+Start: signals, state folder, socket; only then processes. A failure before that prints one line and leaves nothing
+behind. Stop: no new jobs; jobs are stopped and proven gone; their streams end with their last events; the other streams
+and the connections are closed; processes end; the folder is released.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from supervisor.core.loop.loop_clock import ClockedLoop
 from supervisor.core.supervisor import Supervisor
 from supervisor.errors import NotReady, StartupError
 
-READY_BOUND_S = 10.0
-"""After so long the server is announced although it is not ready; the line behind says why, and /readyz."""
+READY_TIMEOUT_S = 10.0
+"""After this time the server is announced although it is not ready. The next line says why, as does /readyz."""
 READY_POLL_S = 0.02
-RESPONSES_BOUND_S = 1
+RESPONSES_TIMEOUT_S = 1
 """How long uvicorn waits for responses. `HttpConnection.shutdown` cuts off clients that do not read theirs earlier."""
 END_MARGIN_S = 5.0
-"""How much longer than two budgets the end may take before the process leaves whatever is still there."""
+"""How much longer than two budgets the shutdown may take before the process exits without completing it."""
 KEEP_ALIVE_S = 15
 
 log = structlog.get_logger()
 
 
 def serve(settings: Settings) -> int:
-    """Serve until a signal. Returns the exit code: 0 after SIGTERM or SIGHUP, 130 after SIGINT, 3 when a job could
-    not be proven gone, 1 when the server could not start (said in one line on standard error) or broke.
+    """Serve until a signal. Return the exit code: 0 after SIGTERM or SIGHUP, 130 after SIGINT, 3 when a job could
+    not be proven gone, 1 when the server could not start (one line on standard error says why) or broke.
     """
     logs.configure()
     reset_inherited()
@@ -112,7 +112,7 @@ async def _run(settings: Settings, folder: StateFiles, sock: socket.socket) -> i
 
 
 async def _first(serving: asyncio.Task[None], asked: asyncio.Event) -> None:
-    """Wait for a signal, or for the web server to end although nobody asked for it."""
+    """Wait for a signal, or for the web server to end without one."""
     waiting = asyncio.create_task(asked.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -129,15 +129,15 @@ async def _stop_jobs(supervisor: Supervisor, stop: Stop) -> None:
 
 
 async def _announce(supervisor: Supervisor, folder: StateFiles, url: str) -> None:
-    """Wait until jobs are taken, and say where."""
+    """Wait until jobs are accepted, and print the address."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(READY_BOUND_S):
+        async with asyncio.timeout(READY_TIMEOUT_S):
             while not _ready(supervisor):  # noqa: ASYNC110  # checks are computed when asked, nothing announces them
                 await asyncio.sleep(READY_POLL_S)
     try:
         folder.note(url)
     except StartupError as exc:
-        # Clients can still be told the address by hand.
+        # The address can still be given to clients by hand.
         log.warning("server_note_failed", error=str(exc))
     aside = supervisor.journal.damaged
     if aside is not None:
@@ -153,7 +153,7 @@ async def _announce(supervisor: Supervisor, folder: StateFiles, url: str) -> Non
 
 
 def _not_yet(supervisor: Supervisor) -> list[str]:
-    """What does not hold although the server is announced, in words."""
+    """Return a line for each reason why the server, though announced, is not ready."""
     failing = {name: check for name, check in supervisor.checks().items() if check.required and not check.ok}
     lines = [f"takes no jobs yet: {name}: {check.detail}" for name, check in failing.items()]
     pending = ", ".join(sorted(supervisor.pending_modules))
@@ -171,7 +171,7 @@ def _ready(supervisor: Supervisor) -> bool:
 def _web_config(app: Starlette, make: Callable[..., HttpConnection]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        # uvicorn only ever calls it, and any callable can be called.
+        # uvicorn only calls it, so it need not be a class.
         http=cast("type[asyncio.Protocol]", make),
         loop="asyncio",
         ws="none",
@@ -182,12 +182,12 @@ def _web_config(app: Starlette, make: Callable[..., HttpConnection]) -> uvicorn.
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=RESPONSES_BOUND_S,
+        timeout_graceful_shutdown=RESPONSES_TIMEOUT_S,
     )
 
 
 class _Web(uvicorn.Server):
-    """uvicorn without hands on our signals, without ten wake-ups a second, and with our own way to accept."""
+    """uvicorn without its signal handlers and its ten wake-ups a second, and with our own way to accept."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
@@ -205,7 +205,7 @@ class _Web(uvicorn.Server):
             return config.http_protocol_class(config=config, server_state=self.server_state, app_state={})  # type: ignore[call-arg]
 
         acceptors = [Acceptor(sock, make, self._connections) for sock in sockets or []]
-        self.servers = cast("list[asyncio.Server]", acceptors)  # uvicorn closes them, and waits for them
+        self.servers = cast("list[asyncio.Server]", acceptors)  # uvicorn closes them and waits for them
         self.started = True
 
     async def main_loop(self) -> None:

@@ -1,4 +1,4 @@
-"""The events that streams carry, for the API's description."""
+"""The types of events in streams, for the API's description."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ EVENT_TYPES: tuple[tuple[str, str, str], ...] = (
     ("job.starting", "", "Its processes are being started."),
     ("job.running", "pid", "The task runs."),
     ("job.phase", "phase, detail?", "What it is doing: startup, tool, llm or cleanup."),
-    ("job.progress", "done, total?, message?", "How far it has come."),
+    ("job.progress", "done, total?, message?", "How far it has got."),
     ("job.output", "stream, text", "What it printed, to stdout, stderr or its terminal."),
     ("job.log", "level, message, fields", "What it logged."),
-    ("job.resource", "action, kind, name", "A terminal, browser, file, directory or process was acquired or given up."),
+    ("job.resource", "action, kind, name", "A terminal, browser, file, directory or process was acquired or released."),
     (
         "job.stuck",
         "rule, words, stack, note",
-        "It gives no sign of life, or will not go; the stack says where it hangs.",
+        "It shows no sign of life, or does not end; the stack shows where it hangs.",
     ),
-    ("job.unstuck", "rule", "It has come to life again."),
-    ("cancel.requested", "reason, budget_s", "Somebody or something wants it stopped."),
-    ("cancel.acknowledged", "", "The task knows, and unwinds."),
-    ("cancel.signalled", "signal, pids", "The ladder went on."),
-    ("cancel.unproven", "survivors", "The budget is over and something is left. The sweep goes on."),
-    ("cancel.verified", "the cancellation", "Nothing is left, and this is the proof."),
+    ("job.unstuck", "rule", "It shows signs of life again."),
+    ("cancel.requested", "reason, budget_s", "It is being stopped, for this reason."),
+    ("cancel.acknowledged", "", "The task has noticed, and unwinds."),
+    ("cancel.signalled", "signal, pids", "Its processes got the next signal."),
+    ("cancel.unproven", "survivors", "The budget is over and processes are left. The sweep continues."),
+    ("cancel.verified", "the cancellation", "No process is left, and this is the proof."),
     ("job.succeeded", "result", "Always the last: one of these."),
     ("job.failed", "error", ""),
     ("job.cancelled", "cancellation", ""),
@@ -32,11 +32,11 @@ EVENT_TYPES: tuple[tuple[str, str, str], ...] = (
     ("stream.gap", "from, to", "Not numbered: these events are no longer kept."),
     ("stream.closing", "", "Not numbered: the server ends the stream before the job is over."),
 )
-"""Type, fields beside id, job_id, type and at, and what it says."""
+"""The type, the fields besides id, job_id, type and at, and the meaning."""
 
 FRAME_SCHEMA: dict[str, Any] = {
     "title": "Frame",
-    "description": "Of each frame of the stream. `id` is missing where nothing is numbered.",
+    "description": "A frame of the stream. `id` is missing where events are not numbered.",
     "type": "object",
     "properties": {
         "id": {"type": "string", "pattern": "^[1-9][0-9]*$"},
@@ -58,4 +58,4 @@ FRAME_SCHEMA: dict[str, Any] = {
     },
     "required": ["event", "data"],
 }
-"""JSON Schema of a frame, its three fields taken as an object's."""
+"""JSON Schema of a frame, with its three fields as those of an object."""

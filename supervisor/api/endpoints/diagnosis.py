@@ -30,7 +30,7 @@ DIAGNOSIS_ENDPOINTS = (
         summary="See where a job's Python code is",
         about=(
             "The stacks of all threads of the job's runner, also while C code holds the interpreter lock. The job is "
-            "not disturbed: not a system call of it is interrupted. A runner that is stopped gives `stack: null` and "
+            "not disturbed: none of its system calls is interrupted. A runner that is stopped gives `stack: null` and "
             "a `note`. With `native` the frames of C code are there too; that takes py-spy (the extra `native`), and "
             "stops the job for some milliseconds."
         ),

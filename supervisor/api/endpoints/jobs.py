@@ -60,7 +60,7 @@ JOB_ENDPOINTS = (
         group="Run",
         summary="Create a job that runs on its own",
         about=(
-            "Answers at once. Nobody has to stay connected: `on_disconnect` applies to streams of `/execute/stream` "
+            "Answers at once. No client has to stay connected: `on_disconnect` applies to streams of `/execute/stream` "
             "only."
         ),
         answers=(
@@ -89,7 +89,7 @@ JOB_ENDPOINTS = (
                 {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
                 "Jobs on a page, at most.",
             ),
-            Parameter("stuck", FLAG, "Only jobs that hang, or with `false` only others."),
+            Parameter("stuck", FLAG, "Only stuck jobs, or with `false` only others."),
             Parameter("cursor", _CURSOR, "`next_cursor` of the page before."),
         ),
         problems=(Kind.INVALID,),
@@ -101,7 +101,7 @@ JOB_ENDPOINTS = (
         jobs.show,
         Access.READ,
         group="Look",
-        summary="Look at a job",
+        summary="Show a job",
         about="The job as it is now.",
         answers=(Answer(200, "The job.", answers.JobJson),),
         problems=(Kind.INVALID, Kind.NOT_FOUND),
@@ -116,8 +116,8 @@ JOB_ENDPOINTS = (
         summary="Follow or read a job's events",
         about=(
             "From `Last-Event-ID`, else `after`, else the start; then live, until the terminal event. Leaving never "
-            "stops the job, unless the stream was opened with `on_disconnect=cancel`. What is no longer kept is told "
-            "by a `stream.gap`."
+            "stops the job, unless the stream was opened with `on_disconnect=cancel`. A `stream.gap` stands for events "
+            "that are no longer kept."
         ),
         answers=(
             Answer(200, "The events, as they come.", media_type=SSE),
@@ -128,7 +128,7 @@ JOB_ENDPOINTS = (
             Parameter("Last-Event-ID", _EVENT_NUMBER, "The last event that you have.", where="header"),
             Parameter("after", _EVENT_NUMBER, "The same, in the query."),
             Parameter("follow", FLAG, "`false`: what there is now, as JSON. So does `Accept: application/json`."),
-            Parameter("on_disconnect", _ON_DISCONNECT, "`cancel`: this stream, too, holds the job's life."),
+            Parameter("on_disconnect", _ON_DISCONNECT, "`cancel`: the job depends on this stream, too."),
         ),
         problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.FORBIDDEN_ORIGIN),
         example='curl -N "$URL/jobs/$ID/events?after=17" -H "$AUTH"',
@@ -145,7 +145,7 @@ JOB_ENDPOINTS = (
             'For jobs whose input says `"stdin": "open"`, such as a shell. What comes before the task runs is kept '
             "for it. What the job has not read yet is bounded: past 256 KiB the answer is 429."
         ),
-        answers=(Answer(202, "Accepted; so much is not taken yet.", contents.InputJson),),
+        answers=(Answer(202, "Accepted; this much has not been read yet.", contents.InputJson),),
         body=bodies.InputBody,
         problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.INPUT_FULL),
         example='curl $URL/jobs/$ID/input -H "$AUTH" --json \'{"text": "ls\\n"}\'',
@@ -160,10 +160,10 @@ JOB_ENDPOINTS = (
         summary="Keep a job with a lease alive",
         about=(
             "For clients whose proxies acknowledge bytes for them. A job that was created with `lease_s` is "
-            "cancelled, with the reason `client_disconnected`, when this was not called for so long. Never refused "
+            "cancelled, with the reason `client_disconnected`, when this is not called for that time. Never rejected "
             "for load."
         ),
-        answers=(Answer(200, "The lease begins anew.", contents.LeaseJson),),
+        answers=(Answer(200, "The lease starts again.", contents.LeaseJson),),
         body=bodies.LeaseBody,
         body_required=False,
         problems=(Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT),

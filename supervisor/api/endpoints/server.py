@@ -71,7 +71,7 @@ SERVER_ENDPOINTS = (
         exempt=True,
         group="Server",
         summary="How is the server?",
-        about="In words: always 200. `down` takes no jobs, `degraded` takes them although a check fails.",
+        about="Always 200. `down` accepts no jobs, `degraded` accepts them although a check fails.",
         answers=(Answer(200, "Status, containment, checks and counts.", answers.HealthJson),),
         example='curl $URL/health -H "$AUTH"',
     ),

@@ -1,4 +1,4 @@
-"""What a request asks for, when its first line names it as a whole URL."""
+"""Requests whose first line has a whole URL instead of a path."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from starlette.types import Scope
 
 
 def in_origin_form(scope: Scope) -> Scope:
-    """The same request with a path and a Host header of its own.
+    """Return the request with a path and the Host header that belongs to it.
 
-    Servers have to take `GET http://host/path`, and must then go by that host and not by the header (RFC 9112, 3.2.2).
+    Servers must accept `GET http://host/path`, and then use that host instead of the header (RFC 9112, 3.2.2).
     """
     target = scope["raw_path"].decode("latin-1")
     if not target.lower().startswith(("http://", "https://")):
         return scope
     try:
         parts = urlsplit(target)
-    except ValueError:  # a half of an IPv6 address: there is no such path either
+    except ValueError:  # half of an IPv6 address: the path will not be found
         return scope
     path = parts.path or "/"
     headers = [(name, value) for name, value in scope["headers"] if name != b"host"]

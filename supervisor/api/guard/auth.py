@@ -1,7 +1,7 @@
-"""Who asks: bearer tokens, and the cookie that a browser gets for one.
+"""Authentication: bearer tokens, and the cookie that a browser gets in exchange for one.
 
-The cookie is not the token and does not contain it: it carries the token's name, an expiry and a signature made with
-a key derived from the token. So sessions survive a restart, end when their token changes, and nothing is kept here.
+The cookie does not contain the token. It carries the token's name, an expiry and a signature with a key that is derived
+from the token. So sessions survive a restart and end when their token changes, and the server does not store them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CONTEXT = b"deadstop session v1"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody whose token was right: its name, and what it may do."""
+    """The owner of a valid token: its name, and what it permits."""
 
     name: str
     scopes: frozenset[Scope]
@@ -39,7 +39,7 @@ class Principal:
 
 
 class _Key:
-    """One token, as far as it is needed to recognise it and to sign sessions."""
+    """What is kept of one token, to recognise it and to sign sessions."""
 
     def __init__(self, principal: Principal, token: SecretStr) -> None:
         secret = token.get_secret_value().encode()
@@ -49,7 +49,7 @@ class _Key:
 
 
 class Auth:
-    """Checks tokens and sessions. `token` is the one TOKEN, which may do everything.
+    """Checks tokens and sessions. `token` is the main one, which permits everything.
 
     `clock` is wall time in seconds: sessions outlive the process.
     """
@@ -62,22 +62,22 @@ class Auth:
         self._keys = {MAIN_TOKEN: _Key(main, SecretStr(token))}
         for named in tokens:
             self._keys[named.name] = _Key(Principal(named.name, named.scopes, named.limits), named.token)
-        # Cookies do not know ports: without this, two servers of one host would overwrite each other's.
+        # Cookies ignore ports: without the suffix, two servers on one host would overwrite each other's.
         main_key = self._keys[MAIN_TOKEN].signing
         self.cookie_name = f"deadstop_session_{hashlib.sha256(main_key).hexdigest()[:8]}"
 
     def by_token(self, token: str) -> Principal | None:
-        """Whose token this is. The time that it takes tells nothing about any token, whatever its length."""
+        """Return the owner of the token. The time that this takes reveals nothing about any token."""
         given = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         found = None
-        # Every key is looked at, also behind the one that fits.
+        # Compare with every key, even after one has matched.
         for key in self._keys.values():
             if hmac.compare_digest(given, key.digest):
                 found = key.principal
         return found
 
     def by_header(self, authorization: Iterable[bytes]) -> Principal | None:
-        """Whose token the request's Authorization header carries. There must be exactly one."""
+        """Return the owner of the token in the Authorization header. There must be exactly one such header."""
         values = list(authorization)
         if len(values) != 1:
             return None
@@ -85,14 +85,14 @@ class Auth:
         return self.by_token(token.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
 
     def new_session(self, principal: Principal) -> str:
-        """The value of a cookie that stands for the token for SESSION_S."""
+        """Return the value of a cookie that replaces the token for SESSION_S."""
         content = f"{principal.name}.{int(self._clock()) + SESSION_S}"
         return f"{content}.{self._sign(self._keys[principal.name], content)}"
 
     def by_session(self, cookies: Iterable[bytes]) -> Principal | None:
-        """Whose session one of the request's Cookie headers holds: one of this server that has not expired."""
+        """Return the owner of the session in the Cookie headers, if it is this server's and has not expired."""
         for header in cookies:
-            # Starlette's parser, unlike the standard library's, gets over other programs' odd cookies.
+            # Unlike the standard library's parser, Starlette's tolerates other programs' malformed cookies.
             jar = cookie_parser(header.decode("latin-1"))
             principal = self._by_value(jar.get(self.cookie_name, ""))
             if principal is not None:

@@ -1,8 +1,7 @@
-"""How many connections there may be, and who gives way when that is many.
+"""The limit on open connections, and which of them are closed or restricted when it is reached.
 
-Past the bound a new connection takes the place of the oldest one that is idle. When none is idle it is one of a
-few spare ones, which stop jobs, keep leases alive and tell how the server is, and are refused everything else: a server
-that is full can still be told to stop something.
+Beyond the limit a new connection replaces the oldest idle one. If none is idle, it becomes one of a few spare ones,
+which may only cancel jobs, renew leases and query the server's health: a full server can still be asked to stop a job.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ MOST = 4096
 FEWEST = 16
 RETRY_AFTER_S = 1
 FRESH_S = 0.25
-"""Before a connection counts as idle: its first request may be on its way."""
+"""A connection counts as idle after this time: its first request may be on its way."""
 
 
 class Client(Protocol):
@@ -26,22 +25,22 @@ class Client(Protocol):
 
     @property
     def idle_since(self) -> float | None:
-        """Since when no request of it is being answered, in monotonic seconds. None: one is."""
+        """The monotonic time since when no request has been in progress. None: one is in progress."""
 
     def give_way(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
 
 
 def bound_for(open_files: int) -> int:
-    """How many connections go with so many open files. The other half is for jobs and the journal.
+    """Return how many connections to allow for a limit of open files. Half of them is left for jobs and the journal.
 
-    Below 0 is no limit.
+    A negative limit means that there is none.
     """
     return MOST if open_files < 0 else max(FEWEST, min(MOST, open_files // 2))
 
 
 class Connections:
-    """All of one server, in the order in which they came. Belongs to the event loop."""
+    """All connections of a server, in the order of their arrival. Only for use on the event loop."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
@@ -49,23 +48,23 @@ class Connections:
         self._open: dict[Client, None] = {}
         self._spare: set[Client] = set()
         self.trouble: str | None = None
-        """Why none can be accepted now."""
+        """Why no connection can be accepted at present."""
 
     def __len__(self) -> int:
         return len(self._open)
 
     def make_room(self, coming: int = 0) -> bool:
-        """Whether one more may come, besides those that are coming already. Idle ones may have to give way for it."""
+        """Return whether one more connection fits besides those being opened. Idle ones are closed if necessary."""
         while len(self._open) + coming >= self.most and self._close_idle(FRESH_S):
             continue
         return len(self._open) + coming < self.most + self._spare_most or self._close_idle(0)
 
     def close_idle(self) -> bool:
-        """Close one that is idle, if there is one."""
+        """Close an idle connection, if there is one."""
         return self._close_idle(FRESH_S) or self._close_idle(0)
 
     def _close_idle(self, for_s: float) -> bool:
-        """Close the oldest of those that have been idle for so long."""
+        """Close the oldest connection that has been idle for that time."""
         until = time.monotonic() - for_s
         idle = (client for client in self._open if (since := client.idle_since) is not None and since <= until)
         oldest = next(idle, None)
@@ -87,7 +86,7 @@ class Connections:
             self._spare.clear()
 
     def is_spare(self, client: object) -> bool:
-        """Whether the client may only do what must work when everything else is too much."""
+        """Return whether the client is restricted to what must work under any load."""
         return client in self._spare
 
     def check(self) -> Check:

@@ -1,7 +1,7 @@
-"""For which names this server answers, and which pages may change things in it.
+"""Which host names this server answers for, and which pages may change anything.
 
-A page on the internet can let its own name resolve to 127.0.0.1 and then talk to us as "its" server: the Host header
-gives it away. And any page can post to any address: its Origin gives it away.
+A page on the internet can make its own name resolve to 127.0.0.1 and then talk to us as if we were its server: the Host
+header reveals that. Any page can also post to any address: the Origin header reveals that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class AllowedHosts:
-    """`names` may hold `*.example.com`, or `*` for any. Ports are ignored; loopback names always pass."""
+    """`names` may contain `*.example.com`, or `*` for any. Ports are ignored, and loopback names are always allowed."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(_plain(name) for name in names)
@@ -35,7 +35,7 @@ class AllowedHosts:
 
 
 def host_name(header: str) -> str | None:
-    """The name or address in a Host header, lower case, without port and brackets. None: there is none in it."""
+    """Return the name or address in a Host header, in lower case, without port and brackets; None if it has none."""
     header = header.strip()
     if header.startswith("["):
         address, bracket, rest = header[1:].partition("]")
@@ -48,7 +48,7 @@ def host_name(header: str) -> str | None:
 
 
 def check_origin(headers: Headers) -> None:
-    """Raises Problem (403) when a page of another origin is behind the request. No Origin: it is no page."""
+    """Raise Problem (403) if a page of another origin sent the request. Without an Origin, no page did."""
     origins = headers.getlist("origin")
     if not origins:
         if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
@@ -59,9 +59,9 @@ def check_origin(headers: Headers) -> None:
 
 
 def same_origin(origin: str, host: str) -> bool:
-    """Whether a page of `origin` was served under the Host header `host`: only its pages may change things.
+    """Return whether a page of `origin` was served under the Host header `host`: only such pages may change anything.
 
-    The scheme is not compared: behind a proxy that speaks TLS ours is not the one that the browser sees.
+    The scheme is not compared: behind a proxy that speaks TLS, the browser sees another one than this server.
     """
     try:
         parts = urlsplit(origin)

@@ -1,8 +1,8 @@
-"""A request body, from bytes to a JSON object that nothing further down stumbles over.
+"""Parse a request body into a JSON object that is safe for everything that uses it.
 
-Python's parser takes more than JSON has (NaN, repeated names) and fails in its own ways on hostile input (depth,
-endless digits). All of that is an `InvalidRequest` with a sentence, and so is what could not be passed on: NUL, which
-no command line or file name can hold, and halves of surrogate pairs, which no UTF-8 can.
+Python's parser accepts more than JSON (NaN, repeated names) and fails in its own ways on hostile input (depth, long
+numbers). All of that raises `InvalidRequest` with a clear message, and so does what could not be passed on: NUL, which
+command lines and file names cannot contain, and halves of surrogate pairs, which UTF-8 cannot encode.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any, NoReturn, TypeAlias
 from supervisor.errors import InvalidRequest
 
 MAX_DEPTH = 64
-"""Nesting allowed in a body. What parses at the interpreter's own limit would fail later, where it is compared,
-validated or written again."""
+"""How deep values may be nested. What parses at the interpreter's own limit would fail later, where it is compared,
+validated or serialized."""
 
 MAX_VALUES = 50_000
-"""JSON values in a body: texts, numbers, objects, all of them. Looking at each costs more than its bytes do."""
+"""How many JSON values of any type a body may have. Checking a value costs more than reading its bytes."""
 FEW_VALUES = 100
-"""The same in bodies that have a handful of fields."""
+"""The same for bodies with a handful of fields."""
 
 MAX_WHOLE = 2**53
-"""Up to here floating point has every integer. Larger ones would grow to hundreds of digits."""
+"""Up to this value floating point can represent every integer. Larger ones would grow to hundreds of digits."""
 
 _Path: TypeAlias = "tuple[_Path, str] | None"
-"""Where a value is, as a chain of names from the inside out: cheap to make for values that turn out to be fine."""
+"""The location of a value as a chain of names from the inside out, which is cheap for values that are valid."""
 
 _NUL_OR_HALF_PAIR = re.compile(r"\\u(0000|[dD][89a-fA-F])")
 
 
 def parse_object(body: bytes, *, max_values: int = FEW_VALUES) -> dict[str, Any]:
-    """The JSON object in `body`, if it has no more than so many values. Raises InvalidRequest."""
+    """Return the JSON object in `body`. Raise InvalidRequest if it is not one, or has more values than allowed."""
     if not body.strip():
         raise InvalidRequest.at("", "the body is empty; send a JSON object")
     try:
@@ -49,11 +49,11 @@ def parse_object(body: bytes, *, max_values: int = FEW_VALUES) -> dict[str, Any]
 
 
 def _check_count(body: bytes, max_values: int) -> None:
-    """Count the values before anything is made of them, at the speed of searching for a byte."""
-    # Behind each of these is at most one value; the first value is behind none.
+    """Count the values before parsing them, as fast as a byte can be searched for."""
+    # At most one value follows each of these; the first value follows none.
     if body.count(b",") + body.count(b"[") + body.count(b"{") < max_values:
         return
-    # There are more, unless they are in texts. Without escapes every quote begins or ends one.
+    # There are more, unless these are in strings. Without escapes every quote starts or ends a string.
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     if bare.count(b'"') <= 4 * max_values:  # a name and a text for each value
         outside = b"".join(bare.split(b'"')[::2])
@@ -94,7 +94,7 @@ def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidRequest.at("", f"the body is not JSON: {name} is no JSON number")
+    raise InvalidRequest.at("", f"the body is not JSON: {name} is not a JSON number")
 
 
 def _number(digits: str) -> float:
@@ -109,12 +109,12 @@ def _bounded_int(digits: str) -> int:
     try:
         return int(digits)
     except ValueError:
-        # Python refuses to convert thousands of digits, because that takes quadratic time.
+        # Python does not convert thousands of digits, because that takes quadratic time.
         raise InvalidRequest.at("", f"a number of {len(digits)} digits is too long") from None
 
 
 def _walk(root: dict[str, Any]) -> None:
-    """Look at every value, without recursion. Raises InvalidRequest naming the path."""
+    """Check every value, without recursion. Raise InvalidRequest, which names the path, if one is not allowed."""
     stack: list[tuple[_Path, Any, int]] = [(None, root, 1)]
     while stack:
         path, value, depth = stack.pop()
@@ -154,7 +154,7 @@ def _too_deep(path: str) -> InvalidRequest:
 
 
 def _printable(name: str) -> str:
-    """A name as it can stand in a message: short, and without what a terminal or UTF-8 would choke on."""
+    """Return a name for use in a message: short, and without characters that a terminal or UTF-8 cannot handle."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name[:80])
 
 

@@ -1,7 +1,7 @@
-"""Every refusal a client can meet, as an RFC 9457 problem.
+"""Every error that a client can get, as an RFC 9457 problem.
 
-A `Problem` is an exception, so that a door or a handler stops by raising it. Errors of the core are turned into
-problems here and nowhere else; what is not in this table is a bug and becomes a 500 that tells nothing.
+A `Problem` is an exception, so that the guard or a handler stops by raising it. Errors of the core become problems here
+and nowhere else. An error that is not listed here is a bug, and becomes a 500 without details.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from supervisor.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "/problems/"
-"""A reference relative to the server, which explains each of them there."""
+"""A reference relative to the server, which explains each problem there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Shape:
 
 
 class Kind(StrEnum):
-    """The end of a problem's `type`. Clients switch on these; they never change."""
+    """The last part of a problem's `type`. Clients depend on these, so they never change."""
 
     BAD_REQUEST = "bad-request"
     UNAUTHORIZED = "unauthorized"
@@ -103,7 +103,7 @@ SHAPES: dict[Kind, _Shape] = {
         429,
         "Too many requests",
         "The token has used up its requests for now, or has as many streams open as it may. See `Retry-After`. "
-        "Cancel and health are never refused for this.",
+        "Cancel and health are never rejected for this.",
     ),
     Kind.HEADERS_TOO_LARGE: _Shape(431, "Headers too large", "Request line and headers are at most 16 KiB together."),
     Kind.INTERNAL: _Shape(500, "Internal error", "A bug in this server. Its log has the details."),
@@ -119,7 +119,7 @@ HEAD_TOO_LARGE = "the request line and headers are more than 16 KiB together"
 
 
 class Problem(Exception):
-    """Raised to answer with a problem. `detail` is one sentence for a person; `headers` go out with it."""
+    """Raised to answer with a problem. `detail` is one sentence for a person; `headers` are sent with it."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class Problem(Exception):
         return SHAPES[self.kind].status
 
     def body(self) -> bytes:
-        """The problem document."""
+        """Return the problem document."""
         document: dict[str, object] = {
             "type": f"{TYPE_PREFIX}{self.kind}",
             "title": SHAPES[self.kind].title,
@@ -156,12 +156,12 @@ class Problem(Exception):
 
 
 def invalid(field: str, message: str) -> Problem:
-    """A 422 about one field, or one query parameter or header by its name."""
+    """Return a 422 about one field, query parameter or header."""
     return problem_for(InvalidRequest.at(field, message))
 
 
 def problem_for(error: DeadstopError) -> Problem:
-    """The problem that an error of the core is for a client."""
+    """Return the problem that a client gets for an error of the core."""
     match error:
         case InvalidRequest():
             return Problem(Kind.INVALID, str(error), errors=tuple(error.errors))
@@ -178,7 +178,7 @@ def problem_for(error: DeadstopError) -> Problem:
         case StorageFull():
             return Problem(Kind.STORAGE_FULL, str(error))
         case _:
-            return Problem(Kind.INTERNAL, "the server met an error that it does not know; its log has the details")
+            return Problem(Kind.INTERNAL, "an error occurred that the server does not know; its log has the details")
 
 
 def _retry_after(seconds: float) -> dict[str, str]:
@@ -199,7 +199,7 @@ async def on_core_error(_request: Request, exc: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, exc: Exception) -> Response:
-    """Routing's own refusals: no such route, or not with this method."""
+    """Answer the router's own errors: an unknown path, or a method that the path does not have."""
     assert isinstance(exc, HTTPException)
     if exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(_allowed_methods(request))
@@ -212,7 +212,7 @@ async def on_http_exception(request: Request, exc: Exception) -> Response:
 
 
 async def on_bug(_request: Request, _exc: Exception) -> Response:
-    """The traceback goes to the log (uvicorn writes it there), never to the client."""
+    """Answer 500. The traceback goes to the log (uvicorn writes it there), never to the client."""
     return Problem(Kind.INTERNAL, "the server failed; its log has the details").response()
 
 

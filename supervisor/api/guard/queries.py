@@ -1,4 +1,4 @@
-"""Query parameters and headers, from text to values. Every mistake is an InvalidRequest naming the parameter."""
+"""Parse query parameters and headers. Each function raises InvalidRequest, which names the parameter, for bad input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_KEY_LENGTH = 255
 STATE_SPELLINGS = {state.value: state for state in State} | {"canceled": State.CANCELLED}
 
 MAX_ASKED = MAX_LABELS
-"""How many labels, or states, one list may be asked for. A job has at most so many labels."""
+"""How many labels or states a list may be filtered by. This is also how many labels a job may have."""
 
 _JOB_ID = re.compile(JOB_ID_PATTERN)
 _LABEL_KEY = re.compile(LABEL_KEY_PATTERN)
@@ -33,7 +33,7 @@ _FALSE = frozenset({"false", "0", "no"})
 
 
 def job_id(request: Request) -> str:
-    """The id in the path."""
+    """Return the job ID in the path."""
     given: str = request.path_params["id"]
     if not _JOB_ID.fullmatch(given):
         raise InvalidRequest.at("id", "a job id is 1 to 64 letters, digits, _ or -")
@@ -53,7 +53,7 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def resume_after(request: Request) -> int:
-    """The number of the last event that the client has: `Last-Event-ID`, else `after`, else 0."""
+    """Return the number of the last event that the client has: `Last-Event-ID`, else `after`, else 0."""
     asked = (
         ("Last-Event-ID", request.headers.get("last-event-id")),
         ("after", request.query_params.get("after")),
@@ -70,7 +70,7 @@ def _event_number(name: str, given: str) -> int:
 
 
 def flag(request: Request, name: str, *, default: bool) -> bool:
-    """A yes or no. A bare `?name` is a yes."""
+    """Return the value of a boolean parameter. A `?name` without a value means true."""
     given = request.query_params.get(name)
     if given is None:
         return default
@@ -82,7 +82,7 @@ def flag(request: Request, name: str, *, default: bool) -> bool:
 
 
 def holds_life(request: Request) -> bool:
-    """`on_disconnect=cancel` of a reader."""
+    """Return whether the reader asked for `on_disconnect=cancel`."""
     given = request.query_params.get("on_disconnect", "continue")
     if given not in {"cancel", "continue"}:
         raise InvalidRequest.at("on_disconnect", "must be cancel or continue")
@@ -90,7 +90,7 @@ def holds_life(request: Request) -> bool:
 
 
 def wait_s(request: Request) -> float:
-    """Seconds that the answer may wait for the end."""
+    """Return how many seconds the answer may wait for the job's end."""
     given = request.query_params.get("wait", "0")
     try:
         seconds = float(given)
@@ -105,7 +105,7 @@ def wait_s(request: Request) -> float:
 
 
 def wanted_jobs(request: Request) -> Wanted:
-    """Which jobs a page of the list is made of."""
+    """Return which jobs the page of the list should have."""
     return Wanted(
         states=_states(request),
         labels=_labels(request),
@@ -116,7 +116,7 @@ def wanted_jobs(request: Request) -> Wanted:
 
 
 def cursor(before: int) -> str:
-    """What a client gives back for the jobs created before the one of this number."""
+    """Return the cursor that a client sends to get the jobs created before that number."""
     return base64.urlsafe_b64encode(json.dumps([before]).encode("ascii")).decode("ascii").rstrip("=")
 
 
@@ -127,7 +127,7 @@ def _states(request: Request) -> frozenset[State] | None:
         raise InvalidRequest.at("state", f"is given {len(names)} times; there are {', '.join(State)}")
     for name in names:
         if name not in STATE_SPELLINGS:
-            raise InvalidRequest.at("state", f"{name[:80]!r} is no state; there are {', '.join(State)}")
+            raise InvalidRequest.at("state", f"{name[:80]!r} is not a state; use one of {', '.join(State)}")
     return frozenset(STATE_SPELLINGS[name] for name in names) if names else None
 
 

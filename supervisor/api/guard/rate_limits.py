@@ -1,4 +1,4 @@
-"""What one token may have at a time: requests a second, and streams. Its jobs are bounded by the core's admission."""
+"""Limits for each token: requests per second and open streams. The core limits its jobs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ STREAM_RETRY_S = 1
 
 
 class RequestRate:
-    """A bucket of allowances per token: one second's worth, refilled steadily. `clock` is monotonic seconds."""
+    """A token bucket for each token, which holds one second's requests. `clock` is monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
-        """Name → what was left, and when."""
+        """By name: how many requests were left, and when."""
 
     def spend(self, principal: Principal) -> None:
-        """Count one request. Raises Problem (429) when the token has none left."""
+        """Count one request. Raise Problem (429) if the token has none left."""
         rate = principal.limits.max_requests_per_s
         if rate is None:
             return
@@ -41,18 +41,18 @@ class RequestRate:
 
 
 class OpenStreams:
-    """Counts the open event streams of each token. Belongs to the event loop."""
+    """Counts the open event streams of each token. Only for use on the event loop."""
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
     @property
     def total(self) -> int:
-        """Of all tokens together."""
+        """The number of streams of all tokens."""
         return self._open.total()
 
     def enter(self, principal: Principal) -> StreamPlace:
-        """Raises Problem (429) when the token has as many as it may."""
+        """Count one stream. Raise Problem (429) if the token has as many as it may."""
         limit = principal.limits.max_streams
         if limit is not None and self._open[principal.name] >= limit:
             raise Problem(
@@ -65,7 +65,7 @@ class OpenStreams:
 
 
 class StreamPlace:
-    """One stream's place. Give it back with `leave`; again does nothing."""
+    """One stream's share of the limit. `leave` releases it; calling it again does nothing."""
 
     def __init__(self, open_: Counter[str], name: str) -> None:
         self._open = open_

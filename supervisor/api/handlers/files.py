@@ -1,4 +1,4 @@
-"""Handlers of the files that jobs left."""
+"""Handlers for the files that jobs leave."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from supervisor.errors import NotFound
 
 
 class _Anything(Convertor[str]):
-    """The rest of a path. Starlette's own ends at the end of a line, and names of files may have several."""
+    """The rest of a path. Starlette's own convertor ends at a line break, which file names may contain."""
 
     regex = "(?s:.*)"
 
@@ -32,7 +32,7 @@ register_url_convertor("anything", _Anything())
 
 
 async def list_files(request: Request) -> Response:
-    """Of a job that has not ended: none yet."""
+    """List the job's files. A job that has not ended has none yet."""
     supervisor = service_of(request).supervisor
     job_id = (await supervisor.lookup.find(queries.job_id(request), caller_of(request))).job.id
     found, truncated = await supervisor.looks.files(job_id)
@@ -45,12 +45,12 @@ async def download(request: Request) -> Response:
     if not job.state.terminal:
         raise NotFound(f"cannot find files of job {job.id}: it is {job.state}, and its files come when it has ended")
     path = _path(request)
-    # Nothing is awaited between this and the response that closes it.
+    # Nothing is awaited between this call and the response that closes the file.
     fd = await supervisor.looks.open_file(job.id, path)
     return file_response(fd, path, request.headers, supervisor.looks, head=request.method == "HEAD")
 
 
 def _path(request: Request) -> bytes:
-    """Behind `/files/`, as bytes: a job may give its files names that are no UTF-8."""
+    """Return the path after `/files/` as bytes: a job's files may have names that are not UTF-8."""
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
     return unquote_to_bytes(raw.partition(b"?")[0]).split(b"/", 4)[4]

@@ -1,4 +1,4 @@
-"""What handlers work with, and how they get it from a request."""
+"""What handlers use, and how they get it from a request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from supervisor.core.telemetry.health import Check
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One server's parts."""
+    """The parts of one server."""
 
     supervisor: Supervisor
     drain: Drain
@@ -32,7 +32,7 @@ class Service:
     streams: OpenStreams = field(default_factory=OpenStreams)
 
     def checks(self) -> dict[str, Check]:
-        """What must hold for the server to take jobs, and what should."""
+        """Return the checks: those that must pass for the server to accept jobs, and those that should."""
         return {**self.supervisor.checks(), "connections": self.connections.check()}
 
 
@@ -41,20 +41,20 @@ def service_of(request: Request) -> Service:
 
 
 def principal_of(request: Request) -> Principal:
-    """Whose token the request came with."""
+    """Return the owner of the request's token."""
     return cast("Principal", request.scope["deadstop.principal"])
 
 
 def caller_of(request: Request) -> Caller:
-    """Who asks, for the core. It cannot be left out there: whose jobs are seen is decided in one place."""
+    """Return the caller for the core, which decides in one place whose jobs are visible."""
     return principal_of(request).caller
 
 
 def trace_of(request: Request) -> Trace:
-    """The marks by which the request is found again in logs and traces."""
+    """Return the IDs by which the request is found in logs and traces."""
     return cast("Trace", request.scope["deadstop.trace"])
 
 
 def peer_of(request: Request) -> Peer | None:
-    """The client's connection. None when it is not a socket of ours (an ASGI test client)."""
+    """Return the client at the other end of the connection. None without a socket (an ASGI test client)."""
     return cast("Peer | None", request.scope.get("state", {}).get("peer"))

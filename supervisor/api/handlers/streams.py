@@ -1,4 +1,4 @@
-"""Handlers of event streams."""
+"""Handlers for event streams."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def of_job(request: Request) -> Response:
     record = await service_of(request).supervisor.lookup.find(queries.job_id(request), caller_of(request))
     after = queries.resume_after(request)
     holds = queries.holds_life(request)
-    # A number that was never given out (of another job that had this id, say) tells nothing: go on from now.
+    # A number that was never assigned (by another job that had this ID, say) means nothing: continue from now.
     after = min(after, record.log.last_id)
     if not queries.flag(request, "follow", default=not _prefers_json(request)):
         return JsonResponse(await _events_json(request, record, after))
     if record.log.ended and after >= record.log.last_id:
         return Response(status_code=204)
     if holds:
-        # The only GET that can change something, by leaving: a page of another site must not be able to.
+        # The only GET that can change something, by its end: pages of other sites must not be able to.
         check_origin(request.headers)
     with _place(request) as place:
         return _stream(request, place, record, after, holds=holds)
@@ -57,7 +57,7 @@ async def of_all(request: Request) -> Response:
 
 @contextmanager
 def _place(request: Request) -> Iterator[StreamPlace]:
-    """A place among the token's streams, for the response that is made in the block. Raises Problem (429)."""
+    """Count a stream of the token for the response made in the block. Raise Problem (429) if it has too many."""
     place = service_of(request).streams.enter(principal_of(request))
     try:
         yield place
@@ -85,7 +85,7 @@ def _prefers_json(request: Request) -> bool:
 
 
 async def _events_json(request: Request, record: LiveJob, after: int) -> bytes:
-    """As many as fit one answer; `last_event_id` is where the next one goes on."""
+    """Return as many events as fit one answer; `last_event_id` is where the next answer continues."""
     supervisor, story = service_of(request).supervisor, story_of(record)
     lines: list[str] = []
     size = 0

@@ -1,1 +1,1 @@
-"""The JSON of the HTTP interface. No module outside of this folder knows its field names."""
+"""The JSON of the HTTP interface. No module outside of this package knows its field names."""

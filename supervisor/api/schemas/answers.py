@@ -1,4 +1,4 @@
-"""The JSON that goes out: typed dictionaries with every field present, `null` where there is nothing."""
+"""The JSON of answers: typed dictionaries in which every field is present, and `null` without a value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from supervisor.node.levels.enforcement import NO_LIMITS, Enforcer, Limits, enfo
 
 
 class StuckJson(TypedDict):
-    """Why an unfinished job counts as stuck, in words, and the last sign of life."""
+    """Why an unfinished job counts as stuck, and when it last showed a sign of life."""
 
     rule: str
     words: str
@@ -28,7 +28,7 @@ class StuckJson(TypedDict):
 
 
 class EnforcedByJson(TypedDict):
-    """`cgroup`: the kernel; `sampled`: the job's guardian, several times a second; `none`: nobody, on this machine."""
+    """`cgroup`: the kernel; `sampled`: the job's guardian, several times a second; `none`: nothing, on this machine."""
 
     memory_bytes: Enforcer | None
     processes: Enforcer | None
@@ -36,7 +36,7 @@ class EnforcedByJson(TypedDict):
 
 
 class LimitsJson(TypedDict):
-    """What was asked for, and who enforces it; null where there is no limit."""
+    """The requested limits, and what enforces them; null where there is no limit."""
 
     memory_bytes: int | None
     processes: int | None
@@ -70,7 +70,7 @@ class JobJson(TypedDict):
 
 
 class UnknownJobJson(TypedDict):
-    """A cancel that came before its job. It is kept for so long."""
+    """A cancel that came before its job. It is kept for that time."""
 
     id: str
     state: Literal["unknown"]
@@ -122,7 +122,7 @@ class ReadinessJson(TypedDict, total=False):
 
 
 class ContainmentJson(TypedDict):
-    """How jobs are held, what that covers, and why stronger levels are not used."""
+    """How jobs are contained, what that covers, and why stronger levels are not used."""
 
     level: str
     covers: list[str]
@@ -221,7 +221,7 @@ def readiness_json(*, ready: bool, checks: dict[str, Check] | None) -> Readiness
 def health_json(
     version: str, containment: ContainmentStatus, checks: dict[str, Check], counts: dict[State, int]
 ) -> HealthJson:
-    """`down`: takes no jobs. `degraded`: takes them, but something that should hold does not."""
+    """Return the health. `down`: accepts no jobs. `degraded`: accepts jobs, but a check fails."""
     broken = [check for check in checks.values() if not check.ok]
     return {
         "status": "down" if any(check.required for check in broken) else "degraded" if broken else "ok",
@@ -232,6 +232,8 @@ def health_json(
             "not_covered": list(containment.not_covered),
             "why_not": {str(level): reason for level, reason in containment.why_not.items()},
         },
-        "checks": {name: {**said, "tracebacks": checks[name].tracebacks} for name, said in checks_json(checks).items()},
+        "checks": {
+            name: {**check, "tracebacks": checks[name].tracebacks} for name, check in checks_json(checks).items()
+        },
         "counts": {state.value: count for state, count in counts.items()},
     }

@@ -1,4 +1,4 @@
-"""The JSON that comes in: pydantic models, strict, without coercion, unknown fields refused."""
+"""The JSON of requests: strict pydantic models, without coercion, which reject unknown fields."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MIN_LEASE_S = 0.1
 MAX_LEASE_S = 86_400.0
 MAX_INPUT_BYTES = 64 * 1024
 MAX_FIELD_VALUES = 500
-"""JSON values in any field but a job's `input`. None of them needs a tenth of it."""
+"""How many JSON values a field other than a job's `input` may have. None needs a tenth of them."""
 MAX_TERMINAL_SIDE = 10_000
 MAX_MEMORY_BYTES = 2**50
 MAX_PROCESSES = 4_194_304  # the kernel's own, PID_MAX_LIMIT
@@ -35,11 +35,11 @@ MAX_CPUS = 10_000.0
 
 
 def _known_level(level: str) -> str:
-    # Whether this server has it, the core knows.
+    # The core checks whether this server supports it.
     if level in CONTAINMENT_LEVELS:
         return level
     raise PydanticCustomError(
-        "level", f"{level[:80]!r} is no containment level; use one of {', '.join(CONTAINMENT_LEVELS)}"
+        "level", f"{level[:80]!r} is not a containment level; use one of {', '.join(CONTAINMENT_LEVELS)}"
     )
 
 
@@ -50,20 +50,20 @@ LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN)]
 LabelValue = Annotated[str, Field(max_length=MAX_LABEL_VALUE)]
 Labels = Annotated[
     dict[LabelKey, LabelValue],
-    # pydantic describes what the keys look like, but not that there are no others.
+    # pydantic describes the pattern of the keys, but not that other keys are not allowed.
     Field(max_length=MAX_LABELS, json_schema_extra={"additionalProperties": False}),
 ]
 
 
 class Body(BaseModel):
-    """Base of the bodies."""
+    """Base class of the bodies."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LimitsBody(Body):
-    """What the job may use: resident memory and processes of its whole tree (our runner is one of them), and time on
-    so many cores."""
+    """What the job may use: resident memory and processes of its whole tree (the runner is one of them), and time on
+    this many cores."""
 
     memory_bytes: Annotated[int, Field(gt=0, le=MAX_MEMORY_BYTES)] | None = None
     processes: Annotated[int, Field(gt=0, le=MAX_PROCESSES)] | None = None
@@ -72,7 +72,7 @@ class LimitsBody(Body):
 
 class CreateBody(Body):
     """What to run, and how. `timeout_s` counts from `job.running`. With `lease_s` the job is cancelled when its lease
-    was not renewed for so long. The `stuck_…` fields override the server's settings;
+    has not been renewed for that time. The `stuck_…` fields override the server's settings;
     0 is off."""
 
     task: Annotated[str, Field(min_length=1, max_length=MAX_TASK_NAME)]
@@ -91,7 +91,7 @@ class CreateBody(Body):
     stuck_action: Literal["report", "cancel"] | None = None
 
     def request(self, idempotency_key: str | None, trace: Trace) -> JobRequest:
-        """What the core is asked for."""
+        """Return the request for the core."""
         return JobRequest(
             task=self.task,
             input=self.input,
@@ -137,9 +137,9 @@ class SizeBody(Body):
 
 
 class InputBody(Body):
-    """What to type, at least one of these: `text` as it is (Ctrl-C is \\u0003), then the end of the input if `eof`.
+    """What to send to the job's input, at least one of these: `text` (Ctrl-C is \\u0003), then the end if `eof`.
 
-    In a terminal `eof` is Ctrl-D, on pipes the end of stdin; nothing can be typed after it.
+    In a terminal `eof` is Ctrl-D, on pipes the end of stdin; nothing can be sent after it.
     """
 
     model_config = ConfigDict(
@@ -159,7 +159,7 @@ class InputBody(Body):
     size: SizeBody | None = None
 
     def frame(self) -> StdinChunk:
-        """What the job is sent. Raises InvalidRequest when there is nothing in it."""
+        """Return the message for the job. Raise InvalidRequest if the body has nothing to send."""
         if self.text is None and not self.eof and self.size is None:
             raise InvalidRequest.at("text", "is required, unless there is `eof` (true) or `size`")
         rows, columns = (None, None) if self.size is None else (self.size.rows, self.size.columns)
@@ -167,7 +167,7 @@ class InputBody(Body):
 
 
 class LeaseBody(Body):
-    """Nothing: the lease begins anew as it was asked for when the job was created."""
+    """Nothing: the lease starts again with the length that the job was created with."""
 
 
 class SessionBody(Body):
@@ -180,7 +180,7 @@ BodyT = TypeVar("BodyT", bound=Body)
 
 
 def validate(model: type[BodyT], value: dict[str, Any]) -> BodyT:
-    """`value` as `model`. Raises InvalidRequest naming the wrong fields, the first of them if there are many."""
+    """Return `value` as `model`. Raise InvalidRequest, which names the wrong fields, or the first of many."""
     unknown = [name for name in value if name not in model.model_fields]
     for name in unknown[MAX_ERRORS:]:
         del value[name]
@@ -195,7 +195,7 @@ def validate(model: type[BodyT], value: dict[str, Any]) -> BodyT:
 
 
 def _is_larger(value: Any, max_values: int) -> bool:
-    """Whether there are more values than so many in it. pydantic makes an error of each that is wrong."""
+    """Return whether there are more values than that. pydantic creates an error for each that is wrong."""
     waiting, seen = [value], 0
     while waiting and seen <= max_values:
         part = waiting.pop()
@@ -207,7 +207,7 @@ def _is_larger(value: Any, max_values: int) -> bool:
     return seen > max_values
 
 
-_SAYINGS = {
+_MESSAGES = {
     "missing": "is required",
     "extra_forbidden": "is unknown here",
     "string_type": "must be a string",
@@ -217,11 +217,11 @@ _SAYINGS = {
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
 }
-"""Words for pydantic's most common findings. The rest of its messages are fit for a person as they are."""
+"""Messages for pydantic's most common errors. Its other messages are clear as they are."""
 
 
 def _field_errors(errors: Iterable[ErrorDetails]) -> Iterator[FieldError]:
     for error in errors:
-        # "[key]" is pydantic's mark for "the name of this entry is wrong".
+        # pydantic marks an entry with a wrong name with "[key]".
         field = ".".join(str(part)[:80] for part in error["loc"] if part != "[key]")
-        yield FieldError(field, _SAYINGS.get(error["type"]) or error["msg"])
+        yield FieldError(field, _MESSAGES.get(error["type"]) or error["msg"])

@@ -1,4 +1,4 @@
-"""The JSON of what goes into a job, what it holds, and what comes out of it: typed text, resources, files."""
+"""The JSON of a job's input, lease, resources and files."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _TEXT = frozenset({"application/json", "application/jsonl", "application/javascr
 
 
 class InputJson(TypedDict):
-    """How much of what was typed the job has not taken yet."""
+    """How much of its input the job has not read yet."""
 
     pending_bytes: int
 
 
 class LeaseJson(TypedDict):
-    """The job is cancelled at `expires_at` unless its lease is renewed before."""
+    """The job is cancelled at `expires_at` unless its lease is renewed before that."""
 
     lease_s: float
     expires_at: str
 
 
 class ResourceJson(TypedDict):
-    """`action` is the last that was done: acquired, released by the job, or removed after it."""
+    """`action` is the last one: acquired, released by the job, or removed after its end."""
 
     kind: str
     name: str
@@ -47,7 +47,7 @@ class ResourceJson(TypedDict):
 
 
 class FileJson(TypedDict):
-    """`path` is for people, where a name is not UTF-8 with replacements; `href` always leads to the file."""
+    """`path` is for people, with replacement characters if a name is not UTF-8; `href` always leads to the file."""
 
     path: str
     size_bytes: int

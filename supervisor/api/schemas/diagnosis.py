@@ -1,4 +1,4 @@
-"""The JSON that tells operators what is wrong with a job."""
+"""The JSON that shows operators what a job is doing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StackJson(TypedDict):
 
 
 class StuckJobJson(TypedDict):
-    """A job that hangs. `since` is its last sign of life."""
+    """A stuck job. `since` is its last sign of life."""
 
     id: str
     task: str

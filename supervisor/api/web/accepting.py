@@ -1,7 +1,7 @@
-"""Taking connections from the listening socket, with a pause when that fails.
+"""Accept connections from the listening socket, and pause when that fails.
 
-asyncio's own server logs a traceback for each connection of its backlog when the process has no descriptor left, every
-second, and knows no bound.
+When the process has no descriptor left, asyncio's own server logs a traceback for each connection of its backlog, every
+second. It also has no limit on connections.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import structlog
 from supervisor.api.guard.connections import Connections
 
 PER_TURN = 32
-"""Connections that are taken before others on the loop have a turn."""
+"""How many connections are accepted before other tasks run."""
 PAUSE_S = 0.2
 GIVE_WAY = 8
 """How many idle connections are closed when one cannot be accepted."""
 CALM_S = 2.0
-"""So long nothing must fail until the trouble counts as over."""
+"""The trouble counts as over when nothing has failed for this time."""
 
 _NEXT_ONE = frozenset(
     {
@@ -39,13 +39,13 @@ _NEXT_ONE = frozenset(
         errno.EPERM,
     }
 )
-"""What Linux says about the connection that it would have given, and not about the socket: see accept(2)."""
+"""Errors that concern the new connection and not the listening socket: see accept(2)."""
 
 log = structlog.get_logger()
 
 
 class Acceptor:
-    """Serves `sock` until `close`. Belongs to the event loop; to uvicorn it is one of its servers."""
+    """Accepts connections on `sock` until `close`. Only for use on the event loop. uvicorn takes it for a server."""
 
     def __init__(
         self,
@@ -68,14 +68,14 @@ class Acceptor:
         self._listen()
 
     def close(self) -> None:
-        """Take no more. The socket stays open: it is not ours."""
+        """Stop accepting. The socket stays open, because its owner closes it."""
         self._loop.remove_reader(self._sock)
         for timer in (self._again, self._calm):
             if timer is not None:
                 timer.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait for those that were just taken."""
+        """Wait for the connections that are being opened."""
         if self._opening:
             await asyncio.wait(self._opening)
 
@@ -113,7 +113,7 @@ class Acceptor:
             self._failed(exc)
 
     def _failed(self, exc: OSError) -> None:
-        # Idle connections give their descriptors to those who wait: one of them may want to stop a job.
+        # Close idle connections to get descriptors for waiting clients: one of them may want to stop a job.
         gave_way = sum(self._connections.close_idle() for _ in range(GIVE_WAY))
         self._pause(os.strerror(exc.errno) if exc.errno else str(exc), short=gave_way > 0)
 

@@ -1,4 +1,4 @@
-"""What ends the streams and waits that would outlast a shutdown."""
+"""End the streams and waits that would outlast a shutdown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import anyio
 
 
 class Drain:
-    """Open until `close`. Belongs to the event loop.
+    """Ends waits when the server shuts down. Only for use on the event loop.
 
-    The ASGI server waits for every response to end, and a follower of a job that nobody could stop would make it
-    wait for ever. So whoever waits for something that may never come does it under `waiting`.
+    The ASGI server waits for every response to end, and a stream of a job that cannot be stopped would never end. So
+    every wait for something that may not happen must be made under `waiting`.
     """
 
     def __init__(self) -> None:
@@ -20,14 +20,14 @@ class Drain:
         self._scopes: set[anyio.CancelScope] = set()
 
     def start(self) -> None:
-        """Let no new wait begin, and end those there are. They return as if what they waited for had come."""
+        """Prevent new waits and end the present ones. They return as if what they waited for had happened."""
         self.started = True
         for scope in self._scopes:
             scope.cancel()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around an await that `close` may cut short. Look at `closed` behind it."""
+        """Wrap an await that `start` may end early. Check `started` after it."""
         with anyio.CancelScope() as scope:
             if self.started:
                 scope.cancel()

@@ -1,7 +1,7 @@
-"""A file as a response: a range of it if that is asked for, and never a page of this server.
+"""Responses with a file that a job wrote, or a range of it.
 
-What a job wrote is data. Whatever it calls itself, a browser must not run it with the dashboard's session: it is sent
-as an attachment, sandboxed, and with the type that its name has. See RFC 9110, 14 (ranges) and 13.1 (conditions).
+What a job wrote is data. Whatever its type, a browser must not run it with the dashboard's session: it is sent as an
+attachment, sandboxed, with the type that its name suggests. See RFC 9110, 14 (ranges) and 13.1 (conditions).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Span:
 
 
 def file_response(fd: int, path: bytes, headers: Headers, looks: Looks, *, head: bool) -> Response:
-    """Answer with the file open at `fd`, which is closed in any case. Raises Problem (416).
+    """Return a response with the file open at `fd`, which is closed in any case. Raise Problem (416).
 
-    `head`: without the file, and without a range, which is for GET alone (RFC 9110, 14.2).
+    With `head` there is no content and no range, which only GET can ask for (RFC 9110, 14.2).
     """
     try:
         status = os.fstat(fd)
@@ -76,7 +76,7 @@ def file_response(fd: int, path: bytes, headers: Headers, looks: Looks, *, head:
 
 
 class _FileStream(StreamingResponse):
-    """Owns the descriptor, and closes it also when its client left before the first byte."""
+    """Owns the descriptor, and closes it even if the client disconnects before the first byte."""
 
     def __init__(self, fd: int, span: Span, status: int, headers: dict[str, str], looks: Looks) -> None:
         super().__init__(self._chunks(span), status, headers)
@@ -88,7 +88,7 @@ class _FileStream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            # Not awaited: a cancelled request closes its file, too, and a read that hangs closes it when it has ended.
+            # Not awaited: a cancelled request must close its file, too. If a read hangs, the file is closed after it.
             self._looks.read_later(self._close)
 
     async def _chunks(self, span: Span) -> AsyncIterator[bytes]:
@@ -97,9 +97,9 @@ class _FileStream(StreamingResponse):
             try:
                 data = await self._looks.read(self._read, min(CHUNK_BYTES, span.end - position), position)
             except NotReady:
-                data = b""  # the disk does not answer
+                data = b""  # the disk does not respond
             if not data:
-                return  # shorter than it was: the client sees that the length does not fit
+                return  # the file has become shorter: the client sees that the length does not match
             position += len(data)
             yield data
 
@@ -108,14 +108,14 @@ class _FileStream(StreamingResponse):
             return b"" if self._fd < 0 else os.pread(self._fd, size, position)
 
     def _close(self) -> None:
-        # A read that was under way when the client left may still use the number, which another file could get.
+        # A read that was in progress when the client disconnected may still use the descriptor's number.
         with self._lock:
             os.close(self._fd)
             self._fd = -1
 
 
 def _wanted(headers: Headers, size: int, etag: str, modified: str) -> Span | None:
-    """The one range that is asked for; None for all of it, as for several ranges, which need not be served."""
+    """Return the requested range. None means the whole file, also for several ranges, which need not be supported."""
     given = headers.get("range")
     if given is None or headers.get("if-range", etag) not in (etag, modified):
         return None
@@ -126,7 +126,7 @@ def _wanted(headers: Headers, size: int, etag: str, modified: str) -> Span | Non
     if first:
         start, end = int(first), min(int(last) + 1, size) if last else size
         if last and int(last) < int(first):
-            return None  # no range at all: to be ignored
+            return None  # not a valid range: to be ignored
     else:
         start, end = max(0, size - int(last)), size
     if start >= end:

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, with what it does not do for streams that hold a job's life."""
+"""uvicorn's HTTP/1.1 protocol, extended for slow clients, disconnects, and the limit on connections."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from supervisor.core.loop.awake_clock import AwakeClock, AwakeTimer
 from supervisor.core.loop.loop_clock import callback_since, event_since
 
 READ_BYTES = 16 * 1024
-"""How much is read and parsed at once."""
+"""How much is read and parsed at a time."""
 MANY_PIECES, SMALL_PIECE = 64, 16
-"""A body in more pieces than so many, and in such small ones, costs far more than its bytes."""
+"""A body with more pieces than this, of a smaller size than this, costs far more than its bytes."""
 LINGER_S = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
-"""How much of a refused body is read and thrown away, so that the client gets to see the refusal. Closing at once
-would send a reset, which makes the client's kernel discard the answer."""
+"""How much of a rejected body is read and discarded, so that the client can read the answer. Closing at once would send
+a reset, which makes the client's kernel discard it."""
 READ_AHEAD_BYTES = 64 * 1024
-"""How much of a further request is taken in while a response is running."""
-DRAIN_BOUND_S = 0.5
-"""How long a shutdown waits for clients to take the rest of their responses."""
+"""How much of the next request is buffered while a response is in progress."""
+DRAIN_TIMEOUT_S = 0.5
+"""How long a shutdown waits for clients to read the rest of their responses."""
 
 
 _BUFFER = bytearray(READ_BYTES)
-"""Of all connections: what is read is parsed before the next read."""
+"""Shared by all connections: what is read is parsed before the next read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTimeouts:
-    """How long a client may keep a connection without getting on. Seconds."""
+    """How long a client may keep a connection without progress, in seconds."""
 
     head_s: float = 10.0
-    """From the first byte of a request (or from connecting) to the end of its headers, however it drips in."""
+    """From the first byte of a request (or from connecting) to the end of its headers, even if bytes keep arriving."""
     frozen_s: float = 30.0
-    """With a response waiting, and none of it taken."""
+    """While a response is waiting, and the client reads none of it."""
     clock: AwakeClock = field(default_factory=AwakeClock)
-    """The server's: while it sleeps it sees nothing of what a client does."""
+    """The server's clock: while the machine sleeps, the server cannot see what a client does."""
 
 
 class _Counting(h11.Connection):
-    """Counts the pieces of bodies that come."""
+    """Counts the pieces of received bodies."""
 
     pieces = 0
 
@@ -61,9 +61,9 @@ class _Counting(h11.Connection):
 
 
 class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
-    """One client connection. Handlers find its `Peer` as `scope["state"]["peer"]`, and itself as `…["connection"]`.
+    """One client connection. Handlers find it as `scope["state"]["connection"]`, and its `Peer` as `…["peer"]`.
 
-    It reads into a buffer, because that bounds how much is parsed before others on the loop have a turn.
+    It reads into a buffer, because that limits how much is parsed before other tasks run.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
 
     @property
     def idle_since(self) -> float | None:
-        """Since when no request is being answered: none is complete, or its answer is. None: one is."""
+        """Since when no request has been in progress: none is complete, or its answer is. None if one is."""
         idle = self.cycle is None or self.cycle.response_complete or self._body_is_coming()
         return self._idle_since if idle else None
 
@@ -104,7 +104,7 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.leave(self)
-        # First: uvicorn wakes the handlers, and they ask the peer how it left.
+        # This comes first: uvicorn wakes the handlers, and they ask the peer how it left.
         self.peer.lost(exc, callback_since(self.loop))
         self._head_is_there()
         self._stop_frozen_timer()
@@ -121,29 +121,29 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
         if self.transport.is_closing():
             return
         if self.conn.pieces - pieces > MANY_PIECES + len(data) // SMALL_PIECE and self._body_is_coming():
-            self._refuse(Problem(Kind.BAD_REQUEST, f"the body's chunks are smaller than {SMALL_PIECE} bytes"))
+            self._reject(Problem(Kind.BAD_REQUEST, f"the body's chunks are smaller than {SMALL_PIECE} bytes"))
             return
         if self.conn.their_state is h11.IDLE:
             self._expect_head()
         else:
             self._head_is_there()
-        if self._refused_body_still_coming():
+        if self._rejected_body_still_coming():
             self._discard(len(data))
         elif self.flow.read_paused and len(self.conn.trailing_data[0]) < READ_AHEAD_BYTES:
-            # A pipelined request waits for its turn. uvicorn stops reading then, and would not see the client close.
+            # A pipelined request waits for its turn. uvicorn then stops reading, and would not notice a disconnect.
             self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
-        # A request that waited behind this one is heard now.
+        # A request that waited for this one is read now.
         self.peer.heard_at = None
         self._idle_since = self.loop.time()
         super().on_response_complete()
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-            # The beginning of the next request came with the one that was just answered.
+            # The start of the next request arrived with the one that was just answered.
             self._expect_head()
 
     def _expect_head(self) -> None:
-        """A request has begun, or should. What comes of it while the clock runs does not set it back."""
+        """Start the timer for the headers of a request, unless it is running: bytes that arrive do not extend it."""
         if self._head_timer is None:
             self._head_timer = self._timeouts.clock.call_later(self._timeouts.head_s, self._head_is_late)
 
@@ -158,7 +158,7 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
             return
         if self.conn.trailing_data[0]:
             late = f"the headers did not arrive within {self._timeouts.head_s:g} s"
-            self._refuse(Problem(Kind.REQUEST_TIMEOUT, late))
+            self._reject(Problem(Kind.REQUEST_TIMEOUT, late))
         else:
             self.transport.close()
 
@@ -171,19 +171,19 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
         super().resume_writing()
 
     def _taken(self) -> int:
-        """A number that grows as the client takes what we send."""
+        """Return a number that grows as the client reads what we send."""
         acknowledged = self.peer.acknowledged_bytes()
         return -self.transport.get_write_buffer_size() if acknowledged is None else acknowledged
 
     def _watch_frozen(self, taken: int) -> None:
-        self._frozen_timer = self._timeouts.clock.call_later(self._timeouts.frozen_s, self._look_whether_frozen, taken)
+        self._frozen_timer = self._timeouts.clock.call_later(self._timeouts.frozen_s, self._check_frozen, taken)
 
-    def _look_whether_frozen(self, taken_before: int) -> None:
+    def _check_frozen(self, taken_before: int) -> None:
         taken = self._taken()
         if taken > taken_before:
             self._watch_frozen(taken)
         else:
-            # It may be stopped, or wait in front of a pager: it takes nothing, and what waits for it costs memory.
+            # The client may be stopped, or wait for a pager. It reads nothing, and what waits for it uses memory.
             self.peer.reset()
             self.transport.abort()
 
@@ -195,7 +195,7 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
     def _body_is_coming(self) -> bool:
         return not self.cycle.response_started and self.conn.their_state is h11.SEND_BODY
 
-    def _refused_body_still_coming(self) -> bool:
+    def _rejected_body_still_coming(self) -> bool:
         return self.cycle is not None and self.cycle.response_complete and self.conn.their_state is h11.SEND_BODY
 
     def _discard(self, received_bytes: int) -> None:
@@ -207,13 +207,13 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
 
     def _end_linger(self) -> None:
         self._discarded_bytes = 0
-        if self._refused_body_still_coming():
+        if self._rejected_body_still_coming():
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP with a problem, like every other refusal."""
+        """Answer what is not HTTP with a problem, like every other error."""
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            # It came in the middle of a response, which cannot be taken back.
+            # A response is already in progress and cannot be withdrawn.
             self.transport.close()
             return
         cause = sys.exception()
@@ -221,12 +221,12 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
             isinstance(cause, h11.RemoteProtocolError)
             and cause.error_status_hint == SHAPES[Kind.HEADERS_TOO_LARGE].status
         ):
-            self._refuse(Problem(Kind.HEADERS_TOO_LARGE, HEAD_TOO_LARGE))
+            self._reject(Problem(Kind.HEADERS_TOO_LARGE, HEAD_TOO_LARGE))
         else:
-            self._refuse(Problem(Kind.BAD_REQUEST, f"cannot read the request: {msg.rstrip('.')}"))
+            self._reject(Problem(Kind.BAD_REQUEST, f"cannot read the request: {msg.rstrip('.')}"))
 
-    def _refuse(self, problem: Problem) -> None:
-        """Answer before there is a request that a handler could answer, and close."""
+    def _reject(self, problem: Problem) -> None:
+        """Answer without a request that a handler could get, and close the connection."""
         body = problem.body()
         headers = [
             ("content-type", MEDIA_TYPE),
@@ -246,5 +246,5 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
 
     def shutdown(self) -> None:
         super().shutdown()
-        # A client that does not read its response must not hold up the end of the server.
-        self.loop.call_later(DRAIN_BOUND_S, self.transport.abort)
+        # A client that does not read its response must not delay the shutdown.
+        self.loop.call_later(DRAIN_TIMEOUT_S, self.transport.abort)

@@ -1,4 +1,4 @@
-"""The listening socket, made by us and before anything else, so that a port in use costs nothing but a line."""
+"""The listening socket. It is opened before anything else, so that a port in use is reported at once."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 from supervisor.errors import StartupError
 
 BACKLOG = 2048
-RESOLVE_BOUND_S = 0.7
-"""A name server that does not answer must not keep the start waiting for its own timeouts."""
+RESOLVE_TIMEOUT_S = 0.7
+"""A name server that does not answer must not delay the start by its own timeouts."""
 
 _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises StartupError naming host and port."""
+    """Return a listening socket. Raise StartupError, which names host and port, if that fails."""
     family, kind, protocol, _, address = _resolve(host.strip("[]"), port)
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit it: an event is not held back to be sent together with the next.
+        # Accepted sockets inherit it. It prevents events from being delayed to be sent together with the next.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(address)
-        # Binding alone does not show that the port is free: two may bind, one may listen.
+        # Binding does not show that the port is free: two sockets may be bound, but only one may listen.
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError as exc:
@@ -38,7 +38,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(sock: socket.socket) -> str:
-    """Where a client on this machine reaches the socket."""
+    """Return the URL by which a client on this machine reaches the socket."""
     host, port = sock.getsockname()[:2]
     if host in {"0.0.0.0", "::"}:  # noqa: S104  # recognised here, not bound
         host = "127.0.0.1"
@@ -55,20 +55,20 @@ def _resolve(host: str, port: int) -> _AddressInfo:
         except OSError as exc:
             failed.append(exc)
         except UnicodeError:
-            failed.append(OSError(errno.EINVAL, "no valid host name"))
+            failed.append(OSError(errno.EINVAL, "not a valid host name"))
 
     thread = threading.Thread(target=look_up, daemon=True, name="resolve")
     thread.start()
-    thread.join(RESOLVE_BOUND_S)
+    thread.join(RESOLVE_TIMEOUT_S)
     if failed:
         raise StartupError(f"cannot listen on {host}:{port}: {failed[0].strerror}")
-    # "localhost" is both; clients that try ::1 first fall back, those that know only IPv4 do not.
+    # "localhost" has both kinds of address. Clients that try ::1 first fall back; those that know only IPv4 cannot.
     for info in found:
         if info[0] == socket.AF_INET:
             return info
     if found:
         return found[0]
-    raise StartupError(f"cannot listen on {host}:{port}: the name was not resolved within {RESOLVE_BOUND_S} s")
+    raise StartupError(f"cannot listen on {host}:{port}: the name was not resolved within {RESOLVE_TIMEOUT_S} s")
 
 
 def _why(exc: OSError, port: int) -> str:

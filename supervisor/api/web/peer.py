@@ -1,7 +1,7 @@
-"""Whether the client at the other end of a connection is still there.
+"""Detect whether the client at the other end of a connection is still there.
 
-A client that closes sends a FIN or a reset, and the kernel tells at once. One that vanishes (a cable, a lid, a crashed
-machine) sends nothing. TCP_USER_TIMEOUT makes the kernel give up when what we sent stays unacknowledged, and the
+A client that closes sends a FIN or a reset, and the kernel reports it at once. One that vanishes (a cable, a lid, a
+crashed machine) sends nothing. TCP_USER_TIMEOUT makes the kernel give up when what we sent stays unacknowledged. The
 heartbeat of the stream makes sure that something was sent.
 
 But that timeout also ends connections to clients that are alive and merely read slowly (`curl | less`): while the
@@ -21,21 +21,22 @@ from dataclasses import dataclass
 
 WATCH_EVERY_S = 0.3
 STALL_PATIENCE = 2.0
-"""A client with a closed window may miss answers for so many times the usual timeout, at least so many seconds."""
+"""A client with a closed window may miss answers for this many times the usual timeout, and at least for this many
+seconds."""
 PROBES_LOST = 2
-"""So many window probes in a row without an answer are no longer chance. One is: answers are rate-limited."""
+"""A client is gone if this many window probes in a row get no answer. One may be lost: answers are rate-limited."""
 
 _GONE_SILENTLY = frozenset(
     {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.ENONET}
 )
-"""What the kernel says about a peer from which nothing came. Not in it: resets, they came from the peer."""
+"""Errors for a peer that sent nothing. Resets are not among them, because the peer sends those."""
 
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
 class _TcpInfo:
-    """The few fields of `struct tcp_info` (linux/tcp.h) that tell a closed window from silence."""
+    """The fields of `struct tcp_info` (linux/tcp.h) that distinguish a closed window from silence."""
 
     lost_probes: int
     unacked: int
@@ -45,33 +46,33 @@ class _TcpInfo:
     data_age_ms: int
     """How long ago the last data came from the peer."""
     ack_age_ms: int
-    """The same for any segment. The last one of a peer that closes is its FIN."""
+    """How long ago the last segment of any kind came. The last one of a peer that closes is its FIN."""
 
     @property
     def stalled(self) -> bool:
-        """There is something to send, and the peer has no room for it."""
+        """Whether there is something to send and the peer has no room for it."""
         return self.window == 0 or (self.unacked == 0 and self.not_sent > 0)
 
     @classmethod
     def read(cls, sock: socket.socket) -> _TcpInfo:
-        """Raises OSError for a closed socket."""
+        """Read the fields. Raise OSError if the socket is closed."""
         raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
         (unacked,) = struct.unpack_from("I", raw, 24)
         (acked_bytes,) = struct.unpack_from("Q", raw, 120)
         (not_sent,) = struct.unpack_from("I", raw, 144)
-        # Kernels before 5.4 do not tell the window.
+        # Kernels before 5.4 do not report the window.
         window = struct.unpack_from("I", raw, 228)[0] if len(raw) >= 232 else None
         data_age_ms, ack_age_ms = struct.unpack_from("2I", raw, 52)
         return cls(raw[3], unacked, not_sent, acked_bytes, window, data_age_ms, ack_age_ms)
 
 
 def _moment(since: float, age_ms: int | None) -> float:
-    """When it was. The kernel counts in its own ticks: for what is not one old, and for what it does not tell, 0."""
+    """Return when it happened, or `since` if the kernel does not know the age or it is less than a tick."""
     return time.monotonic() - age_ms / 1000 if age_ms else since
 
 
 class Peer:
-    """The client of one connection. Belongs to the event loop."""
+    """The client of one connection. Only for use on the event loop."""
 
     def __init__(self, sock: socket.socket | None) -> None:
         self._sock = sock
@@ -80,24 +81,24 @@ class Peer:
         self._stalled_since: float | None = None
         self._acked_bytes = -1
         self.vanished = False
-        """The connection ended because nothing came from the client any more."""
+        """Whether the connection ended because the client no longer sent anything."""
         self.heard_at: float | None = None
-        """When the kernel had the last bytes of the present request. Monotonic seconds, as `left_at`."""
+        """When the kernel received the last bytes of the present request, in monotonic seconds like `left_at`."""
         self.left_at: float | None = None
-        """When the kernel had the end of the connection."""
+        """When the kernel received the end of the connection."""
 
     def heard(self, since: float) -> None:
-        """Bytes of a request were read, which came at `since` at the earliest."""
+        """Note that bytes of a request were read, which arrived at `since` at the earliest."""
         info = self._info()
         self.heard_at = _moment(since, None if info is None else info.data_age_ms)
 
     def hung_up(self, since: float) -> None:
-        """The client has closed its side, at `since` at the earliest."""
+        """Note that the client has closed its side, at `since` at the earliest."""
         info = self._info()
         self.left_at = _moment(since, None if info is None else info.ack_age_ms)
 
     def acknowledged_bytes(self) -> int | None:
-        """How much of what we sent has arrived at its kernel. None: the system does not tell."""
+        """Return how much of what we sent its kernel has acknowledged; None if the system does not report it."""
         info = self._info()
         return None if info is None else info.acked_bytes
 
@@ -110,12 +111,12 @@ class Peer:
             return None  # just closed
 
     def reset(self) -> None:
-        """Have the coming close throw away what is still to be sent: the kernel would keep it for minutes."""
+        """Make the coming close discard unsent data, which the kernel would otherwise keep for minutes."""
         if self._sock is not None:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def lost(self, exc: Exception | None, since: float) -> None:
-        """The connection has ended, at `since` at the earliest, with what the kernel said about it."""
+        """Note that the connection has ended, at `since` at the earliest, with the kernel's error if there was one."""
         if self.left_at is None:
             self.left_at = since
         self.unwatch()
@@ -123,7 +124,7 @@ class Peer:
         self._sock = None
 
     def watch(self, vanished_after_s: float) -> None:
-        """Have the connection end when nothing comes from the client for so long, although we send."""
+        """Make the connection end when the client acknowledges nothing for that time, although we send."""
         if self._sock is None or _USER_TIMEOUT is None or self._sock.family == socket.AF_UNIX:
             return
         self._timeout_s = vanished_after_s
@@ -156,4 +157,4 @@ class Peer:
             try:
                 self._sock.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, round(seconds * 1000))
             except OSError:
-                return  # the same: a socket that is being closed takes no options
+                return  # the socket has just been closed, and has no options any more

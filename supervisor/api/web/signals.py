@@ -1,4 +1,4 @@
-"""Signals that end the server: the first stops it in order, the second kills its jobs, the third leaves at once."""
+"""Signals that stop the server: the first stops it in order, the second kills its jobs, the third exits at once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def reset_inherited() -> None:
-    """Undo what our parent did to signals. Blocked ones would make us deaf; an ignored SIGCHLD makes the kernel reap
-    our children, and their exit statuses are lost (sigaction(2)). An ignored SIGHUP stays: that is nohup's wish.
+    """Undo what the parent process did to signals.
+
+    Blocked signals would never arrive. With SIGCHLD ignored the kernel reaps our children, and their exit statuses are
+    lost (sigaction(2)). An ignored SIGHUP stays ignored, as nohup wants it.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 class Stop:
-    """What signals have asked for so far. Belongs to the event loop."""
+    """What signals have requested so far. Only for use on the event loop."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -33,7 +35,7 @@ class Stop:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Take the signals over. Afterwards the process is about to end, and a further one ends it at once."""
+        """Handle the signals. After the block the process is about to exit, and a further signal ends it at once."""
         loop = asyncio.get_running_loop()
         handled = [sig for sig in ENDING if signal.getsignal(sig) is not signal.SIG_IGN]
         for sig in handled:
@@ -47,7 +49,7 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C, as everywhere; a SIGTERM that was followed in order is a success."""
+        """130 for Ctrl-C, as usual; 0 for an orderly stop by SIGTERM or SIGHUP."""
         return 130 if self.first is signal.SIGINT else 0
 
     def _received(self, sig: signal.Signals) -> None:
@@ -64,14 +66,14 @@ class Stop:
 
 
 def leave_after(seconds: float, why: str) -> None:
-    """Whatever else happens, this process is over by then, with code 3: nobody has proven what became of its jobs."""
+    """Exit with code 3 after that time, whatever else happens. The code says that the jobs' end is not proven."""
     timer = threading.Timer(seconds, _exit_now, (f"deadstop: {why}", 3))
     timer.daemon = True
     timer.start()
 
 
 def _leave(signum: int, _frame: object) -> NoReturn:
-    # The guardians see the end of our pipes and kill what is left.
+    # The guardians see the end of our pipes and kill the jobs.
     _exit_now("deadstop: left at once", 128 + signum)
 
 

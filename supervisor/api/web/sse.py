@@ -1,7 +1,7 @@
 """Streams of server-sent events.
 
-A stream is only a reader of a log: it never awaits the job and the job never awaits it. When it holds the job's life,
-its end, however it comes, is told to the core by a synchronous call in a `finally`.
+A stream only reads a log: it never awaits the job, and the job never awaits it. If the job depends on the stream, the
+stream reports its end to the core by a synchronous call in a `finally`, whatever the cause.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from supervisor.core.supervisor import Supervisor
 
 HEARTBEAT = b": hb\n"
 HOLDING_HEARTBEAT_S = 0.3
-"""On streams that hold a job's life something is on the way this often, so that a vanished client is noticed."""
+"""Streams that a job depends on send something this often, so that a vanished client is noticed."""
 IDLE_HEARTBEAT_S = 15.0
-"""On other streams it only keeps proxies from closing them."""
+"""On other streams the heartbeat only keeps proxies from closing them."""
 MAX_CHUNK_BYTES = 64 * 1024
 
 
 def leave_shutdown_to_drain() -> None:
-    """Keep sse-starlette from ending streams as soon as the server is to exit: they have ends to deliver first."""
+    """Keep sse-starlette from ending streams as soon as the server stops: they must deliver their last events first."""
     AppStatus.enable_automatic_graceful_drain = False
 
 
 class _Heartbeat(ServerSentEvent):
-    """A comment without the blank line behind it, which would be an event without data to some clients."""
+    """A comment without the blank line after it, which some clients would take for an event without data."""
 
     def encode(self) -> bytes:
         return HEARTBEAT
@@ -92,7 +92,7 @@ class EventStream(EventSourceResponse):
 
 
 async def job_events(supervisor: Supervisor, story: Story, after: int, drain: Drain) -> AsyncGenerator[bytes]:
-    """The events behind number `after`, then live, until the job's last one."""
+    """Yield the events after number `after`, then new ones, until the job's last."""
     log = story.log
     while True:
         chunk = bytearray()
@@ -114,7 +114,7 @@ async def job_events(supervisor: Supervisor, story: Story, after: int, drain: Dr
 
 
 async def all_events(feed: Feed, drain: Drain, caller: Caller) -> AsyncGenerator[bytes]:
-    """The events of the caller's jobs from now on. They have no `id:`, because each job counts its own."""
+    """Yield the events of the caller's jobs from now on. They have no `id:`, because each job counts its own."""
     subscription = feed.subscribe(caller)
     try:
         async with aclosing(cast("AsyncGenerator[Event]", aiter(subscription))) as events:
@@ -134,7 +134,7 @@ async def all_events(feed: Feed, drain: Drain, caller: Caller) -> AsyncGenerator
 
 
 def encode(item: Event | Gap) -> bytes:
-    """One frame. Only events are numbered; a gap must not move the number that a client resumes from."""
+    """Return one frame. Only events are numbered: a gap must not move the number from which a client resumes."""
     if isinstance(item, Gap):
         return _frame("stream.gap", {"from": item.first, "to": item.last})
     return f"id: {item.id}\nevent: {item.type}\ndata: {item.data}\n\n".encode("ascii")
@@ -145,4 +145,4 @@ def _frame(type_: str, fields: dict[str, int | None]) -> bytes:
 
 
 CLOSING = _frame("stream.closing", {})
-"""The server ends the stream before its job is over. What is missing can be asked for again, from another server."""
+"""Sent when the server ends the stream before its job has ended. The client can resume at the next server."""

@@ -1,4 +1,4 @@
-"""STATE_DIR: made private, held by one server at a time, with the token and the note about where the server is."""
+"""The server's files in STATE_DIR: the lock, the token, and the note with its address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN_BYTES = 32
 
 
 class StateFiles:
-    """The folder while this process holds it. Use as a context manager; entering raises StartupError."""
+    """The folder, private and locked by this process. Use as a context manager; entering raises StartupError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,7 +30,7 @@ class StateFiles:
         try:
             self._make()
             self._lock_fd = self._lock()
-            self.remove_note()  # of a server that was killed: nobody is there
+            self.remove_note()  # left by a server that was killed
         except OSError as exc:
             raise StartupError(f"cannot use STATE_DIR {self.path}: {exc.strerror}") from None
         return self
@@ -39,12 +39,12 @@ class StateFiles:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock_fd is not None:
-            # The lock file stays: removing it would let two servers lock two different files of that name.
+            # Keep the lock file: otherwise two servers could lock two different files of that name.
             os.close(self._lock_fd)
             self._lock_fd = None
 
     def token(self) -> str:
-        """The token kept here, made at first use. Raises StartupError."""
+        """Return the token, which is created at first use. Raise StartupError if it cannot be used or written."""
         path = self.path / TOKEN_FILE
         try:
             token = path.read_text("ascii").strip()
@@ -62,7 +62,7 @@ class StateFiles:
         return token
 
     def note(self, url: str) -> None:
-        """Say where the server is, now that it can be reached."""
+        """Write down the server's address, for clients on this machine."""
         self._write(self.path / NOTE_FILE, json.dumps({"pid": os.getpid(), "url": url}) + "\n")
 
     def remove_note(self) -> None:
@@ -78,7 +78,7 @@ class StateFiles:
             self.path.chmod(0o700)
         elif status.st_mode & 0o002:
             raise StartupError(
-                f"cannot use STATE_DIR {self.path}: everybody may write to it, and it holds other files; "
+                f"cannot use STATE_DIR {self.path}: every user may write to it, and it contains other files; "
                 "name a folder of its own"
             )
 
@@ -105,11 +105,11 @@ class StateFiles:
         try:
             url = json.loads((self.path / NOTE_FILE).read_text("utf-8"))["url"]
         except (OSError, ValueError, KeyError, TypeError):
-            return f" (pid {pid})"  # it says where it is only while it can be reached
+            return f" (pid {pid})"  # a server writes its address only while it can be reached
         return f" (pid {pid}, {url})"
 
     def _write(self, path: Path, text: str) -> None:
-        """All or nothing, and private from its first moment. Raises StartupError."""
+        """Write the file atomically, and private from the start. Raise StartupError if that fails."""
         new = path.with_name(f".{path.name}.new")
         try:
             new.unlink(missing_ok=True)
