@@ -1,11 +1,11 @@
-"""Terminal output as plain text: without colours, cursor movements and titles, wherever the pieces were cut."""
+"""Turn terminal output into plain text, without colours, cursor movements and titles, wherever the pieces were cut."""
 
 from __future__ import annotations
 
 import re
 
 _MAX_SEQUENCE = 4096
-"""Longer than any real sequence: what does not end within it is text after all."""
+"""Longer than any real sequence: text that does not end one within this length is not a sequence."""
 
 _SEQUENCE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI, such as colours and cursor movement
@@ -17,9 +17,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class PlainText:
-    """Feed it terminal output; it gives back the text, with `\\n` at the ends of lines.
+    """A filter for terminal output. It returns the text with `\\n` as the end of lines.
 
-    A carriage return alone stays: it says that a line was written over, as progress bars do.
+    A carriage return by itself stays, because it means that a line was overwritten, as progress bars do.
     """
 
     def __init__(self) -> None:
@@ -34,12 +34,11 @@ class PlainText:
 
 
 def plain_text(text: str) -> str:
-    """A whole text without its escape sequences."""
     return PlainText().feed(text, final=True)
 
 
 def _split_unfinished(text: str) -> tuple[str, str]:
-    """The text, and the beginning of a sequence, or of a line's end, that may go on with the next piece."""
+    """Return the text, and the beginning of a sequence or of a line's end that the next piece may continue."""
     if text.endswith("\r"):
         return text[:-1], "\r"
     start = text.rfind("\x1b", max(0, len(text) - _MAX_SEQUENCE))

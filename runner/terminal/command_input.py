@@ -1,4 +1,4 @@
-"""What goes into one command: typed by its task, or by the job's clients."""
+"""The input of one command, typed by its task or by the job's clients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runner.terminal.typing_in import TypedText
 
 
 class CommandInput:
-    """Belongs to the thread that has the command's terminal. Nothing here waits."""
+    """For the thread that owns the command's terminal. No method waits."""
 
     def __init__(self, spawned: Spawned) -> None:
         self._spawned = spawned
@@ -26,23 +26,23 @@ class CommandInput:
         return len(self._typing)
 
     @property
-    def waits_for_clients_at(self) -> int | None:
-        """A descriptor that is readable when clients have typed; None while they are not to be listened to."""
+    def client_fd(self) -> int | None:
+        """A descriptor that is readable when clients have typed; None while their input is not accepted."""
         return None if self._clients is None or self._typing else self._clients.fileno()
 
     def attach(self, clients: JobStdin) -> None:
-        """From now on, pass on what clients type."""
+        """Pass on what clients type, from now on."""
         self._clients = clients
         if not self.is_open:
             clients.close()
 
     def detach(self) -> None:
-        """Clients are not listened to any more, and learn of it."""
+        """Accept no more input of clients, and tell the supervisor."""
         if self._clients is not None:
             self._clients.close()
 
     def type(self, data: bytes, *, eof: bool = False) -> None:
-        """Queue what is to be typed. The end of the input is Ctrl-D in a terminal, the end of stdin on pipes."""
+        """Queue `data`. The end of the input is Ctrl-D in a terminal and the end of stdin on pipes."""
         self._typing.add(data, eof=eof)
         if eof and self._spawned.terminal_fd is None:
             self._end_when_sent = True
@@ -52,7 +52,7 @@ class CommandInput:
         self._typing.clear()
 
     def take(self) -> None:
-        """Take what clients have typed."""
+        """Take the next piece that clients have typed."""
         assert self._clients is not None
         self._typed = typed = self._clients.take()
         if typed is not None:
@@ -61,7 +61,7 @@ class CommandInput:
             self.type(typed.data, eof=typed.eof)
 
     def send(self) -> None:
-        """Write what the command takes now of what is to be typed."""
+        """Write as much of the queue as the command accepts now."""
         fd = self._spawned.input_fd
         if fd is None:
             return
@@ -69,7 +69,7 @@ class CommandInput:
             self._typing.send(fd)
         except BlockingIOError:
             return
-        except OSError:  # EPIPE, EIO: it has closed its side
+        except OSError:  # EPIPE, EIO: the command has closed its side
             self.close()
             return
         if not self._typing:
@@ -80,7 +80,7 @@ class CommandInput:
                 self.close()
 
     def close(self) -> None:
-        """The command reads no more."""
+        # The command does not read its input any more.
         self._typing.clear()
         self._spawned.close_input()
         self.detach()

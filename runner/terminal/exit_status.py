@@ -1,5 +1,3 @@
-"""How a command ended."""
-
 from __future__ import annotations
 
 import os
@@ -11,14 +9,16 @@ from runner.errors import TaskFailed
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """`code` if it exited by itself, else `signal`, the name of what ended it, such as "SIGKILL"."""
+    """How a command ended: `code` if it exited by itself, otherwise `signal`, the name of the signal, such as
+    "SIGKILL".
+    """
 
     code: int | None
     signal: str | None = None
 
     @classmethod
     def of(cls, wait_status: int) -> ExitStatus:
-        """From a status as waitpid(2) gives it."""
+        """Convert a status as waitpid(2) returns it."""
         if os.WIFSIGNALED(wait_status):
             number = os.WTERMSIG(wait_status)
             name = signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
@@ -30,7 +30,7 @@ class ExitStatus:
         return self.code == 0
 
     def check(self) -> None:
-        """Raises TaskFailed, kind exited or signalled, unless it is exit code 0."""
+        """Raise TaskFailed (kind exited or signalled) unless the exit code is 0."""
         if self.signal is not None:
             raise TaskFailed("signalled", f"the command was ended by {self.signal}", signal=self.signal)
         if self.code != 0:

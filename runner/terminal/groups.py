@@ -1,4 +1,4 @@
-"""Process groups: signalled as a whole, and looked at for what is alive in them."""
+"""Process groups: send signals to whole groups, and find out whether anything in them is alive."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 
 
 def signal_groups(groups: Iterable[int], number: signal.Signals) -> None:
-    """Signal all that is in these groups. Stopped processes wake up, so that they receive it."""
+    """Signal every process in these groups. Stopped processes are continued, so that they receive the signal."""
     for group in groups:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone; or all of it is another user's
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or belongs to another user
             os.killpg(group, number)
             os.killpg(group, signal.SIGCONT)
 
 
 def any_alive(groups: Iterable[int]) -> bool:
-    """Whether a process in one of these groups has not ended. Zombies have, whenever their parent reaps them."""
+    """Return whether a process in one of these groups has not ended. A zombie has ended."""
     candidates = {group for group in groups if _has_members(group)}
-    return bool(candidates) and any(group in candidates for _, _, group in _the_living())
+    return bool(candidates) and any(group in candidates for _, _, group in _living_processes())
 
 
 def groups_below(pid: int) -> frozenset[int]:
-    """The process groups of `pid` and of everything below it, as far as can be seen."""
-    parents: dict[int, tuple[int, int]] = {one: (parent, group) for one, parent, group in _the_living()}
+    """Return the process groups of `pid` and its descendants, as far as /proc shows them."""
+    parents: dict[int, tuple[int, int]] = {one: (parent, group) for one, parent, group in _living_processes()}
     found = {pid}
     while more := {one for one, (parent, _) in parents.items() if parent in found} - found:
         found |= more
@@ -33,7 +33,7 @@ def groups_below(pid: int) -> frozenset[int]:
 
 
 def ignores(pid: int, number: signal.Signals) -> bool:
-    """Whether a process ignores a signal. False when there is no such process."""
+    """Return whether a process ignores a signal. Return False if there is no such process."""
     try:
         status = Path(f"/proc/{pid}/status").read_bytes()
     except OSError:
@@ -52,8 +52,8 @@ def _has_members(group: int) -> bool:
     return True
 
 
-def _the_living() -> Iterator[tuple[int, int, int]]:
-    """Pid, parent and process group of whatever has not ended."""
+def _living_processes() -> Iterator[tuple[int, int, int]]:
+    """Yield pid, parent and process group of each process that has not ended."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:

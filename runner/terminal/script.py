@@ -1,4 +1,4 @@
-"""A script that is too long to be one word of a command: the kernel takes 128 KiB (MAX_ARG_STRLEN, execve(2))."""
+"""Run a script that is too long for one argument: the kernel accepts 128 KiB (MAX_ARG_STRLEN, execve(2))."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ def shell_words(command: str) -> list[str]:
 
 @contextlib.contextmanager
 def without_long_script(argv: Sequence[str]) -> Iterator[tuple[Sequence[str], tuple[int, ...]]]:
-    """Have a shell read a script that is too long from a descriptor: the words to execute, and what to pass on.
+    """Have the shell read a script that is too long from a descriptor.
 
-    `$0`, stdin, line numbers and exit codes are those of `bash -c`, and the commands in it do not see the descriptor.
-    Anything else is left as it is. For as long as the block runs.
+    Yield the arguments to execute and the descriptors to pass on, which are open during the block. `$0`, stdin, line
+    numbers and exit codes are those of `bash -c`, and the commands in the script do not see the descriptor. Any other
+    command is left as it is.
     """
     if list(argv[:2]) != shell_words("")[:2] or len(argv) < 3 or len(os.fsencode(argv[2])) <= MAX_WORD_BYTES:
         yield argv, ()

@@ -1,9 +1,9 @@
-"""Starting a command in a pseudo-terminal or on pipes, as a shell would: its own process group, its signals restored.
+"""Start a command in a pseudo-terminal or on pipes, as a shell would: in its own process group, with default signals.
 
-A command that is typed into controls its terminal (`session.py`). One that is not has an empty stdin and no controlling
-terminal, so that `read` and `read < /dev/tty` end at once instead of waiting for a person; it still writes to a
-terminal. It stays in the runner's session and does not lead it: the leader of a session would get the first terminal
-that it opens by name, /dev/stdout for one, as its controlling one.
+A command with an open stdin controls its terminal (`session.py`). Any other command has an empty stdin and no
+controlling terminal, so that `read` and `read < /dev/tty` end at once instead of waiting for a person; it still writes
+to a terminal. It stays in the runner's session and does not lead it, because the leader of a session would get the
+first terminal that it opens by name, such as /dev/stdout, as its controlling one.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from runner.terminal.script import without_long_script
 from runner.terminal.session import Holder, Program, start_in_session
 
 Size = tuple[int, int]
-"""Rows and columns."""
+"""A pair of rows and columns."""
 DEFAULT_SIZE: Size = (24, 80)
 MAX_SIDE = 0xFFFF
 
-_HELD = frozenset({signal.SIGTERM})
+_BLOCKED = frozenset({signal.SIGTERM})
 
 
 @dataclass(slots=True)
 class Spawned:
-    """A command that runs, leader of its own process group.
+    """A running command, the leader of its own process group.
 
-    `outputs` are descriptors to read; `input_fd` is where to write, None when its stdin is empty. `terminal_fd` is our
-    side of its terminal, None on pipes. `process` holds the pipes, `holder` the session of a terminal that it controls.
+    `outputs` are descriptors to read; `input_fd` is the descriptor to write to, None if stdin is empty. `terminal_fd`
+    is our side of the terminal, None on pipes. `process` owns the pipes, `holder` the session of a terminal that the
+    command controls.
     """
 
     pid: int
@@ -49,36 +50,36 @@ class Spawned:
     holder: Holder | None = None
 
     def close_input(self) -> None:
-        """Nothing more can be written. On pipes that is the end of the command's stdin."""
+        """Close the input. On pipes that is the end of the command's stdin."""
         self.input_fd = None
         if self.process is not None and self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
 
     def resize(self, rows: int, columns: int) -> None:
-        """Give the terminal a new size, which its foreground learns by SIGWINCH. Pipes have none.
+        """Set the size of the terminal, which its foreground process group learns by SIGWINCH. Pipes have no size.
 
-        Raises ValueError for what is no size.
+        Raise ValueError if it is not a size.
         """
         check_size((rows, columns))
         if self.terminal_fd is not None:
             _set_size(self.terminal_fd, (rows, columns))
 
     def groups(self) -> set[int]:
-        """The command's process group, and the one in its terminal's foreground."""
+        """Return the command's process group and the terminal's foreground process group."""
         groups = {self.pid}
         if self.terminal_fd is not None:
-            with contextlib.suppress(OSError):  # no session has it for its terminal, or not any more
+            with contextlib.suppress(OSError):  # the terminal belongs to no session (any more)
                 groups.add(os.tcgetpgrp(self.terminal_fd))
         return groups - {0}
 
     def reaped(self, status: int) -> None:
-        """Tell the library, which would otherwise wait for, or signal, a pid that is no longer its own."""
+        """Tell the subprocess module, which would otherwise wait for or signal a pid that may be another process's."""
         if self.process is not None:
             self.process.returncode = os.waitstatus_to_exitcode(status)
 
     def close(self) -> None:
-        """Give back the descriptors, and end the session of a terminal. Again: nothing happens."""
+        """Close the descriptors, and end the session of a terminal. Further calls do nothing."""
         self.close_input()
         if self.holder is not None:
             self.holder.end()
@@ -93,7 +94,7 @@ class Spawned:
 
 
 def check_size(size: Size) -> None:
-    """Raises ValueError unless both numbers are 0 to 65535."""
+    """Raise ValueError unless both numbers are 0 to 65535."""
     if not all(isinstance(number, int) and 0 <= number <= MAX_SIDE for number in size):
         raise ValueError(f"cannot give a terminal the size {size}: rows and columns are 0 to {MAX_SIDE}")
 
@@ -107,9 +108,10 @@ def spawn(
     size: Size,
     open_stdin: bool,
 ) -> Spawned:
-    """Start `argv`. Raises TaskFailed, kind exited with the shell's 126 or 127, when it cannot be run.
+    """Start `argv`. With `open_stdin` the command can be typed into.
 
-    With `open_stdin` it can be typed into. Raises ValueError or TypeError for what is no command, environment or size.
+    Raise TaskFailed (kind exited, with the shell's code 126 or 127) if it cannot be executed, and ValueError or
+    TypeError if the command, environment or size is invalid.
     """
     environment = {**os.environ, "TERM": "xterm-256color" if pty else "dumb", **(env or {}), "PWD": str(cwd)}
     _check(argv, environment)
@@ -131,7 +133,7 @@ def spawn(
 
 
 def _check(argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """What execve(2) cannot take: after the fork it would be too late to say so."""
+    """Raise ValueError for what execve(2) cannot take: after the fork it would be too late to report it."""
     if not argv:
         raise ValueError("cannot run a command without words")
     for text in (*argv, *env, *env.values()):
@@ -143,7 +145,7 @@ def _check(argv: Sequence[str], env: Mapping[str, str]) -> None:
 
 
 def _find(name: str, cwd: str | Path, env: Mapping[str, str]) -> str:
-    """The program that `name` means in the command's own directory and PATH, not in ours."""
+    """Look up `name` in the command's own directory and PATH, not in ours."""
     if "/" in name:
         return str(Path(cwd, name))
     found = shutil.which(name, path=env.get("PATH", os.defpath))
@@ -153,7 +155,7 @@ def _find(name: str, cwd: str | Path, env: Mapping[str, str]) -> str:
 
 
 def _in_terminal(program: Program, size: Size) -> Spawned:
-    with _new_terminal(size) as (master, slave), _terminate_held_back():
+    with _new_terminal(size) as (master, slave), _sigterm_blocked():
         pid, holder = start_in_session(program, slave)
         return Spawned(pid, {master: "terminal"}, master, terminal_fd=master, holder=holder)
 
@@ -190,7 +192,7 @@ def _popen(program: Program, *, stdin: int, stdout: int, stderr: int) -> subproc
 
 @contextlib.contextmanager
 def _new_terminal(size: Size) -> Iterator[tuple[int, int]]:
-    """Both sides of a new terminal. When the block ends only ours is open, and when it raises neither."""
+    """Open both sides of a new terminal. After the block only our side is open; if the block raises, neither is."""
     master, slave = os.openpty()
     try:
         _set_size(master, size)
@@ -207,9 +209,9 @@ def _set_size(fd: int, size: Size) -> None:
 
 
 @contextlib.contextmanager
-def _terminate_held_back() -> Iterator[None]:
+def _sigterm_blocked() -> Iterator[None]:
     # Between fork and exec the child still has our handler, which would unwind a copy of this stack in it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
         yield
     finally:

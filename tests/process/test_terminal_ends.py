@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runner.cancellation import Cancellation
-from runner.terminal import io_loop as pump
+from runner.terminal import io_loop
 from runner.terminal.terminal import Terminal
 from tests.support.terminals import BOUND_S, Shown, start
 
@@ -41,7 +41,7 @@ def test_the_end_of_a_command_is_the_end_of_its_output(
 def test_the_control_without_waiting_it_is_lost(
     cancellation: Cancellation, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(pump, "LINGER_S", 0.0)
+    monkeypatch.setattr(io_loop, "LINGER_S", 0.0)
     shown = Shown()
     with start(cancellation, f"exec > >({SLOW}); echo LAST", show=shown, **how) as terminal:
         assert terminal.wait(BOUND_S).ok

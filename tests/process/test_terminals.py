@@ -138,7 +138,7 @@ def test_size(cancellation: Cancellation) -> None:
         assert terminal.wait(BOUND_S).ok
     with start(cancellation, "sleep 60", size=(3, 3)) as other:
         terminal.resize(5, 5)  # its number may be the other's by now
-        assert termios.tcgetwinsize(next(iter(other._pump.spawned.outputs))) == (3, 3)
+        assert termios.tcgetwinsize(next(iter(other._io.spawned.outputs))) == (3, 3)
 
 
 def test_the_end_of_input(cancellation: Cancellation, pty: bool) -> None:

@@ -61,8 +61,8 @@ def test_all_are_asked_at_once_whatever_the_task_does(cancellation: Cancellation
     cancellation.ask()  # nobody reads any of them
     try:
         for terminal in terminals:
-            assert terminal._pump._exit_fd is not None
-            assert os.waitid(os.P_PIDFD, terminal._pump._exit_fd, os.WEXITED | os.WNOWAIT) is not None
+            assert terminal._io.process.exit_fd is not None
+            assert os.waitid(os.P_PIDFD, terminal._io.process.exit_fd, os.WEXITED | os.WNOWAIT) is not None
     finally:
         for terminal in terminals:
             terminal.close()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.terminal import terminal
-from runner.terminal.terminal import Unread
+from runner.terminal import unread as module
+from runner.terminal.unread import Unread
 
 KEPT = 10
 STEPS = st.lists(st.text("ab\n", min_size=1, max_size=25) | st.sampled_from(["", None]))
@@ -16,7 +16,7 @@ STEPS = st.lists(st.text("ab\n", min_size=1, max_size=25) | st.sampled_from(["",
 @given(STEPS)
 def test_the_newest_is_kept_whatever_the_pieces_are(steps: list[str | None]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terminal, "MAX_UNREAD", KEPT)
+        patch.setattr(module, "MAX_UNREAD", KEPT)
         unread, expected = Unread(), ""
         for step in steps:
             if step is None:
@@ -36,5 +36,5 @@ def test_much_that_nobody_reads_costs_no_copies() -> None:
     unread = Unread()
     for _ in range(5000):
         unread.add("x" * 4096)
-    assert len(unread._pieces) * 4096 == terminal.MAX_UNREAD
-    assert len(unread.take()) == terminal.MAX_UNREAD
+    assert len(unread._pieces) * 4096 == module.MAX_UNREAD
+    assert len(unread.take()) == module.MAX_UNREAD
