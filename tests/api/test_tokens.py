@@ -186,7 +186,9 @@ def test_a_session_has_the_scope_of_its_token(server: RealServer) -> None:
     def sign_in(token: str) -> dict[str, str]:
         reply = server.ask("POST", "/session", {"token": token}, token=False)
         assert reply.status == 204
-        return {"Cookie": reply.headers["set-cookie"].partition(";")[0]}
+        cookie, *attributes = reply.headers["set-cookie"].split("; ")
+        assert {"HttpOnly", "SameSite=Strict"} <= set(attributes)
+        return {"Cookie": cookie}
 
     watching, bossing = sign_in("only-watches"), sign_in("the-boss")
     post = {"Content-Type": "application/json"}
