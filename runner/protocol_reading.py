@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 
+from pydantic_core import to_json
+
 from runner.protocol import (
     FROM_RUNNER,
     MAX_EVENT_BYTES,
@@ -44,9 +46,9 @@ def read_frame(line: bytes) -> FromRunner:
         _check_long(line)
     with _without_collection():
         frame = decode(FROM_RUNNER, line)
-    if isinstance(frame, Result) and len(line) > MAX_RESULT_BYTES + _ROOM:
-        raise ProtocolError(f"cannot read frame: result: longer than {MAX_RESULT_BYTES} bytes")
-    if len(line) > MAX_SHORT_BYTES and not isinstance(frame, Result | Described):
+    if isinstance(frame, Result) and len(line) > MAX_SHORT_BYTES:
+        _check_result(frame, line)
+    elif len(line) > MAX_SHORT_BYTES and not isinstance(frame, Described):
         raise ProtocolError(f"cannot read frame: {frame.type}: longer than {MAX_SHORT_BYTES} bytes")
     if isinstance(frame, Output) and escaped_bytes(frame.text) > MAX_EVENT_BYTES:
         raise ProtocolError(f"cannot read frame: output.text: longer than {MAX_EVENT_BYTES} bytes as ASCII JSON")
@@ -61,6 +63,12 @@ def _check_long(line: bytes) -> None:
     # Brackets in text cost nothing to parse, so they are left out, once there is reason to count with care.
     if _containers(line) > MAX_CONTAINERS and _containers(_STRINGS.sub(b"", line)) > MAX_CONTAINERS:
         raise ProtocolError(f"cannot read frame: more than {MAX_CONTAINERS} lists and objects: write them to a file")
+
+
+def _check_result(frame: Result, line: bytes) -> None:
+    # Measured as our runner measures it: the numbers and the escapes that a job writes itself may be shorter there.
+    if len(line) > MAX_RESULT_BYTES + _ROOM or len(to_json(frame.result)) > MAX_RESULT_BYTES:
+        raise ProtocolError(f"cannot read frame: result: longer than {MAX_RESULT_BYTES} bytes")
 
 
 def _containers(line: bytes) -> int:

@@ -77,6 +77,14 @@ def test_what_cannot_be_made_again_is_named_until_it_is_right(server: RealServer
             events = server.ask("GET", f"/jobs/ends-{name}/events?follow=false").json["events"]
             said = [event["message"] for event in events if event["type"] == "job.log"]
             assert any("cannot keep the files" in message and "not a folder" in message for message in said), said
+            for path in (f"/jobs/ends-{name}/files", f"/jobs/ends-{name}/files/x"):
+                answer = server.ask("GET", path)
+                assert answer.status in (404, 503), answer
+            assert (
+                server.ask("GET", f"/jobs/ends-{name}/files")
+                .json["detail"]
+                .endswith("STATE_DIR/files: Not a directory")
+            )
         ready(server, 503, f"STATE_DIR/{name}")
         refused = server.ended(server.run("true", id=f"new-{name}"))
         if name == "workspaces":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -149,6 +151,41 @@ def test_lists_are_bounded_and_say_so(tmp_path: Path) -> None:
 
 
 # --- publishing
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO])
+def test_what_the_machine_fails_at_is_not_taken_for_missing(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (files.folder.path / "j" / "sub").mkdir(parents=True)
+    (files.folder.path / "j" / "sub" / "a").touch()
+
+    def fails(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", fails)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        files.list("j")
+    with pytest.raises(OSError, match=os.strerror(number)):
+        files.open_file("j", b"sub/a")
+
+
+def test_a_file_that_vanishes_during_the_look_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "stays").touch()
+    (root / "goes").touch()
+    scandir = os.scandir
+
+    @contextmanager
+    def scandir_then_remove(folder: int) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(folder) as entries:
+            listed = list(entries)
+        (root / "goes").unlink()
+        yield listed
+
+    monkeypatch.setattr(os, "scandir", scandir_then_remove)
+    assert paths(root) == [b"stays"]
 
 
 def test_all_of_out_is_published_by_one_rename(tmp_path: Path, files: Files) -> None:

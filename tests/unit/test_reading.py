@@ -111,6 +111,25 @@ def test_a_result_may_have_one_mebibyte(size: int) -> None:
             read_frame(line)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"' + "x" * (MAX_RESULT_BYTES - 1) + '"',
+        "[" + "1e15," * 80_000 + "1]",
+    ],
+    ids=["one byte more", "numbers that are longer when they are written out"],
+)
+def test_a_result_is_measured_as_it_will_be_written(value: str) -> None:
+    line = (RESULT % value).encode()
+    with pytest.raises(ProtocolError, match=f"result: longer than {MAX_RESULT_BYTES} bytes"):
+        read_frame(line)
+    protocol.decode(protocol.FROM_RUNNER, line)  # the control: the parser alone takes it
+
+
+def test_escapes_are_shorter_than_a_job_may_write_them() -> None:
+    assert read_frame((RESULT % ('"' + "\\u0041" * 100_000 + '"')).encode()) == Result("A" * 100_000)
+
+
 def test_brackets_in_a_text_are_text() -> None:
     text = '[{"' * 200_000
     assert read_frame(encode(Result(text))) == Result(text)

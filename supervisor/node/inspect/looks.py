@@ -64,7 +64,7 @@ class Looks:
             return await self._reading.answer(opening, FILES_BOUND_S, drop=True)
         except BaseException as exc:
             opening.add_done_callback(_close_opened)  # its client has left, or will not wait any longer
-            if isinstance(exc, Late):
+            if isinstance(exc, Late | OSError):
                 raise _not_ready(exc) from None
             raise
 
@@ -72,7 +72,7 @@ class Looks:
         """What a function returns that reads files which jobs left. Raises NotReady."""
         try:
             return await self._reading.call(function, *args, bound_s=FILES_BOUND_S, place="STATE_DIR/files")
-        except Late as exc:
+        except (Late, OSError) as exc:
             raise _not_ready(exc) from None
 
     def read_later(self, function: Callable[..., Answer], *args: Any) -> Future[Answer]:
@@ -80,8 +80,9 @@ class Looks:
         return self._reading.later(function, *args, place="STATE_DIR/files")
 
 
-def _not_ready(exc: Late) -> NotReady:
-    return NotReady(f"cannot read the files of the job: {exc}", RETRY_AFTER_S)
+def _not_ready(exc: Late | OSError) -> NotReady:
+    reason = f"STATE_DIR/files: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
+    return NotReady(f"cannot read the files of the job: {reason}", RETRY_AFTER_S)
 
 
 def _close_opened(opening: Future[int]) -> None:

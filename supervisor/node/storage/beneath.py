@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 _ROOT = 0
 MAX_DEPTH = 64
+_OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
+"""What goes wrong with the machine, and says nothing about the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ def open_file(root: Path, parts: Sequence[bytes]) -> int:
 def list_files(root: Path, limit: int) -> tuple[list[Found], bool]:
     """The ordinary files below `root`, sorted by path, at most `limit`. True: there are more, or deeper ones.
 
-    Takes as long as the disk needs: call it from a thread. Nothing is there: an empty list.
+    Takes as long as the disk needs: call it from a thread. Nothing is there: an empty list. Raises OSError when it
+    cannot be read.
     """
     found: list[Found] = []
     pending: list[tuple[bytes, ...]] = [()]
@@ -67,23 +70,37 @@ def list_files(root: Path, limit: int) -> tuple[list[Found], bool]:
         parts = pending.pop()
         try:
             folder = _open_folder(root, parts, _READABLE_FOLDER)
-        except OSError:
+        except OSError as exc:
+            if is_our_own(exc):
+                raise
             continue  # gone in between, or a folder that its own maker cannot read
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    name = os.fsencode(entry.name)
-                    if entry.is_dir(follow_symlinks=False):
-                        if len(parts) == MAX_DEPTH:
-                            return _sorted(found), True
-                        pending.append((*parts, name))
-                    elif _is_the_jobs(status := entry.stat(follow_symlinks=False), owner):
-                        if len(found) == limit:
-                            return _sorted(found), True
-                        found.append(Found(b"/".join((*parts, name)), status.st_size))
+            for name, status in _entries(folder):
+                if stat.S_ISDIR(status.st_mode):
+                    if len(parts) == MAX_DEPTH:
+                        return _sorted(found), True
+                    pending.append((*parts, name))
+                elif _is_the_jobs(status, owner):
+                    if len(found) == limit:
+                        return _sorted(found), True
+                    found.append(Found(b"/".join((*parts, name)), status.st_size))
         finally:
             os.close(folder)
     return _sorted(found), False
+
+
+def is_our_own(exc: OSError) -> bool:
+    """Whether the machine failed, so that the file may well be there."""
+    return exc.errno in _OUR_OWN
+
+
+def _entries(folder: int) -> Iterator[tuple[bytes, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                yield os.fsencode(entry.name), entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # gone in between: its job is being forgotten
 
 
 def _is_the_jobs(status: os.stat_result, owner: int) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from supervisor.errors import NotFound
-from supervisor.node.storage.beneath import Found, list_files, open_file
+from supervisor.node.storage.beneath import Found, is_our_own, list_files, open_file
 from supervisor.node.storage.folder import Folder
 from supervisor.node.storage.trash import Trash
 
@@ -66,14 +66,19 @@ class Files:
         return self._trash.take(self.folder, job_id)
 
     def list(self, job_id: str) -> tuple[list[Found], bool]:
-        """The job's files, and whether there are more than are listed."""
+        """The job's files, and whether there are more than are listed. Raises OSError."""
         return list_files(self.folder.path / job_id, MAX_LISTED)
 
     def open_file(self, job_id: str, path: bytes) -> int:
-        """A descriptor for reading. Raises NotFound for what is no ordinary file of this job's."""
+        """A descriptor for reading. Raises NotFound for what is no ordinary file of this job's.
+
+        Raises OSError when the machine failed, and the file may be there.
+        """
         try:
             return open_file(self.folder.path / job_id, path.split(b"/"))
-        except OSError:
+        except OSError as exc:
+            if is_our_own(exc):
+                raise
             shown = path[:200].decode("utf-8", "backslashreplace")
             raise NotFound(f"cannot find file {shown!r}: job {job_id} has left none of that name") from None
 
