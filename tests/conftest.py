@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -20,6 +21,13 @@ STDERR_SHOWN = 8000
 def pytest_sessionstart() -> None:
     # Orphans of a test come to the test run instead of to init: then a leak can be seen, named and ended.
     posix.become_subreaper()
+
+
+def pytest_collection_finish() -> None:
+    # After each test everything is collected once, to see what it left. What was there before any of them, modules and
+    # collected tests, is left out of that: it is most of it, and each look would take a tenth of a second.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:
