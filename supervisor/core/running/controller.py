@@ -161,15 +161,14 @@ class JobController:
     async def _clearance(self, cleared: Awaitable[str]) -> bool:
         clearing = asyncio.ensure_future(cleared)
         if not await self._unless_stopped(clearing):
-            if clearing.done() and not clearing.cancelled():
-                clearing.exception()  # whatever it says, the job does not begin
             return False
         self.module = clearing.result()
         return True
 
     async def _unless_stopped(self, waiting: Awaitable[object]) -> bool:
-        """Wait for something, but not past a cause. True: it came, and nobody wants to stop."""
+        """Wait for something, but not past a cause. Return whether it came, and there is no cause."""
         task = asyncio.ensure_future(waiting)
+        task.add_done_callback(_mark_read)
         stop = asyncio.ensure_future(self.record.stop_wanted.wait())
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -289,3 +288,9 @@ class JobController:
         if self._attempt is None:
             raise NoStack("the job has no process yet")
         return await self._attempt.stack(self.looks.stacks, native=native)
+
+
+def _mark_read(ended: asyncio.Future[object]) -> None:
+    """Once a cause has come nothing reads how the waiting ended, and asyncio would log that as an error."""
+    if not ended.cancelled():
+        ended.exception()
