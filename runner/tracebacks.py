@@ -9,9 +9,7 @@ from runner.text import shown
 
 MAX_TRACEBACK = 8000
 
-_OURS = tuple(
-    str(Path(__file__).with_name(name)) for name in ("main.py", "describing.py", "event_loop.py", "loading.py")
-)
+_OURS = Path(__file__).parent  # without the packages below it: the built-in tasks are tasks like any other
 _IMPORTING = ("<frozen importlib", str(Path(traceback.__file__).with_name("importlib")))
 
 
@@ -19,7 +17,7 @@ def traceback_of(exc: BaseException) -> str:
     """As Python prints it, without the frames that led from the runner to the task's code. Of a long one, the end."""
     told = traceback.TracebackException.from_exception(exc)
     for index, frame in enumerate(told.stack):
-        if not frame.filename.startswith((*_OURS, *_IMPORTING)):
+        if Path(frame.filename).parent != _OURS and not frame.filename.startswith(_IMPORTING):
             told.stack = traceback.StackSummary.from_list(told.stack[index:])
             break
     else:
