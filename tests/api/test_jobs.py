@@ -45,7 +45,7 @@ def test_create_answers_with_the_whole_job(server: RealServer) -> None:
 
 def test_a_failure_has_every_field(server: RealServer) -> None:
     error = server.ended(server.run("exit 3"))["error"]
-    assert set(error) == {"kind", "message", "exit_code", "signal", "traceback"}
+    assert set(error) == {"kind", "message", "exit_code", "signal", "traceback", "proof"}
     assert (error["kind"], error["exit_code"], error["signal"]) == ("exited", 3, None)
 
 
