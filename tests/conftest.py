@@ -23,18 +23,19 @@ def pytest_sessionstart() -> None:
     posix.become_subreaper()
 
 
-def pytest_collection_finish() -> None:
-    # After each test everything is collected once, to see what it left. What was there before any of them, modules and
-    # collected tests, is left out of that: it is most of it, and each look would take a tenth of a second.
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_sessionfinish() -> None:
     # A server that a test killed leaves empty cgroups and links for the next of its STATE_DIR, which never comes.
     for state_dir in servers.used:
         ShortPaths(state_dir).open()
         remove_tree(state_dir)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_there_stays() -> None:
+    """Everything is collected after each test, to see what it leaves. What was there before its module, imported or
+    collected by pytest, is left out of that: it is most of it, and each look would take a tenth of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
