@@ -1,4 +1,4 @@
-"""What a task module imports: `from runner import Context, task`. A name is loaded when it is first used."""
+"""The names for task modules: `from runner import Context, task`. Each name is loaded when it is first used."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.cancellation import JobCancelled
     from runner.context import Context
-    from runner.errors import CommandEnded, TaskFailed
+    from runner.errors import CommandEnded, JobCancelled, TaskFailed
     from runner.loading import task
 else:
     _MODULES = {
         "CommandEnded": "runner.errors",
         "Context": "runner.context",
-        "JobCancelled": "runner.cancellation",
+        "JobCancelled": "runner.errors",
         "TaskFailed": "runner.errors",
         "task": "runner.loading",
     }

@@ -21,15 +21,15 @@ def open_atomic(
 ) -> Iterator[IO[Any]]:
     """Open a new file in the folder of `path`, and put it at `path` when the block ends without an exception.
 
-    What is there stands until then, and for good when the block raises, or the process is killed: where the file
-    system can (O_TMPFILE), the new file has no name before it is complete, so that not even SIGKILL leaves one. It is
-    written through to the disk first, and keeps the permissions of what it replaces. `mode` is "w" (UTF-8) or "wb",
-    else ValueError. `commit` surrounds the moment of replacement, and stops it by raising.
+    The old file stays until then, and for good if the block raises or the process is killed. Where the file system
+    supports O_TMPFILE, the new file has no name before it is complete, so that not even SIGKILL leaves one behind. It
+    is synced to the disk first, and keeps the permissions of the old file. `mode` is "w" (UTF-8) or "wb"; anything else
+    raises ValueError. `commit` surrounds the replacement, and prevents it by raising.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"cannot open {path} atomically with mode {mode!r}: use 'w' or 'wb'")
     target = Path(os.path.realpath(path))  # a link stays a link, as for any program that writes to it
-    _check_that_it_may_be_replaced(target)
+    _check_replaceable(target)
     draft = _Draft(target)
     try:
         # A descriptor of its own, so that the block may close the file.
@@ -42,9 +42,10 @@ def open_atomic(
         draft.close()
 
 
-def _check_that_it_may_be_replaced(target: Path) -> None:
-    """Raises OSError for what is there and no file: a rename would put one in the place of /dev/null, and for root it
-    would succeed."""
+def _check_replaceable(target: Path) -> None:
+    """Raise OSError if there is something other than a regular file: for root, a rename would replace even
+    /dev/null.
+    """
     with contextlib.suppress(FileNotFoundError):
         mode = target.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -54,7 +55,7 @@ def _check_that_it_may_be_replaced(target: Path) -> None:
 
 
 class _Draft:
-    """A file on its way to `target`. Without O_TMPFILE it has a hidden name beside it meanwhile."""
+    """A new file for `target`. Without O_TMPFILE it has a hidden name beside the target until it is complete."""
 
     def __init__(self, target: Path) -> None:
         self._target = target.name
@@ -70,7 +71,7 @@ class _Draft:
 
     def _open(self, folder: Path) -> int:
         if _O_TMPFILE:
-            with contextlib.suppress(OSError):  # not on every file system, NFS and some overlays among them
+            with contextlib.suppress(OSError):  # some file systems do not support it, such as NFS and some overlays
                 return os.open(folder, _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
         self._name = self._new_name()
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC

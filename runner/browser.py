@@ -1,8 +1,8 @@
-"""A real Chromium for a task, driven by Playwright. Everything it writes is inside the workspace.
+"""Chromium for a task, driven by Playwright. Everything that it writes is inside the workspace.
 
-Its processes leave the session, its crash handlers leave the tree, and its single-instance socket stays behind after
-any signal: the job's guardian and workspace take all of that with them. What is here makes it start anywhere and
-close politely. Playwright is imported when a browser is wanted, because most jobs want none.
+Its processes leave the session, its crash handlers leave the process tree, and its single-instance socket stays behind
+after any signal; the job's guardian and workspace remove all of them. This module makes it start in any environment and
+close politely. Playwright is imported when a browser is started, because most jobs need none.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from runner.errors import TaskFailed
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Page, Playwright
 
-LAUNCH_S = 20.0
-NAVIGATION_S = 30.0
-"""A page that has not loaded within this has failed."""
-CLOSE_S = 1.0
-"""A browser that does not close by itself within this is left to the guardian, which ends whatever a job leaves."""
+START_TIMEOUT_S = 20.0
+NAVIGATION_TIMEOUT_S = 30.0
+"""How long a page may take to load."""
+CLOSE_TIMEOUT_S = 1.0
+"""How long a browser may take to close. After that the guardian ends it, as it ends everything that a job leaves."""
 SIZE = (1280, 800)
 
 PROGRAMS = ("chromium", "google-chrome-stable", "google-chrome")
@@ -54,7 +54,7 @@ OpenAtomic = Callable[[Path, str], contextlib.AbstractContextManager[IO[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A page that has loaded. `url` is where redirects led; `status` is None for what did not come over HTTP."""
+    """A page that has loaded. `url` is the address after redirects; `status` is None if it did not come over HTTP."""
 
     page: Page
     url: str
@@ -63,17 +63,17 @@ class Visit:
 
 
 class Browser:
-    """Made by `ctx.browser()`. `context` is Playwright's own BrowserContext, for whatever is not here."""
+    """A browser made by `ctx.browser()`. `context` is Playwright's own BrowserContext, for everything else."""
 
     def __init__(self, context: BrowserContext, out: Path, open_atomic: OpenAtomic) -> None:
         self.context = context
         self._out = out
         self._open_atomic = open_atomic
 
-    async def open(self, url: str, *, wait_for: str | None = None, timeout_s: float = NAVIGATION_S) -> Visit:
-        """Load `url` in a page of its own, and wait until it shows an element that the CSS selector `wait_for` matches.
+    async def open(self, url: str, *, wait_for: str | None = None, timeout_s: float = NAVIGATION_TIMEOUT_S) -> Visit:
+        """Load `url` in a new page, and wait until it shows an element that matches the CSS selector `wait_for`.
 
-        Raises TaskFailed when there is no such page or it is not there within `timeout_s`. An HTTP error is a page.
+        Raise TaskFailed if there is no such page or it does not load within `timeout_s`. An HTTP error is a page too.
         """
         from playwright.async_api import Error  # noqa: PLC0415
 
@@ -86,7 +86,7 @@ class Browser:
                 if wait_for is not None:
                     step = f"shown {wait_for!r}"
                     await page.wait_for_selector(wait_for, timeout=0)
-                step = "answered its title"  # a page that computes without end does not
+                step = "answered its title"  # a page that computes for ever does not answer
                 return Visit(page, page.url, await page.title(), None if answer is None else answer.status)
         except TimeoutError:
             problem = f"it had not {step} within {timeout_s:g} s"
@@ -96,8 +96,8 @@ class Browser:
             await self.close(page)
         raise TaskFailed("raised", f"cannot open {_short(url)}: {problem}")
 
-    async def text(self, page: Page, *, timeout_s: float = NAVIGATION_S) -> str:
-        """What a reader sees of the page. Raises TaskFailed when it does not say within `timeout_s`."""
+    async def text(self, page: Page, *, timeout_s: float = NAVIGATION_TIMEOUT_S) -> str:
+        """Return the visible text of the page. Raise TaskFailed if there is no answer within `timeout_s`."""
         from playwright.async_api import Error  # noqa: PLC0415
 
         try:
@@ -109,18 +109,18 @@ class Browser:
             raise TaskFailed("raised", f"cannot read {_short(page.url)}: {_first_line(exc)}") from None
 
     async def close(self, page: Page) -> None:
-        """Close one page, and the browser with none of the others."""
-        await _within(CLOSE_S, page.close())
+        """Close one page and leave the others open."""
+        await _within(CLOSE_TIMEOUT_S, page.close())
 
     async def screenshot(self, page: Page, name: str = "screenshot.png", *, full_page: bool = False) -> str:
-        """Save a picture of the page as `out/<name>`, whole or not at all. Its path in the workspace.
+        """Save a picture of the page as `out/<name>`, whole or not at all. Return its path in the workspace.
 
-        Raises TaskFailed when the page cannot be painted within NAVIGATION_S.
+        Raise TaskFailed if the page cannot be painted within NAVIGATION_TIMEOUT_S.
         """
         from playwright.async_api import Error  # noqa: PLC0415
 
         try:
-            picture = await page.screenshot(full_page=full_page, timeout=NAVIGATION_S * 1000)
+            picture = await page.screenshot(full_page=full_page, timeout=NAVIGATION_TIMEOUT_S * 1000)
         except Error as exc:
             raise TaskFailed("raised", f"cannot take a screenshot: {_first_line(exc)}") from None
         path = self._out / name
@@ -132,7 +132,7 @@ class Browser:
 
 @contextlib.asynccontextmanager
 async def launched(out: Path, open_atomic: OpenAtomic) -> AsyncIterator[Browser]:
-    """A browser for the length of the block, with a new profile. Raises TaskFailed, kind load, when there is none."""
+    """Run a browser with a new profile during the block. Raise TaskFailed (kind load) if there is none."""
     program = find_program()
     try:
         from playwright.async_api import async_playwright  # noqa: PLC0415
@@ -147,9 +147,9 @@ async def launched(out: Path, open_atomic: OpenAtomic) -> AsyncIterator[Browser]
         try:
             yield Browser(context, out, open_atomic)
         finally:
-            await _within(CLOSE_S, context.close())
+            await _within(CLOSE_TIMEOUT_S, context.close())
     finally:
-        await _within(CLOSE_S, driver.stop())
+        await _within(CLOSE_TIMEOUT_S, driver.stop())
         await asyncio.to_thread(shutil.rmtree, profile, ignore_errors=True)
 
 
@@ -165,26 +165,26 @@ async def _launch(driver: Playwright, program: str, profile: str) -> BrowserCont
             env={**os.environ, "TMPDIR": short_tmpdir()},
             viewport={"width": SIZE[0], "height": SIZE[1]},
             accept_downloads=False,
-            # The signals of a job are the runner's business; Playwright's handlers would be in the driver only.
+            # The runner handles the signals of a job; Playwright's handlers would run in the driver only.
             handle_sigint=False,
             handle_sigterm=False,
             handle_sighup=False,
-            timeout=LAUNCH_S * 1000,
+            timeout=START_TIMEOUT_S * 1000,
         )
     except Error as exc:
         raise TaskFailed("load", f"cannot start {program}: {_reason(exc)}") from None
 
 
-async def _within(bound_s: float, closing: Awaitable[object]) -> None:
+async def _within(timeout_s: float, closing: Awaitable[object]) -> None:
     from playwright.async_api import Error  # noqa: PLC0415
 
-    # Errors here say that it has ended already, by a signal of the ladder or by itself.
+    # An error means that the browser has ended already, by a signal of the ladder or by itself.
     with contextlib.suppress(TimeoutError, Error):
-        await asyncio.wait_for(closing, bound_s)
+        await asyncio.wait_for(closing, timeout_s)
 
 
 def find_program() -> str:
-    """Chromium's path. Raises TaskFailed naming the package to install."""
+    """Return the path of Chromium. Raise TaskFailed, which names the package to install."""
     for name in PROGRAMS:
         if (found := shutil.which(name)) is not None:
             return found
@@ -192,7 +192,9 @@ def find_program() -> str:
 
 
 def can_sandbox() -> bool:
-    """Whether Chromium's own sandbox can work here: not for root, and only with a user namespace or a setuid helper."""
+    """Return whether Chromium's sandbox can work: not as root, and only with a user namespace or a set-user-ID
+    helper.
+    """
     if os.geteuid() == 0:
         return False
     with contextlib.suppress(OSError):
@@ -206,10 +208,10 @@ def can_sandbox() -> bool:
 
 
 def short_tmpdir() -> str:
-    """TMPDIR as Chromium can use it: relative if that is shorter, since it keeps the directory it was started in.
+    """Return a TMPDIR that Chromium can use. It is relative if that is shorter, since Chromium stays in its directory.
 
-    It makes a Unix socket there, whose path has at most 107 bytes, and a workspace may be deep; see unix(7). Raises
-    TaskFailed when neither will do.
+    Chromium creates a Unix socket there, whose path has at most 107 bytes (unix(7)), and a workspace may be deep. Raise
+    TaskFailed if both paths are too long.
     """
     whole = tempfile.gettempdir()
     shortest = min(whole, os.path.relpath(whole), key=lambda path: len(os.fsencode(path)))
@@ -233,7 +235,7 @@ def _first_line(exc: Exception) -> str:
 
 
 def _reason(exc: Exception) -> str:
-    """Playwright quotes the whole of what the browser wrote; the last complaint of the browser says most."""
+    """Return the last complaint of the browser: Playwright's message contains all that it wrote."""
     lines = [line.strip() for line in str(exc).splitlines()]
     complaints = [line for line in lines if "ERROR" in line or "error while loading" in line or "FATAL" in line]
     return (complaints or [_first_line(exc)])[-1][:500]

@@ -1,9 +1,9 @@
-"""How cancel reaches the code of a task, gently first.
+"""How a cancel request reaches the code of a task, gently first.
 
-The watch thread polls the attempt's shared Event. When it is set: polling code sees a flag, an async task gets
-CancelledError. Code that does neither gets JobCancelled in the main thread when SIGTERM comes. Each way
-unwinds the stack, so that `finally` blocks and context managers run, and clean-up that has begun is not interrupted.
-What is swallowed instead, by a bare `except`, a `__del__` or a callback of C code, is raised again after a pause.
+The watch thread polls the attempt's shared Event. When it is set, polling code sees a flag and an async task gets
+CancelledError. Code that reacts to neither gets JobCancelled in the main thread when SIGTERM arrives. Each of them
+unwinds the stack, so that `finally` blocks and context managers run, and a clean-up that has begun is not interrupted.
+An exception that is swallowed, by a bare `except`, a `__del__` or a callback of C code, is raised again after a pause.
 """
 
 from __future__ import annotations
@@ -12,43 +12,32 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import get_ident  # the function itself: a task may replace the module's, as gevent does
 from time import monotonic
 from types import FrameType
 
-from runner.unwinding import is_unwinding
+from runner.errors import JobCancelled
+from runner.interruption import Interruption
 
 AGAIN_S = 0.1
 """The pause before JobCancelled is raised again in a task that has swallowed it."""
-LATE_ASK_S = 0.1
-"""How long a task that was ended by SIGTERM keeps its outcome for itself, in case the server is being stopped too."""
-
-
-class JobCancelled(KeyboardInterrupt):
-    """Raised in a task that is being cancelled.
-
-    A BaseException, so that `except Exception` does not stop it; and the one that programs are ended by already. Event
-    loops, pools and test runners keep any other in the task, greenlet or test that it hits, and go on: this one they
-    pass on and unwind. See asyncio's `Task`, gevent's `Hub.SYSTEM_ERROR`, pytest's `CallInfo.from_call`.
-    """
+LATE_REQUEST_S = 0.1
+"""How long a task that was ended by SIGTERM waits before it reports, in case the server is being stopped too."""
 
 
 def _signal_group(pid: int) -> None:
-    # Where there is no guardian. A stopped process takes SIGTERM when it continues.
+    # For tests, which have no guardian. A stopped process receives SIGTERM when it continues.
     for number in (signal.SIGTERM, signal.SIGCONT):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, number)
 
 
 class Cancellation:
-    """The one flag of an attempt, and everybody who has to hear of it.
+    """The cancel flag of an attempt, and its listeners.
 
-    `stop_command` has a command of `ctx.terminal` signalled: given its pid, it signals the command's process group.
+    `stop_command` signals a command of `ctx.terminal`: it takes the pid and signals the command's process group.
     """
 
     def __init__(self, acknowledge: Callable[[], None], stop_command: Callable[[int], None] = _signal_group) -> None:
@@ -57,15 +46,13 @@ class Cancellation:
         self._requested = threading.Event()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._unwinding = False
-        self._in_peace = False
-        """The task has heard it in a way that it cannot have missed: it is never interrupted any more."""
-        self._raised: list[weakref.ref[JobCancelled]] = []
+        self._uninterruptible = False
+        """The task certainly knows of the request. It is not interrupted any more."""
         self._acted_at: float | None = None
-        self._loop_asked_at: float | None = None
+        self._loop_notified_at: float | None = None
         self.left = False
-        """The task's function has been left: nothing is raised any more."""
-        self._main_thread = get_ident()
-        self._told_trio: object = None
+        """The task's function has returned or raised. Nothing is raised in it any more."""
+        self._interruption = Interruption()
         self._shielded = 0
         self._raise_later = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -79,19 +66,19 @@ class Cancellation:
 
     @property
     def unwinding(self) -> bool:
-        """Whether the task's code has been told, and is cleaning up."""
+        """Whether the task's code knows of the request and is cleaning up."""
         return self._unwinding
 
     @property
     def wake_fd(self) -> int:
-        """Readable from the moment of the ask: for code that waits in select or poll."""
+        """A descriptor that is readable from the request on, for code that waits in select or poll."""
         return self._wake_read
 
     def notice(self) -> bool:
-        """Whether to stop. A caller who hears yes is unwinding from now on and is not interrupted any more."""
-        # A thread that an async task has started speaks for itself alone: the task has yet to be cancelled.
+        """Return whether to stop. A caller that gets True is unwinding from now on and is not interrupted any more."""
+        # A thread that an async task has started is not the task: the task still has to be cancelled.
         if self.requested and (self._task is None or threading.current_thread() is threading.main_thread()):
-            self._unwinding = self._in_peace = True
+            self._unwinding = self._uninterruptible = True
         return self.requested or self._unwinding
 
     def raise_if_requested(self) -> None:
@@ -99,16 +86,18 @@ class Cancellation:
             raise JobCancelled("this job was cancelled")
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until the ask or the timeout, in seconds. True: asked to stop."""
+        """Sleep until the request or the timeout. Return whether the job is to stop."""
         return self._requested.wait(timeout_s)
 
-    def wait_for_a_late_ask(self) -> None:
-        """Return at once, unless SIGTERM came without an ask: then the server may have had it too, and may ask soon."""
+    def wait_for_late_request(self) -> None:
+        """Return at once, unless SIGTERM came without a request: then the server may have received it too, and may send
+        one.
+        """
         if self._unwinding and not self.requested:
-            self.wait(LATE_ASK_S)
+            self.wait(LATE_REQUEST_S)
 
-    def ask(self) -> None:
-        """Called by the watch thread, once."""
+    def request(self) -> None:
+        """Record the request and pass it on to all listeners. The watch thread calls this once."""
         with self._lock:
             if self._requested.is_set():
                 return
@@ -120,19 +109,21 @@ class Cancellation:
             listener()
         self._cancel_soon()
 
-    def on_ask(self, listener: Callable[[], None]) -> None:
-        """Have the watch thread call `listener` when the job is asked to stop; never if it was already."""
+    def on_request(self, listener: Callable[[], None]) -> None:
+        """Have the watch thread call `listener` when the job is to stop. It is not called if that was requested
+        before.
+        """
         with self._lock:
             if not self._requested.is_set():
                 self._listeners.append(listener)
 
-    def forget(self, listener: Callable[[], None]) -> None:
+    def remove_listener(self, listener: Callable[[], None]) -> None:
         with self._lock:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
     def bind_async(self, task: asyncio.Task[object]) -> None:
-        """Cancel `task` when asked. Called on its loop; a task that is bound after the ask is cancelled at once."""
+        """Cancel `task` on the request. Call this on its loop; after the request the task is cancelled at once."""
         self._task = task
         self._loop = task.get_loop()
         if self.requested:
@@ -144,17 +135,19 @@ class Cancellation:
     def _cancel_soon(self) -> None:
         loop = self._loop
         if loop is not None:
-            self._loop_asked_at = self._loop_asked_at or monotonic()
+            self._loop_notified_at = self._loop_notified_at or monotonic()
             loop.call_soon_threadsafe(self._cancel_async)
 
     def _cancel_async(self) -> None:
         if self._task is not None and not self._task.done() and not self._unwinding:
-            self._unwinding = self._in_peace = True
+            self._unwinding = self._uninterruptible = True
             self._task.cancel("this job was cancelled")
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """A few instructions of the main thread that must not be torn, such as writing one frame."""
+        """Protect a few instructions of the main thread that must not be interrupted, such as the writing of a
+        message.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -165,11 +158,11 @@ class Cancellation:
             self._shielded -= 1
         if self._raise_later and not self._shielded:
             self._raise_later = False
-            raise self._exception()
+            raise self._interruption.new_exception()
 
     def on_sigterm(self, _number: int, frame: FrameType | None) -> None:
-        """The signal handler; Python runs it in the main thread. What it raises, it may be asked to raise again."""
-        if self.left or self._in_peace or self._is_answered(frame):
+        """Handle SIGTERM. Python runs this in the main thread."""
+        if self.left or self._uninterruptible or self._interruption.is_handled_in(frame, unwinding=self._unwinding):
             return
         self._acted_at = monotonic()
         if self._waits_for_loop():
@@ -179,80 +172,48 @@ class Cancellation:
         if self._shielded:
             self._raise_later = True
             return
-        if not self._trio_takes_it(frame):
-            raise self._exception()
+        if not self._interruption.pass_to_trio(frame):
+            raise self._interruption.new_exception()
 
-    def insist(self) -> None:
-        """Have the signal handler look again when the task goes on as if nothing had been raised in it.
+    def raise_again(self) -> None:
+        """Send the signal again if the task continues as if nothing had been raised in it.
 
-        Called by the watch thread, all the time.
+        The watch thread calls this in each of its rounds.
         """
-        if self._acted_at is None or self.left or self._in_peace or monotonic() - self._acted_at < AGAIN_S:
+        if self._acted_at is None or self.left or self._uninterruptible or monotonic() - self._acted_at < AGAIN_S:
             return
         if signal.getsignal(signal.SIGTERM) != self.on_sigterm:
-            return  # the task has one of its own
-        if not self._is_answered(sys._current_frames().get(self._main_thread)):
-            signal.pthread_kill(self._main_thread, signal.SIGTERM)
+            return  # the task has installed a handler of its own
+        if not self._interruption.is_handled(unwinding=self._unwinding):
+            signal.pthread_kill(self._interruption.main_thread, signal.SIGTERM)
 
     def _waits_for_loop(self) -> bool:
-        """Whether the loop of an async task is to cancel it. An exception would hit a frame that is not the task's.
+        """Return whether the loop of an async task is to cancel it: an exception would hit a frame that is not the
+        task's.
 
-        Not any more when the loop had time and did not come to it, because something computes in it.
+        Return False once the loop had time to do so and did not, because something computes in it.
         """
         task = self._task
         if task is None or asyncio.current_task(self._loop) is task:
             return False
-        return self._loop_asked_at is None or monotonic() - self._loop_asked_at < AGAIN_S
-
-    def _exception(self) -> JobCancelled:
-        exc = JobCancelled("this job was asked to terminate")
-        self._raised.append(weakref.ref(exc))  # weak, or what it came through would live on
-        return exc
-
-    def _is_answered(self, frame: FrameType | None) -> bool:
-        """Whether the code in this frame of the main thread runs because of what was raised in it before."""
-        if get_ident() == self._main_thread and _is_from_interrupt(sys.exception()) and self._unwinding:
-            return True
-        raised = [exc for ref in self._raised if (exc := ref()) is not None]
-        return any(is_unwinding(exc, frame) for exc in raised)
-
-    def _trio_takes_it(self, frame: FrameType | None) -> bool:
-        """Whether trio runs: its loop cannot be broken out of, and its handler for SIGINT knows where to raise."""
-        handler = signal.getsignal(signal.SIGINT)
-        if not callable(handler) or getattr(handler, "__module__", "").partition(".")[0] != "trio":
-            return False
-        if handler is not self._told_trio:
-            self._told_trio = handler
-            handler(signal.SIGINT, frame)
-        return True
+        return self._loop_notified_at is None or monotonic() - self._loop_notified_at < AGAIN_S
 
     def install(self) -> None:
         signal.signal(signal.SIGTERM, self.on_sigterm)
 
-    def forked(self) -> None:
-        """In a process that the task has forked: SIGTERM ends it, as `multiprocessing` and everybody else expect."""
+    def reset_after_fork(self) -> None:
+        """Restore SIGTERM in a process that the task has forked, as `multiprocessing` and other programs expect."""
         if signal.getsignal(signal.SIGTERM) == self.on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _is_from_interrupt(exc: BaseException | None) -> bool:
-    """Whether the exception that is handled is a KeyboardInterrupt, or came of one."""
-    seen = set()
-    while exc is not None and id(exc) not in seen:
-        if isinstance(exc, KeyboardInterrupt):
-            return True
-        seen.add(id(exc))
-        exc = exc.__cause__ or exc.__context__
-    return False
-
-
-def threads_end_quietly(
+def quiet_excepthook(
     report: Callable[[threading.ExceptHookArgs], object],
 ) -> Callable[[threading.ExceptHookArgs], object]:
-    """A `threading.excepthook`: that a thread of the task ended because the job was cancelled is no news."""
+    """Return a `threading.excepthook` that does not report a thread that ended because the job was cancelled."""
 
-    def hook(told: threading.ExceptHookArgs) -> None:
-        if not issubclass(told.exc_type, JobCancelled):
-            report(told)
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not issubclass(arguments.exc_type, JobCancelled):
+            report(arguments)
 
     return hook

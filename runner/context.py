@@ -1,4 +1,4 @@
-"""What a task is given: how it learns of cancel, reports, and holds things."""
+"""The object that a task gets: it learns of cancel requests, reports, and acquires resources through it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _MAX_MESSAGE = 4000
 class Context:
     """One attempt, as its task sees it. All methods may be called from any thread.
 
-    `workspace` is the current directory of the job and goes away with it; `out` inside it is for results. `typed` is
-    what clients write into a job whose input says `"stdin": "open"`: give it to `Terminal.run`. `options` and `secrets`
-    are what the server's settings hand to this task, and empty for most.
+    `workspace` is the current directory of the job and is removed with it; `out` inside it is for results. `typed` is
+    what clients write into a job whose input says `"stdin": "open"`: pass it to `Terminal.run`. `options` and `secrets`
+    come from the server's settings for this task, and are empty for most tasks.
     """
 
     def __init__(self, work: RunTask, cancellation: Cancellation, reporter: Reporter, typed: JobStdin) -> None:
@@ -44,49 +44,49 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether to stop. Code that reads True here has the rest of the budget to clean up in peace."""
+        """Whether to stop. Code that reads True here has the rest of the budget to clean up undisturbed."""
         return self._cancellation.notice()
 
     def raise_if_cancelled(self) -> None:
-        """Raise JobCancelled when the job is to stop."""
+        """Raise JobCancelled if the job is to stop."""
         self._cancellation.raise_if_requested()
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, but raise JobCancelled at once when the job is to stop."""
+        """Sleep, but raise JobCancelled at once if the job is to stop."""
         self._cancellation.wait(seconds)
         self._cancellation.raise_if_requested()
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Say how far the work is. Raises ValueError for numbers that are not finite."""
+        """Report how far the work is. Raise ValueError for numbers that are not finite."""
         if not math.isfinite(done) or (total is not None and not math.isfinite(total)):
             raise ValueError(f"cannot report progress {done} of {total}: not finite")
         text = None if message is None else shown(message, _MAX_MESSAGE)
         self._reporter.send(Progress(float(done), None if total is None else float(total), text))
 
     def say(self, text: str) -> None:
-        """Write text into the job's output as it comes; `print` waits for the end of a line."""
+        """Write text to the job's output at once; `print` waits for the end of a line."""
         self._reporter.output("stdout", text)
 
     def log(self, message: str, level: str = "info", **fields: Any) -> None:
-        """Write a structured log line into the job's events. Values that are no JSON become text.
+        """Write a structured log line into the job's events. Values that are not JSON become text.
 
-        Raises ValueError for a level that is not debug, info, warning or error.
+        Raise ValueError for a level other than debug, info, warning or error.
         """
         if level not in ("debug", "info", "warning", "error"):
             raise ValueError(f"cannot log at level {level!r}: use debug, info, warning or error")
         self._reporter.log(Log(level, shown(message, _MAX_MESSAGE), shown_fields(fields)))  # type: ignore[arg-type]
 
     def phase(self, phase: Phase, detail: str | None = None) -> None:
-        """Say what the task is doing now: startup, tool, llm or cleanup. Raises ValueError for anything else."""
+        """Report what the task is doing now: startup, tool, llm or cleanup. Raise ValueError for any other phase."""
         if phase not in get_args(Phase):
             raise ValueError(f"cannot enter phase {phase!r}: use one of {', '.join(get_args(Phase))}")
         self._reporter.send(PhaseChange(phase, None if detail is None else shown(detail, _MAX_MESSAGE)))
 
     @contextlib.contextmanager
     def holding(self, kind: ResourceKind, name: str) -> Iterator[None]:
-        """Show a resource in the job while the block runs. What is never released is removed with the job.
+        """Show a resource in the job while the block runs. A resource that is never released is removed with the job.
 
-        Raises ValueError for a kind that is not terminal, browser, file, directory or process.
+        Raise ValueError for a kind other than terminal, browser, file, directory or process.
         """
         if kind not in get_args(ResourceKind):
             raise ValueError(f"cannot hold {name!r} as {kind!r}: use one of {', '.join(get_args(ResourceKind))}")
@@ -99,10 +99,11 @@ class Context:
 
     @contextlib.contextmanager
     def open_atomic(self, path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-        """Write a file that appears complete or not at all: put in its place when the block ends well.
+        """Write a file that appears complete or not at all. It replaces the old one when the block ends without an
+        exception.
 
-        Raises JobCancelled instead when the job was asked to stop meanwhile: what was there stands. A file that is
-        begun while the job cleans up is put in its place.
+        Raise JobCancelled instead if the job was cancelled meanwhile: the old file then stays. A file that is opened
+        during the clean-up is put in place.
         """
         begun_in_time = not self.cancelled
 
@@ -131,14 +132,15 @@ class Context:
     ) -> Iterator[Terminal]:
         """Start a command in a terminal of its own: `with ctx.terminal("make") as t: t.run().check()`.
 
-        A text is run by the shell, a list as it is. `env` adds variables; `size` is rows and columns. Without `pty` it
-        runs on pipes. `open_stdin`: it can be typed into, in a terminal unless told otherwise; else its stdin is empty
-        and it has no controlling terminal. `show`: what it writes goes to the job's events. `plain`: what is read here
-        comes without escape sequences.
+        A text is run by the shell, a list as it is. `env` adds variables; `size` is rows and columns. Without `pty` the
+        command runs on pipes. With `open_stdin`, the default in a terminal, it can be typed into; otherwise its stdin
+        is empty and it has no controlling terminal. With `show` its output goes to the job's events. With `plain` the
+        output that is read here comes without escape sequences.
 
-        Raises TaskFailed when it cannot be started, and ValueError or TypeError for what is no command. At the end of
-        the block it is asked to go, then killed; what it left in the background when it ended by itself lives until
-        the job ends, or `close()`. When the job is to stop it is asked at once, whatever the task is doing.
+        Raise TaskFailed if it cannot be started, and ValueError or TypeError if it is not a valid command. At the end
+        of the block the command is asked to stop, then killed; what it left in the background when it ended by itself
+        lives until the job ends, or until `close()`. When the job is to stop the command is asked to stop at once,
+        whatever the task is doing.
         """
         words = [command] if isinstance(command, str) else [os.fspath(word) for word in command]
         argv = shell_words(command) if isinstance(command, str) else words
@@ -149,7 +151,7 @@ class Context:
             held.enter_context(self.holding("terminal" if pty else "process", " ".join(words)))
             terminal: Terminal | None = None
             try:
-                # Shielded: JobCancelled between the start and the assignment would leave a command that nobody ends.
+                # Shielded: JobCancelled between the start and the assignment would leave a command without an owner.
                 with self._cancellation.shielded():
                     spawned = spawn(argv, pty=pty, cwd=cwd or self.workspace, env=env, size=size, open_stdin=stdin)
                     terminal = Terminal(
@@ -165,7 +167,7 @@ class Context:
     async def browser(self) -> AsyncIterator[Browser]:
         """Start Chromium with a profile of its own, for async tasks: `async with ctx.browser() as browser`.
 
-        Raises TaskFailed, kind load, when Chromium or Playwright is missing, naming what to install.
+        Raise TaskFailed (kind load), which names what to install, if Chromium or Playwright is missing.
         """
         with self.holding("browser", "chromium"):
             async with launched(self.out, self.open_atomic) as browser:

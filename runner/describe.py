@@ -1,4 +1,4 @@
-"""Importing a module of tasks to say what it offers, or why it offers nothing."""
+"""Import a task module to report its tasks, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import subprocess
 import threading
 from typing import NoReturn
 
-from runner.cancellation import JobCancelled
+from runner.errors import JobCancelled
 from runner.identity import become
 from runner.loading import load
 from runner.protocol import MAX_MESSAGE, Describe, Described
 from runner.reporter import Reporter
-from runner.text import words_of
+from runner.text import describe_exception
 from runner.tracebacks import traceback_of
 from runner.watcher import Watch
 
@@ -20,14 +20,16 @@ _SLEEP = ("/bin/sh", "-c", "PATH=$PATH:/usr/bin:/bin; exec sleep 60")  # any use
 
 
 def describe(order: Describe, watch: Watch, reporter: Reporter) -> NoReturn:
-    """Report it, then wait: the supervisor stops this process by the same road as a job, which is its self-test."""
+    """Report the module, then wait. The supervisor stops this process in the same way as a job: that is its
+    self-test.
+    """
     os.environ.clear()
     os.environ.update(order.environment)
     if order.user is not None:
         become(order.user)
     watch.start()
     described = _imported(order.module)
-    # A child that has left the session is what a plain kill of the process group would miss.
+    # A plain kill of the process group would miss a child that has left the session.
     escaped = subprocess.Popen(_SLEEP, stdin=subprocess.DEVNULL, start_new_session=True)
     reporter.send(described)
     escaped.wait()
@@ -42,4 +44,4 @@ def _imported(module: str) -> Described:
     except JobCancelled:
         raise
     except BaseException as exc:  # sys.exit() in a module is a mistake in it like any other
-        return Described(module, [], words_of(exc)[:MAX_MESSAGE], traceback_of(exc))
+        return Described(module, [], describe_exception(exc)[:MAX_MESSAGE], traceback_of(exc))

@@ -1,8 +1,8 @@
-"""The event loop of an async task: it outlives the task's function, so that the end can be reported first.
+"""The event loop of an async task. It outlives the task's function, so that the outcome can be reported first.
 
-`asyncio.run` waits without a bound for what the function has left: threads of the default executor, tasks that answer
-CancelledError with more work, open async generators. Here the rest is cancelled too, but for a bounded time; the end of
-the process takes what is left then.
+`asyncio.run` waits without a limit for what the function has left: threads of the default executor, tasks that answer
+CancelledError with more work, open async generators. This loop cancels them too, but with a time limit; after that the
+end of the process ends them.
 """
 
 from __future__ import annotations
@@ -15,55 +15,58 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from runner.cancellation import JobCancelled
+from runner.errors import JobCancelled
 
-REST_S = 0.4
-"""How long what an ended task left in its loop may clean up: less than the 0.5 s after which its process is ended."""
+CLEANUP_TIMEOUT_S = 0.4
+"""How long the remaining tasks of a loop may clean up: less than the 0.5 s after which the process is terminated."""
 
 
 class TaskLoop:
-    """The loop of one task, if it turns out to need one."""
+    """The loop of one task, created when the task turns out to be async."""
 
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, object]) -> object:
-        """As `asyncio.run`, but what is left in the loop stays until `end`."""
+        """Run a coroutine as `asyncio.run` does, but keep the loop and its remaining tasks until `end`."""
         self._runner = asyncio.Runner()
         return self._runner.run(coroutine)
 
-    def end(self, bound_s: float | None = REST_S) -> None:
-        """Cancel what is left and run it to its end. With a bound the process ends when it is over, also when something
-        blocks the loop."""
+    def end(self, timeout_s: float | None = CLEANUP_TIMEOUT_S) -> None:
+        """Cancel the remaining tasks and run them to their end. With a timeout the process then ends, even if something
+        blocks the loop.
+        """
         if self._runner is None:
             return
-        if bound_s is not None:
-            alarm = threading.Timer(bound_s, os._exit, (0,))
+        if timeout_s is not None:
+            alarm = threading.Timer(timeout_s, os._exit, (0,))
             alarm.daemon = True
             alarm.start()
         loop = self._runner.get_loop()
-        deadline = time.monotonic() + (float("inf") if bound_s is None else bound_s)
-        rest = loop.create_task(_rest(loop))
+        deadline = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
+        rest = loop.create_task(_cancel_remaining(loop))
         rest.add_done_callback(lambda _: loop.stop())
         while not rest.done() and time.monotonic() < deadline:
             try:
                 loop.run_forever()
             except BaseException as exc:  # a KeyboardInterrupt or SystemExit of a task breaks out of the loop
-                _tell(exc)
+                _report_late(exc)
 
 
-async def _rest(loop: asyncio.AbstractEventLoop) -> None:
+async def _cancel_remaining(loop: asyncio.AbstractEventLoop) -> None:
     tasks = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]
     for task in tasks:
         task.cancel()
     for task in tasks:
         await asyncio.wait([task])
         if not task.cancelled() and (exc := task.exception()) is not None:
-            _tell(exc)
+            _report_late(exc)
     await loop.shutdown_asyncgens()
 
 
-def _tell(exc: BaseException) -> None:
-    """Write what came after the end of the task's function to stderr. How the job ended it cannot change."""
+def _report_late(exc: BaseException) -> None:
+    """Write an exception to stderr that came after the end of the task's function. It does not change how the job
+    ended.
+    """
     if not isinstance(exc, JobCancelled):
         sys.excepthook(type(exc), exc, exc.__traceback__)

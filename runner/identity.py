@@ -1,6 +1,6 @@
-"""Becoming the user that a job runs as, for good: the last thing that the runner does as root.
+"""Change to the user that a job runs as: the last thing that the runner does as root.
 
-The guardian stays root: it can end whatever the job starts, and the job cannot signal it.
+The guardian stays root, so it can end everything that the job starts, and the job cannot signal it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from runner.protocol import User
 
 
 def give_workspace(workspace: Path, user: User) -> None:
-    """Make it the user's. The folder itself comes last: until then no other process of the user gets into it."""
+    """Make the user the owner. The folder itself comes last: until then no other process of the user can enter it."""
     for path in (*workspace.iterdir(), workspace):
         os.chown(path, user.uid, user.gid, follow_symlinks=False)
 
 
 def become(user: User) -> None:
-    """Change to the user, with its groups and no way back: not even set-user-ID programs give privileges any more.
+    """Change to the user and its groups for good. Set-user-ID programs give no privileges any more either.
 
-    Raises OSError; the caller must not go on then.
+    Raise OSError; the caller must then end.
     """
     guardian_pid = os.getppid()
     for output_fd in (1, 2):

@@ -1,6 +1,6 @@
-"""Where a task's own processes look for modules: where its runner does.
+"""The import path for processes that a task starts: the same as its runner's.
 
-Workers of joblib, of concurrent.futures or of `python -m` import the task's module again, by its name.
+Workers of joblib, of concurrent.futures or of `python -m` import the task's module again by its name.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ BUILT_IN = "runner.tasks."
 
 
 def with_import_path(environment: dict[str, str], module: str) -> dict[str, str]:
-    """The environment of a job whose task is in `module`, with the folders that its imports come from.
+    """Return the environment of a job whose task is in `module`, with the folders that its imports come from.
 
-    Commands of the built-in tasks get none: they have nothing to do with this program's modules.
+    Commands of the built-in tasks get none, because they do not use this program's modules.
     """
     if module.startswith(BUILT_IN):
         return environment
@@ -25,14 +25,14 @@ def with_import_path(environment: dict[str, str], module: str) -> dict[str, str]
 
 
 def import_folders() -> list[str]:
-    """sys.path without what every Python of this installation looks through by itself."""
+    """Return sys.path without the folders that every Python of this installation searches anyway."""
     own = (*site.getsitepackages(), os.path.dirname(os.__file__))  # noqa: PTH120
     prefixes = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
     libraries = tuple(os.path.join(prefix, "lib", "python") for prefix in prefixes)  # noqa: PTH118
     return [
         os.path.abspath(folder)  # noqa: PTH100
         for folder in sys.path
-        # An empty entry is the current directory: of the server before, of the job now.
+        # An empty entry is the current directory, which was the server's before and is the job's now.
         if folder
         and folder not in own
         and not os.path.realpath(folder).startswith(libraries)

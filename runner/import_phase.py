@@ -1,4 +1,4 @@
-"""The phase of a job whose module is imported, shown when that takes a while."""
+"""The phase of a job whose module is being imported, shown if that takes a while."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from runner.protocol import PhaseChange
 from runner.reporter import Reporter
 
 SHOWN_AFTER_S = 0.25
-"""Most imports are over by then, and nobody needs to read of them."""
+"""Most imports are faster than that and need not be shown."""
 
 
 @contextmanager
 def import_phase(module: str, reporter: Reporter) -> Iterator[None]:
-    """Report the phase `startup`, with the module's name, when the block takes so long."""
+    """Report the phase `startup`, with the module's name, if the block takes longer than SHOWN_AFTER_S."""
     if module in sys.modules:
         yield
         return
     lock = threading.Lock()
     over = threading.Event()
 
-    def tell() -> None:
-        with lock:  # so that the phase never comes behind what is reported after the block
+    def report() -> None:
+        with lock:  # so that the phase is never sent after what is reported after the block
             if not over.is_set():
                 reporter.send(PhaseChange("startup", f"importing {module}"))
 
-    timer = threading.Timer(SHOWN_AFTER_S, tell)
+    timer = threading.Timer(SHOWN_AFTER_S, report)
     timer.daemon = True
     timer.start()
     try:

@@ -1,7 +1,7 @@
-"""Task functions: marking them, describing them as JSON Schema, calling them with checked input.
+"""Task functions: mark them, describe them as JSON Schema, and call them with validated input.
 
-The signature is the schema: every parameter after the first becomes a field of a pydantic model that is strict
-and knows no extra fields.
+The signature is the schema: every parameter after the first becomes a field of a pydantic model that is strict and
+accepts no extra fields.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _MARK = "__deadstop_task__"
 _FIELD = "input_"
-"""Before the name of a parameter it gives one that no model has itself: `schema`, `copy` and `_x` are names, too."""
+"""A prefix for the names of parameters, so that names such as `schema`, `copy` and `_x` can be fields of a model
+too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A function that can be run as a job."""
-
     name: str
     function: Callable[..., Any]
     description: str
@@ -40,7 +40,9 @@ class Task:
         return DescribedTask(self.name, self.description, self.model.model_json_schema(), origin)
 
     def bind(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Check `values` and give the call's keyword arguments. Raises TaskFailed (kind load) naming the field."""
+        """Validate `values` and return the keyword arguments of the call. Raise TaskFailed (kind load), which names the
+        field.
+        """
         try:
             # As JSON and not as Python values, so that strict mode still takes "2026-01-01" for a date.
             checked = self.model.model_validate_json(json.dumps(values), strict=True)
@@ -60,9 +62,9 @@ def task(
 ) -> Function | Callable[[Function], Function]:
     """Mark a function as a task: `@task def thumbnails(ctx, folder: str, width: int = 320) -> dict`.
 
-    The first parameter receives the Context; every other needs a type hint. The docstring's first paragraph is the
-    description. `json_schema_extra` adds to the schema, e.g. `{"oneOf": [...]}`. The function stays callable
-    as it is. Raises TypeError for a signature that cannot be a schema.
+    The first parameter receives the Context; every other one needs a type hint. The docstring's first paragraph is the
+    description. `json_schema_extra` adds to the schema, e.g. `{"oneOf": [...]}`. The function can still be called as it
+    is. Raise TypeError if the signature cannot be a schema.
     """
 
     def mark(target: Function) -> Function:
@@ -95,13 +97,13 @@ def _make_task(function: Callable[..., Any], json_schema_extra: dict[str, Any] |
         alias_generator=lambda field: field.removeprefix(_FIELD),
     )
     model: type[BaseModel] = create_model(name, __config__=config, **fields)
-    model.model_json_schema()  # raises here, at import, when a type has no JSON Schema
+    model.model_json_schema()  # raises at import if a type has no JSON Schema
     text = inspect.getdoc(function) or ""
     return Task(name, function, " ".join(text.split("\n\n")[0].split()), model)
 
 
 def _hints(function: Callable[..., Any], wanted: set[str]) -> dict[str, Any]:
-    """The types of these parameters alone: those of the Context and the result need not exist when the task runs."""
+    """Return the types of these parameters. The types of the Context and the result need not exist at run time."""
 
     def bare() -> None: ...
 
@@ -111,7 +113,7 @@ def _hints(function: Callable[..., Any], wanted: set[str]) -> dict[str, Any]:
 
 
 def load(module_name: str) -> dict[str, Task]:
-    """Import a module and find its tasks. Whatever the import raises passes through."""
+    """Import a module and return its tasks by name. Exceptions of the import are passed on."""
     return find_tasks(importlib.import_module(module_name))
 
 

@@ -1,7 +1,7 @@
-"""The runner: one process that waits for one job, runs its task and reports what came of it.
+"""The runner: one process that waits for one order, runs the task and reports the outcome.
 
-Forked by the guardian before it has a thread or a user's import. Everything below it in the process tree is
-the job's; everything above it is ours.
+The guardian forks it before it has a thread or has imported a user's module. Every process below it belongs to the job;
+every process above it is ours.
 """
 
 from __future__ import annotations
@@ -18,34 +18,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runner import posix, results
-from runner.cancellation import Cancellation, JobCancelled, threads_end_quietly
+from runner.cancellation import Cancellation, quiet_excepthook
+from runner.codec import TO_RUNNER, ProtocolError, decode, encode
 from runner.context import Context
 from runner.describe import describe
-from runner.errors import TaskFailed
+from runner.errors import JobCancelled, TaskFailed
 from runner.event_loop import TaskLoop
 from runner.heartbeat import HeartbeatThread
 from runner.identity import become, give_workspace
 from runner.import_path import with_import_path
 from runner.import_phase import import_phase
 from runner.loading import Task, load
-from runner.outcome import end_of_a_copy, error_of_ours_reported, explain
-from runner.process_setup import close_inherited, enter, job_environment, reset_signals
-from runner.protocol import (
-    TO_RUNNER,
-    AskSeen,
-    Describe,
-    Failure,
-    ProtocolError,
-    Result,
-    Running,
-    RunTask,
-    StopCommand,
-    decode,
-    encode,
-)
+from runner.outcome import end_forked_copy, explain, own_errors_reported
+from runner.process_setup import close_inherited, enter_workspace, job_environment, reset_signals
+from runner.protocol import AskSeen, Describe, Failure, Result, Running, RunTask, StopCommand
 from runner.reporter import Reporter, flush_standard_streams, open_standard_streams
 from runner.stdin import JobStdin
-from runner.text import words_of
+from runner.text import describe_exception
 from runner.watcher import Watch
 
 
@@ -57,40 +46,43 @@ def run(
     stack_fd: int,
     keep_open: Iterable[int],
 ) -> NoReturn:
-    """The life of the process. Never returns: it has no caller to return to, only the guardian's copied stack.
+    """Run the process to its end. Never return: there is no caller, only the guardian's copied stack.
 
     `output_fds` become stdout and stderr; `acknowledge_fd` is a pipe to the guardian, `stack_fd` one to the supervisor;
     `keep_open` are descriptors that the standard library needs.
     """
-    status = 70  # EX_SOFTWARE: a bug of ours, when nothing below says otherwise
+    status = 70  # EX_SOFTWARE: a bug of ours, unless the code below succeeds
     try:
-        # Not the leader of a session, which would get the first terminal that it opens as its controlling one, and
-        # SIGHUP with that terminal's end.
+        # The runner must not lead a session: a leader gets the first terminal that it opens as its controlling
+        # terminal, and SIGHUP when that terminal is closed.
         os.setpgid(0, 0)
         reset_signals()
         close_inherited(output_fds, [channel.fileno(), acknowledge_fd, stack_fd, *keep_open])
         order, rest = _next_order(channel)
         if order is not None:
             cancellation = Cancellation(
-                lambda: _tell(acknowledge_fd, AskSeen()), lambda pid: _tell(acknowledge_fd, StopCommand(pid))
+                lambda: _notify_guardian(acknowledge_fd, AskSeen()),
+                lambda pid: _notify_guardian(acknowledge_fd, StopCommand(pid)),
             )
             secrets = order.secrets if isinstance(order, RunTask) else {}
             reporter = Reporter(channel, cancellation, secrets.values())
             typed = JobStdin(reporter.send)
             watch = Watch(event, channel, cancellation, rest=rest, on_input=typed.put)
-            with error_of_ours_reported(reporter.send):
+            with own_errors_reported(reporter.send):
                 if isinstance(order, RunTask):
                     _run_work(order, [watch, HeartbeatThread(reporter, stack_fd)], cancellation, reporter, typed)
                 elif isinstance(order, Describe):
                     describe(order, watch, reporter)
         status = 0
     finally:
-        # Not sys.exit: atexit handlers inherited from the forkserver are not this process's to run.
+        # Not sys.exit: that would run the atexit handlers inherited from the forkserver.
         os._exit(status)
 
 
 def _next_order(channel: socket.socket) -> tuple[Any, bytes]:
-    """Wait for the spec; None when the supervisor or guardian goes away first. The rest came right behind it."""
+    """Wait for the order, and return it with what was read after it. Return None if the supervisor or guardian has
+    ended.
+    """
     buffer = bytearray()
     while b"\n" not in buffer:
         data = channel.recv(1 << 16)
@@ -106,7 +98,7 @@ def _run_work(
 ) -> None:
     workspace = Path(work.workspace)
     environment = job_environment(work.environment, workspace, Path(work.short_path or workspace), work.job_id)
-    enter(workspace, with_import_path(environment, work.module))
+    enter_workspace(workspace, with_import_path(environment, work.module))
     if work.user is not None:
         give_workspace(workspace, work.user)
         become(work.user)
@@ -115,22 +107,22 @@ def _run_work(
         # unless it has secrets: then no process that it starts may read the memory of this one.
         posix.set_dumpable(True)
     open_standard_streams()
-    threading.excepthook = threads_end_quietly(threading.excepthook)
+    threading.excepthook = quiet_excepthook(threading.excepthook)
     cancellation.install()
     runner_pid = os.getpid()
-    os.register_at_fork(after_in_child=cancellation.forked)
-    os.register_at_fork(after_in_child=reporter.forked)
+    os.register_at_fork(after_in_child=cancellation.reset_after_fork)
+    os.register_at_fork(after_in_child=reporter.reset_after_fork)
     for thread in threads:
         thread.start()
     loop = TaskLoop()
     outcome = _outcome(work, cancellation, reporter, typed, loop)
-    cancellation.wait_for_a_late_ask()
+    cancellation.wait_for_late_request()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if os.getpid() != runner_pid:
         flush_standard_streams(reporter)
-        end_of_a_copy(outcome)
+        end_forked_copy(outcome)
     if cancellation.requested:
-        loop.end(None)  # the ladder is the bound
+        loop.end(None)  # the ladder sets the time limit
     flush_standard_streams(reporter)
     try:
         reporter.end(outcome)
@@ -145,7 +137,7 @@ def _run_work(
 def _outcome(
     work: RunTask, cancellation: Cancellation, reporter: Reporter, typed: JobStdin, loop: TaskLoop
 ) -> Result | Failure:
-    """Run the task's function. Nothing is raised in this thread any more when it has been left."""
+    """Run the task's function. When it has been left, nothing is raised in this thread any more."""
     try:
         try:
             with import_phase(work.module, reporter):
@@ -167,7 +159,7 @@ def _find(work: RunTask) -> Task:
     except JobCancelled:
         raise
     except BaseException as exc:
-        raise TaskFailed("load", f"cannot import {work.module}: {words_of(exc)}") from exc
+        raise TaskFailed("load", f"cannot import {work.module}: {describe_exception(exc)}") from exc
     if work.task not in tasks:
         raise TaskFailed("load", f"cannot find task {work.task!r} in {work.module}")
     return tasks[work.task]
@@ -176,22 +168,22 @@ def _find(work: RunTask) -> Task:
 def _call(
     task: Task, context: Context, arguments: dict[str, Any], cancellation: Cancellation, loop: TaskLoop
 ) -> object:
-    made = task.function(context, **arguments)
-    # Asked of what came and not of the function: a decorator may stand before an `async def`.
-    return loop.run(_awaited(made, cancellation)) if inspect.iscoroutine(made) else made
+    returned = task.function(context, **arguments)
+    # Check the returned object and not the function: an `async def` may have a decorator.
+    return loop.run(_awaited(returned, cancellation)) if inspect.iscoroutine(returned) else returned
 
 
-async def _awaited(made: Coroutine[Any, Any, object], cancellation: Cancellation) -> object:
+async def _awaited(returned: Coroutine[Any, Any, object], cancellation: Cancellation) -> object:
     current = asyncio.current_task()
     assert current is not None
     cancellation.bind_async(current)
     try:
-        await asyncio.sleep(0)  # an ask that came before the task existed lands here
-        return await made
+        await asyncio.sleep(0)  # a cancel request from before the task existed takes effect here
+        return await returned
     finally:
-        made.close()
+        returned.close()
         cancellation.unbind_async()
 
 
-def _tell(guardian_fd: int, frame: AskSeen | StopCommand) -> None:
+def _notify_guardian(guardian_fd: int, frame: AskSeen | StopCommand) -> None:
     os.write(guardian_fd, encode(frame))

@@ -1,7 +1,7 @@
-"""The frames between supervisor and runner: one JSON object a line, never pickle.
+"""The messages between supervisor and runner: one JSON object a line, never pickle.
 
-A job's frames come from code that nobody vouches for, so they are parsed against these types and refused when
-they do not fit; parsing can build nothing but the dataclasses below.
+A job's messages come from code that is not trusted. So they are parsed against these types and rejected if they do not
+match; parsing creates nothing but the dataclasses below.
 
     supervisor → runner     RunTask, Describe, StdinChunk, CancelRequest
     runner → supervisor     Running, Heartbeat, PhaseChange, Progress, Output, Log, ResourceChange, InputTaken,
@@ -12,21 +12,21 @@ they do not fit; parsing can build nothing but the dataclasses below.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic import Field
 
 Json = Any
-Frame = TypeVar("Frame")
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
-"""Longest line either side accepts. A request body is at most 1 MiB, and JSON may escape it to thrice that."""
+"""The longest line that either side accepts. A request body has at most 1 MiB, and JSON may escape it to thrice
+that.
+"""
 MAX_EVENT_BYTES = 32 * 1024
-"""Longest event a client gets; longer output is split before it is sent."""
+"""The longest event that a client gets. Longer output is split before it is sent."""
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_MESSAGE = 2000
-"""Characters of an error's message."""
+"""The longest message of an error, in characters."""
 INPUT_FRAME_COST = 64
 
 ErrorKind = Literal["raised", "exited", "signalled", "memory", "processes", "load", "protocol", "store"]
@@ -34,16 +34,12 @@ Phase = Literal["startup", "tool", "llm", "cleanup"]
 ResourceKind = Literal["terminal", "browser", "file", "directory", "process"]
 
 
-class ProtocolError(Exception):
-    """A line is no frame of the expected direction. Met by whoever reads it; the peer is at fault."""
-
-
 # --- supervisor → runner
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whom a job runs as, when that is not the server's own user."""
+    """The user that a job runs as, if that is not the server's own user."""
 
     name: str
     uid: int
@@ -53,13 +49,13 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class RunTask:
-    """One job: which function, with what, where. `environment` is what the job gets of the server's own.
+    """The order for one job. `environment` is the part of the server's environment that the job gets.
 
     `short_path` is another path of the workspace, if it needs one: HOME, TMPDIR and XDG_RUNTIME_DIR are below it,
-    because programs make sockets in them.
+    because programs create sockets there.
 
-    `options` are the server's settings for this task. `secrets` are for the task alone: this is the only way they go,
-    and nothing that the job starts, says or reports has them.
+    `options` are the server's settings for this task. `secrets` are for the task alone. They are sent only here, and
+    nothing that the job starts, prints or reports contains them.
     """
 
     job_id: str
@@ -77,7 +73,7 @@ class RunTask:
 
 @dataclass(frozen=True, slots=True)
 class Describe:
-    """Import a module, say what tasks it has, then wait to be stopped."""
+    """The order to import a module and report its tasks, then to wait for the stop."""
 
     module: str
     environment: dict[str, str]
@@ -87,14 +83,14 @@ class Describe:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """Stop, please. The same as setting the Event, for when the Event is wedged."""
+    """The request to stop. It means the same as the shared Event, and replaces it if the Event hangs."""
 
     type: Literal["ask"] = "ask"
 
 
 @dataclass(frozen=True, slots=True)
 class StdinChunk:
-    """Typed by a client into a job with an open input: text, then the end of the input if `eof`; a terminal's size."""
+    """Input that a client has typed: `text`, then the end of the input if `eof`, or a new size of the terminal."""
 
     text: str = ""
     eof: bool = False
@@ -104,7 +100,7 @@ class StdinChunk:
 
 
 def input_cost(text: str) -> int:
-    """What one Input counts for against the bound on what was not taken yet, in bytes; an empty one is not free."""
+    """Return the bytes that an input counts for in the limit on pending input. An empty input is not free."""
     return INPUT_FRAME_COST + len(text.encode("utf-8", "replace"))
 
 
@@ -118,7 +114,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The runner's interpreter runs Python code."""
+    """The proof that the runner's interpreter executes Python code."""
 
     type: Literal["heartbeat"] = "heartbeat"
 
@@ -163,7 +159,7 @@ class ResourceChange:
 
 @dataclass(frozen=True, slots=True)
 class InputTaken:
-    """Something in the job has read Inputs of this cost: there is room for as much again."""
+    """The job has read inputs of this cost: there is room for as much again."""
 
     cost: Annotated[int, Field(ge=0)]
     type: Literal["input_taken"] = "input_taken"
@@ -171,7 +167,7 @@ class InputTaken:
 
 @dataclass(frozen=True, slots=True)
 class InputClosed:
-    """Nobody in the job will read Input any more."""
+    """The job will not read any more input."""
 
     type: Literal["input_closed"] = "input_closed"
 
@@ -194,7 +190,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class DescribedTask:
-    """`origin` is where its function was written: a module may have imported it from another one."""
+    """`origin` is the place where the function was defined, because a module may import it from another one."""
 
     name: str
     description: str
@@ -204,7 +200,7 @@ class DescribedTask:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a module offers, or in `error` and `traceback` why it could not be imported."""
+    """The tasks of a module, or in `error` and `traceback` the reason why it could not be imported."""
 
     module: str
     tasks: list[DescribedTask]
@@ -218,14 +214,16 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class AskSeen:
-    """The runner knows that the job is to stop."""
+    """The runner has seen the request to stop."""
 
     type: Literal["ask_seen"] = "ask_seen"
 
 
 @dataclass(frozen=True, slots=True)
 class StopCommand:
-    """A command of the job is to get the stop signal now. `pid` is its number in the runner's pid namespace."""
+    """The request to send the stop signal to a command of the job. `pid` is its number in the runner's pid
+    namespace.
+    """
 
     pid: int
     type: Literal["stop_command"] = "stop_command"
@@ -248,28 +246,3 @@ FromRunner = Annotated[
     Field(discriminator="type"),
 ]
 RunnerToGuardian = Annotated[AskSeen | StopCommand, Field(discriminator="type")]
-
-TO_RUNNER: TypeAdapter[ToRunner] = TypeAdapter(ToRunner)
-FROM_RUNNER: TypeAdapter[FromRunner] = TypeAdapter(FromRunner)
-RUNNER_TO_GUARDIAN: TypeAdapter[RunnerToGuardian] = TypeAdapter(RunnerToGuardian)
-
-
-def encode(frame: object) -> bytes:
-    """One line with its newline. Raises ProtocolError when a value is no JSON or the line is too long."""
-    try:
-        line = to_json(frame, inf_nan_mode="null") + b"\n"
-    except ValueError as exc:
-        raise ProtocolError(f"cannot encode {type(frame).__name__}: {exc}") from exc
-    if len(line) > MAX_FRAME_BYTES:
-        raise ProtocolError(f"cannot send {type(frame).__name__}: {len(line)} bytes, limit {MAX_FRAME_BYTES}")
-    return line
-
-
-def decode(adapter: TypeAdapter[Frame], line: bytes) -> Frame:
-    """Parse one line. Raises ProtocolError naming what does not fit."""
-    try:
-        return adapter.validate_json(line)
-    except ValidationError as exc:
-        problem = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise ProtocolError(f"cannot read frame: {where}: {problem['msg']}") from None

@@ -1,4 +1,4 @@
-"""What a runner says: frames on its channel, and what is printed."""
+"""The output of a runner: messages on its channel, and printed text."""
 
 from __future__ import annotations
 
@@ -12,40 +12,35 @@ from typing import Literal
 from pydantic_core import to_json
 
 from runner.cancellation import Cancellation
+from runner.codec import ProtocolError, encode, read_frame
 from runner.posix import flush_c_stdout
-from runner.protocol import (
-    MAX_EVENT_BYTES,
-    MAX_RESULT_BYTES,
-    Failure,
-    Log,
-    Output,
-    ProtocolError,
-    Result,
-    encode,
-)
-from runner.protocol_reading import read_frame
+from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Failure, Log, Output, Result
 from runner.text import cut_text, shown
 
 READ_BYTES = 64 * 1024
 MAX_TEXT_BYTES = MAX_EVENT_BYTES - 2 * 1024
-"""Room for text in an event; the rest is for its other fields."""
+"""The room for text in an event; the rest is for its other fields."""
 
 MIN_SECRET = 8
 HIDDEN = b"[secret]"
-"""What stands in a frame where a secret of the job would have been, as when a provider's answer repeats the key."""
+"""The replacement for a secret of the job in a message, as when a provider's answer repeats the key."""
 
 
 Stream = Literal["stdout", "stderr", "terminal"]
 
 
 class Reporter:
-    """Writes frames, one at a time from any thread. A full socket blocks the writer: that is the only brake on
-    a job that prints faster than the supervisor reads, and it keeps memory bounded on both sides."""
+    """Writes messages, one at a time, from any thread.
+
+    A full socket blocks the writer. That is the only brake on a job that prints faster than the supervisor reads, and
+    it limits the memory on both sides.
+    """
 
     def __init__(self, channel: socket.socket, cancellation: Cancellation, secrets: Iterable[str] = ()) -> None:
         self._channel = channel
         self._cancellation = cancellation
-        # As they look inside a JSON text. Short ones are placeholders such as "none", and would spoil the frames.
+        # Secrets in the form that they have in JSON. Short ones are placeholders such as "none", and replacing them
+        # would spoil messages.
         self._secrets = [to_json(secret)[1:-1] for secret in secrets if len(secret) >= MIN_SECRET]
         self._lock = threading.Lock()
 
@@ -53,12 +48,12 @@ class Reporter:
         line = encode(frame)
         for secret in self._secrets:
             line = line.replace(secret, HIDDEN)
-        # Shielded, because a frame cut in two by JobCancelled would spoil the next one as well.
+        # Shielded, because a message that JobCancelled cuts in two would spoil the next one as well.
         with self._cancellation.shielded(), self._lock:
             try:
                 self._channel.sendall(line)
             except (BrokenPipeError, ConnectionResetError):
-                # The supervisor is gone; the guardian saw that too and ends this process in a moment.
+                # The supervisor has ended. The guardian notices that too and ends this process in a moment.
                 return
 
     def output(self, stream: Stream, text: str) -> None:
@@ -66,10 +61,10 @@ class Reporter:
             self.send(Output(stream, piece))
 
     def end(self, frame: Result | Failure) -> None:
-        """Send how the task ended. Raises ProtocolError or ValueError when that is no JSON, or would be refused."""
+        """Send the outcome of the task. Raise ProtocolError or ValueError if it is not JSON, or would be rejected."""
         if isinstance(frame, Result) and (size := len(to_json(frame.result))) > MAX_RESULT_BYTES:
             raise ProtocolError(f"result has {size} bytes of JSON, the limit is {MAX_RESULT_BYTES}: write it to a file")
-        read_frame(encode(frame))  # the other side will; to it a number may be too long, for example
+        read_frame(encode(frame))  # as the supervisor will: a number may be too long for it, for example
         self.send(frame)
 
     def log(self, frame: Log) -> None:
@@ -78,8 +73,8 @@ class Reporter:
             frame = Log(frame.level, frame.message, {"dropped": f"fields of {size} bytes"})
         self.send(frame)
 
-    def forked(self) -> None:
-        """In a process that the task has forked: a thread that held the lock is not there to let it go."""
+    def reset_after_fork(self) -> None:
+        """Replace the lock in a process that the task has forked: the thread that held it does not exist there."""
         self._lock = threading.Lock()
 
 
@@ -94,7 +89,7 @@ def split_text(text: str) -> Iterator[str]:
 
 
 class Decoder:
-    """UTF-8 that may be split anywhere between reads; what is no UTF-8 becomes U+FFFD."""
+    """Decodes UTF-8 that may be split anywhere between reads. Invalid bytes become U+FFFD."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -104,10 +99,10 @@ class Decoder:
 
 
 def open_standard_streams() -> None:
-    """Make `print` write line by line, in UTF-8, to descriptors 1 and 2, which lead to the supervisor; 0 is empty.
+    """Make `print` write line by line, in UTF-8, to descriptors 1 and 2, which lead to the supervisor; stdin is empty.
 
-    The supervisor reads them itself: what a job has printed is heard even if the job is killed, or its interpreter
-    is busy in C, the next moment.
+    The supervisor reads them itself, so it gets what a job has printed even if the job is killed, or its interpreter is
+    busy in C code, the next moment.
     """
     # Not in a `with`: they live as long as the process.
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
@@ -121,6 +116,6 @@ def flush_standard_streams(reporter: Reporter) -> None:
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError) as exc:
-            # The task may have closed or replaced it; what it printed is then its own affair.
+            # The task may have closed or replaced the stream. It is then responsible for what it printed.
             reporter.log(Log("debug", shown(f"cannot flush {stream!r}: {exc}")))
     flush_c_stdout()

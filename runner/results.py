@@ -1,4 +1,4 @@
-"""What a task returned, as JSON: taken once, and when it cannot be, with the place of what is in the way."""
+"""Convert the return value of a task to JSON. If that fails, name the part that cannot be converted."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from runner.text import shown
 
 MAX_DEPTH = 100
 MAX_NUMBER_BITS = 14_000
-"""Longer ones cannot be read as JSON: Python refuses to read more than 4,300 digits."""
+"""Longer numbers cannot be read as JSON: Python refuses to read more than 4,300 digits."""
 MAX_PATH = 300
 
 
 def plain(value: object) -> object:
-    """The result as JSON has it. A generator is the task's code, and gives its items only once.
+    """Return the result as plain JSON values. A generator is the task's code and is read only once.
 
-    Raises TaskFailed, kind protocol, naming the first part that is not JSON.
+    Raise TaskFailed (kind protocol), which names the first part that is not JSON.
     """
     try:
         return _jsonable(value)
@@ -32,17 +32,17 @@ def plain(value: object) -> object:
 
 
 def unusable(value: object, exc: Exception) -> str:
-    """What to say when a result cannot be reported: why, and at which part of it."""
+    """Return the message for a result that cannot be reported: the reason and the part."""
     where, why = _first_problem(value, exc)
     return shown(f"cannot use what the task returned: {why}, at {where}", MAX_MESSAGE)
 
 
 def _jsonable(value: object) -> object:
-    return to_jsonable_python(value, inf_nan_mode="null", fallback=_of_an_array_library)
+    return to_jsonable_python(value, inf_nan_mode="null", fallback=_convert_array)
 
 
-def _of_an_array_library(value: Any) -> object:
-    """Scalars and arrays as numpy has them, whoever made them. Nothing is imported for this."""
+def _convert_array(value: Any) -> object:
+    """Convert scalars and arrays that have numpy's methods, whatever library they come from. Nothing is imported."""
     kind = type(value)
     if "numpy" in sys.modules and not isinstance(value, type):
         size = getattr(value, "size", None)
@@ -62,7 +62,7 @@ def _check(part: object) -> None:
 
 
 def _first_problem(value: object, exc: Exception) -> tuple[str, str]:
-    """Where in the value the first problem is, as a path, and what it is. Each step goes into the part that fails."""
+    """Return the path and the description of the first problem. Each step enters the part that fails."""
     path, above = "result", [id(value)]
     while len(above) < MAX_DEPTH:
         for name, part in _parts(value):
@@ -80,7 +80,9 @@ def _first_problem(value: object, exc: Exception) -> tuple[str, str]:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, object]]:
-    """What a value consists of, with the steps of a path to it. Iterators are not asked again: they are used up."""
+    """Yield the parts of a value with the steps of a path to them. Iterators are left out, because they can be read
+    only once.
+    """
     if isinstance(value, Mapping):
         yield from ((_key(key), part) for key, part in value.items())
     elif isinstance(value, list | tuple | set | frozenset):

@@ -1,7 +1,7 @@
-"""What clients type into a job that has an open input, in order, until something in the job takes it.
+"""The queue of what clients type into a job with an open input, until the job takes it.
 
-The thread that watches the channel puts it here and never waits: an ask behind much input must be seen at once. What
-keeps the memory bounded is the supervisor, which counts what was not taken yet and refuses more.
+The thread that watches the channel adds to it and never blocks: a cancel request behind much input must be seen at
+once. The supervisor limits the memory: it counts what was not taken yet and rejects more.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Typed:
 
 
 class JobStdin:
-    """The queue. `take` and what follows belong to one thread, `put` to the watch."""
+    """`put` is for the watch thread, all other methods for one thread."""
 
     def __init__(self, report: Callable[[object], None]) -> None:
         self._report = report
@@ -36,7 +36,7 @@ class JobStdin:
         self._closed = False
 
     def fileno(self) -> int:
-        """Readable while there is something to take."""
+        """Return a descriptor that is readable while there is something to take."""
         return self._read
 
     def put(self, frame: StdinChunk) -> None:
@@ -49,7 +49,7 @@ class JobStdin:
                 self._pieces.append(piece)
 
     def take(self) -> Typed | None:
-        """The next piece; None when there is none. Say `taken` once it is used up."""
+        """Return the next piece, or None if there is none. Call `taken` once it has been used."""
         with self._lock:
             if not self._pieces:
                 return None
@@ -59,11 +59,11 @@ class JobStdin:
             return piece
 
     def taken(self, piece: Typed) -> None:
-        """There is room for as much again."""
+        """Report to the supervisor that there is room for as much again."""
         self._report(InputTaken(piece.cost))
 
     def close(self) -> None:
-        """Nobody takes any more; clients are told so. Again: nothing happens."""
+        """Accept no more input, and tell the clients. Further calls do nothing."""
         with self._lock:
             if self._closed:
                 return

@@ -1,9 +1,9 @@
-"""Whether an exception still unwinds the stack, or was swallowed on its way.
+"""Find out whether an exception still unwinds the stack, or was swallowed on its way.
 
-While it unwinds, some frame that it came through runs the code that answers it: a `finally`, an `except`, the exit of a
+While it unwinds, some frame that it passed runs the code that handles it: a `finally`, an `except`, the exit of a
 `with`. The compiler covers such code with an entry of its own in the exception table, which restores the exception that
-was handled before; so where a frame stands says whether it is handling one. See InternalDocs/exception_handling.md of
-CPython.
+was handled before. So the position in a frame shows whether the frame is handling an exception. See
+InternalDocs/exception_handling.md of CPython.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from types import CodeType, FrameType
 
 _COPY, _POP_EXCEPT = opcode.opmap["COPY"], opcode.opmap["POP_EXCEPT"]
 _UNIT = 2
-"""Bytes of an instruction: the table counts in these."""
+"""Bytes of an instruction, which is the unit of the table."""
 
 Span = tuple[int, int]
 
 
 def is_unwinding(exc: BaseException, frame: FrameType | None) -> bool:
-    """Whether code that answers `exc` runs in `frame` or in one that called it. `exc` was raised in that thread."""
+    """Return whether `frame`, or one of its callers, is handling `exc`, which was raised in the same thread."""
     came_through: dict[FrameType, list[int]] = {}
     entry = exc.__traceback__
     while entry is not None:
@@ -28,7 +28,7 @@ def is_unwinding(exc: BaseException, frame: FrameType | None) -> bool:
         entry = entry.tb_next
     while frame is not None:
         for raised_at in came_through.get(frame, ()):
-            # A handler that the exception was raised inside answers another one.
+            # A handler in which the exception was raised handles another one.
             if any(_is_in(frame.f_lasti, span) and not _is_in(raised_at, span) for span in handlers(frame.f_code)):
                 return True
         frame = frame.f_back
@@ -37,11 +37,13 @@ def is_unwinding(exc: BaseException, frame: FrameType | None) -> bool:
 
 @lru_cache(maxsize=1024)
 def handlers(code: CodeType) -> tuple[Span, ...]:
-    """The parts of the code that run while an exception is handled, as offsets of bytes: first, and behind the last."""
+    """Return the ranges of code that run while an exception is handled, as byte offsets: the first and one after the
+    last.
+    """
     spans: dict[int, Span] = {}
     for start, end, target in _table(code.co_exceptiontable):
-        # What restores the exception that was handled before begins like this. Its entries have gaps where there is a
-        # `try` inside the handler, which has entries of its own.
+        # The code that restores the previous exception begins like this. Its entries have gaps where the handler
+        # contains a `try`, which has entries of its own.
         if code.co_code[target : target + 3] == bytes((_COPY, 3, _POP_EXCEPT)):
             first, last = spans.get(target, (start, end))
             spans[target] = (min(first, start), max(last, end))
@@ -49,7 +51,10 @@ def handlers(code: CodeType) -> tuple[Span, ...]:
 
 
 def _table(table: bytes) -> list[tuple[int, int, int]]:
-    """Its entries as (first byte, behind the last, target): four numbers each, of six bits a byte, highest first."""
+    """Return the entries of an exception table as (first byte, one after the last, target).
+
+    An entry is four numbers with six bits in each byte, the highest first.
+    """
     numbers: list[int] = []
     value = 0
     for byte in table:

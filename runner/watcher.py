@@ -1,4 +1,4 @@
-"""The thread of a runner that hears the ask, and sees to it that the task does."""
+"""The thread of a runner that waits for the request to stop, and sees to it that the task notices."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from select import select  # the function itself: a task may replace the module'
 from time import sleep
 
 from runner.cancellation import Cancellation
-from runner.protocol import TO_RUNNER, CancelRequest, ProtocolError, StdinChunk, decode
+from runner.codec import TO_RUNNER, ProtocolError, decode
+from runner.protocol import CancelRequest, StdinChunk
 
 POLL_S = 0.025
-"""How often the Event is read. A tight loop on `is_set()` can be killed while it holds the Event's lock, and
-then `set()` hangs in the supervisor; from 20 ms up that was never seen."""
+"""The interval between two reads of the Event. A process that polls `is_set()` in a tight loop can be killed while it
+holds the Event's lock, and then `set()` hangs in the supervisor. From 20 ms up that was never observed.
+"""
 READ_BYTES = 1 << 18
 
 
 class Watch(threading.Thread):
-    """Polls the Event and reads the runner's channel until either asks, then asks the task. StdinChunk is passed on.
+    """Poll the Event and read the runner's channel until either requests a stop, then pass the request on to the task.
 
-    Until the task's function has been left it also has raised again what was swallowed.
-
-    `rest` is what was read from the channel behind the order. `on_input` must not wait: an ask may come behind it.
+    Until the task's function has been left, the thread also has exceptions raised again that were swallowed. `rest` is
+    what was read from the channel after the order. `on_input` must not block, because a request may follow the input.
     """
 
     def __init__(
@@ -43,25 +44,25 @@ class Watch(threading.Thread):
         self._on_input = on_input
 
     def run(self) -> None:
-        asked = self._parse(b"")
-        while not asked and not self._event.is_set():
+        requested = self._parse(b"")
+        while not requested and not self._event.is_set():
             readable, _, _ = select([self._channel], [], [], POLL_S)
             if readable:
-                asked = self._read()
-            self._cancellation.insist()
-        self._cancellation.ask()
+                requested = self._read()
+            self._cancellation.raise_again()
+        self._cancellation.request()
         while not self._cancellation.left:
             sleep(POLL_S)
-            self._cancellation.insist()
+            self._cancellation.raise_again()
 
     def _read(self) -> bool:
-        """Take what is there. Whether it asks to stop."""
+        """Read what has arrived. Return whether it requests a stop."""
         try:
             data = self._channel.recv(READ_BYTES)
         except ConnectionResetError:
             data = b""
-        # EOF means that the supervisor is gone: the guardian kills everything in a moment, until then unwinding is
-        # right too.
+        # EOF means that the supervisor has ended. The guardian kills everything in a moment; until then the task may
+        # unwind.
         return not data or self._parse(data)
 
     def _parse(self, data: bytes) -> bool:
@@ -70,7 +71,7 @@ class Watch(threading.Thread):
             try:
                 frame = decode(TO_RUNNER, line)
             except ProtocolError:
-                return True  # a supervisor that talks nonsense cannot be relied on to ask
+                return True  # a supervisor that sends invalid lines may never send a request
             if isinstance(frame, CancelRequest):
                 return True
             if isinstance(frame, StdinChunk):

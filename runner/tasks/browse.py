@@ -10,7 +10,7 @@ from runner.context import Context
 from runner.loading import task
 
 WEB_ADDRESS = r"^(https?://[^\s]+|data:.*|about:blank)$"
-"""Not file: whoever may only browse must not read the server's disk."""
+"""No file: addresses, because a client that may only browse must not read the server's disk."""
 
 _WAIT_FOR = "A CSS selector: the page is ready once it shows such an element."
 

@@ -1,4 +1,4 @@
-"""The `demo` task: a few seconds of everything a job can show, for trying cancel on it."""
+"""The `demo` task: a few seconds of everything that a job can show, to try cancelling it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.context import Context
 from runner.loading import task
 
 _TREE = "sh -c 'sleep 60 & sh -c \"sleep 60 & sleep 60\" & wait' & wait"
-"""Three levels of processes that would outlive a naive kill of the root."""
+"""Three levels of processes, which would outlive a plain kill of the root."""
 
 
 @task

@@ -1,4 +1,4 @@
-"""The `shell` task: any command, in a real terminal unless told otherwise."""
+"""The `shell` task: any command, in a terminal by default."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NoNul = Annotated[str, Field(pattern="^[^\\x00]*$")]
 _VARIABLE = "^[^=\\x00]+$"
 VariableName = Annotated[str, Field(pattern=_VARIABLE)]
 _NAMES: dict[str, Any] = {"propertyNames": {"pattern": _VARIABLE}}
-"""The schema that pydantic makes of it alone lets other names pass."""
+"""The schema that pydantic makes for the names allows any."""
 
 
 @task(json_schema_extra=_EITHER)

@@ -33,7 +33,7 @@ class CommandProcess:
         self._stop_requested = False
         self._stopped_groups: frozenset[int] = frozenset()
         self._reaping = threading.Lock()
-        cancellation.on_ask(self.request_stop)
+        cancellation.on_request(self.request_stop)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the command's process group and the terminal's foreground process group. Continue stopped ones."""
@@ -101,7 +101,7 @@ class CommandProcess:
 
     def detach(self) -> None:
         """Stop receiving the job's cancel request."""
-        self._cancellation.forget(self.request_stop)
+        self._cancellation.remove_listener(self.request_stop)
 
     def close(self) -> None:
         self.detach()

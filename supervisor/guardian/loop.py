@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from typing import Literal
 
-from runner.protocol import decode, encode
+from runner.codec import decode, encode
 from supervisor.guardian import last_word
 from supervisor.guardian.environment import COOKIE
 from supervisor.guardian.handle import Identity

@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from runner import main as runner_main
 from runner import posix
+from runner.codec import encode
 from runner.posix import close_all_but
-from runner.protocol import encode
 from supervisor.guardian import procfs
 from supervisor.guardian.launch import LaunchFailed, launch, prepare
 from supervisor.guardian.level import Plan

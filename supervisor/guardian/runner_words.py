@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from runner.protocol import RUNNER_TO_GUARDIAN, AskSeen, ProtocolError, StopCommand, decode
+from runner.codec import RUNNER_TO_GUARDIAN, ProtocolError, decode
+from runner.protocol import AskSeen, StopCommand
 
 MAX_UNPARSED_BYTES = 4096
 

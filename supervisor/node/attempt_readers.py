@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from runner import protocol
-from runner.protocol_reading import read_frame
+from runner import codec, protocol
+from runner.codec import read_frame
 from runner.reporter import READ_BYTES, Decoder, split_text
 from supervisor.core.jobs.inputs import Acknowledged, Input, Signalled
 from supervisor.core.telemetry.faults import Faults
@@ -115,7 +115,7 @@ class AttemptReaders:
                 if line is None:
                     return
                 frame: object = read_frame(line)
-            except protocol.ProtocolError as exc:
+            except codec.ProtocolError as exc:
                 # The job wrote this, not our runner: say so in its own events, and go on with the next line.
                 frame = protocol.Log("warning", "a frame of this job was refused", {"reason": str(exc)})
             self._pass_on(frame)
@@ -142,7 +142,7 @@ class AttemptReaders:
 
     async def _follow_reports(self) -> None:
         while (line := await self._bound.control.read()) is not None:
-            frame = protocol.decode(guardian_protocol.FROM_GUARDIAN, line)
+            frame = codec.decode(guardian_protocol.FROM_GUARDIAN, line)
             match frame:
                 case guardian_protocol.Acknowledged(ms):
                     self.tell(Acknowledged(ms))

@@ -124,7 +124,7 @@ def test_threads_that_end_by_a_cancel_say_nothing(tmp_path: Path, tasks: tuple[s
     scenario(main)
 
 
-def test_the_last_words_of_a_process_that_just_dies_are_heard(tmp_path: Path, tasks: tuple[str, ...]) -> None:
+def test_the_last_describe_exception_a_process_that_just_dies_are_heard(tmp_path: Path, tasks: tuple[str, ...]) -> None:
     async def body() -> None:
         async with running(tmp_path / "state", tasks=tasks) as supervisor:
             record = await ended(submit(supervisor, "last_words"))

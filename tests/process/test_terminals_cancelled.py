@@ -7,14 +7,15 @@ import threading
 
 import pytest
 
-from runner.cancellation import Cancellation, JobCancelled
+from runner.cancellation import Cancellation
+from runner.errors import JobCancelled
 from runner.terminal.exit_status import ExitStatus
 from tests.support.terminals import BOUND_S, Shown, start
 
 
 def ask_soon(cancellation: Cancellation) -> threading.Thread:
     """Ask from another thread, as the watch does, once this one surely waits."""
-    thread = threading.Timer(0.1, cancellation.ask)
+    thread = threading.Timer(0.1, cancellation.request)
     thread.start()
     return thread
 
@@ -58,7 +59,7 @@ def test_an_interactive_shell_goes_by_hangup_when_its_block_ends(cancellation: C
 
 def test_all_are_asked_at_once_whatever_the_task_does(cancellation: Cancellation) -> None:
     terminals = [start(cancellation, ["sleep", "60"]) for _ in range(5)]
-    cancellation.ask()  # nobody reads any of them
+    cancellation.request()  # nobody reads any of them
     try:
         for terminal in terminals:
             assert terminal._io.process.exit_fd is not None
@@ -69,7 +70,7 @@ def test_all_are_asked_at_once_whatever_the_task_does(cancellation: Cancellation
 
 
 def test_what_is_started_while_cleaning_up_is_not_asked(cancellation: Cancellation) -> None:
-    cancellation.ask()
+    cancellation.request()
     cancellation.notice()
     with start(cancellation, "sleep 0.1; echo cleaned") as terminal:
         terminal.wait_for("cleaned", BOUND_S)

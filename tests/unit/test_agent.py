@@ -117,7 +117,7 @@ def test_a_thread_of_an_async_task_that_hears_of_the_ask_leaves_the_task_to_be_c
 ) -> None:
 
     def ask_and_notice() -> None:
-        cancellation.ask()
+        cancellation.request()
         assert cancellation.notice()
 
     async def body() -> None:

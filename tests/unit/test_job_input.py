@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from runner.cancellation import Cancellation
-from runner.protocol import CancelRequest, InputClosed, InputTaken, StdinChunk, encode, input_cost
+from runner.codec import encode
+from runner.protocol import CancelRequest, InputClosed, InputTaken, StdinChunk, input_cost
 from runner.watcher import Watch
 from supervisor.core.jobs import stdin as job_input
 from supervisor.core.jobs.model import JobRequest, State

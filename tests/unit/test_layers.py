@@ -54,7 +54,7 @@ def test_the_public_package_imports_only_what_a_task_module_needs() -> None:
 
 
 def test_the_supervisor_knows_of_the_runner_only_how_to_talk_to_it() -> None:
-    allowed = ("runner.protocol", "runner.posix", "runner.reporter", "runner.text", "runner.main")
+    allowed = ("runner.protocol", "runner.codec", "runner.posix", "runner.reporter", "runner.text", "runner.main")
     for path in modules("supervisor"):
         used = {name for name in imports(path, nested=True) if name.split(".")[0] == "runner" and name != "runner"}
         assert all(name.startswith(allowed) for name in used), f"{path}: {used}"

@@ -127,12 +127,12 @@ def test_a_stopped_process_gets_to_act_on_its_sigterm() -> None:
 ENTER = """
 import json, os, resource, subprocess, sys
 from pathlib import Path
-from runner.process_setup import enter
+from runner.process_setup import enter_workspace
 _, hard = resource.getrlimit(resource.RLIMIT_CORE)
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 os.environ["STRAY"] = "inherited"
 before = resource.getrlimit(resource.RLIMIT_CORE)
-enter(Path(sys.argv[1]), {"GIVEN": "yes"})
+enter_workspace(Path(sys.argv[1]), {"GIVEN": "yes"})
 print(json.dumps({
     "environ": dict(os.environ),
     "of a child": subprocess.run(["/usr/bin/env"], capture_output=True, text=True).stdout.split(),

@@ -10,20 +10,16 @@ from typing import Any
 import pytest
 
 from runner import protocol
+from runner.codec import FROM_RUNNER, TO_RUNNER, ProtocolError, decode, encode
 from runner.protocol import (
-    FROM_RUNNER,
     MAX_FRAME_BYTES,
-    TO_RUNNER,
     CancelRequest,
     InputTaken,
     Output,
-    ProtocolError,
     Result,
     RunTask,
     StdinChunk,
     User,
-    decode,
-    encode,
     input_cost,
 )
 from supervisor.guardian import protocol as guardian_protocol

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import protocol, protocol_reading
-from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Output, ProtocolError, Result, encode
-from runner.protocol_reading import MAX_CONTAINERS, MAX_SHORT_BYTES, read_frame
+from runner import codec
+from runner.codec import MAX_CONTAINERS, MAX_SHORT_BYTES, ProtocolError, encode, read_frame
+from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Output, Result
 from runner.reporter import MAX_TEXT_BYTES, split_text
 from runner.text import escaped_bytes
 from supervisor.core.running.messages import interpret
@@ -37,7 +37,7 @@ def test_numbers_that_json_does_not_have_are_refused(frame: str, number: str) ->
     line = (frame % number).encode()
     with pytest.raises(ProtocolError, match="not a number that JSON has"):
         read_frame(line)
-    protocol.decode(protocol.FROM_RUNNER, line)  # the control: the parser alone takes it
+    codec.decode(codec.FROM_RUNNER, line)  # the control: the parser alone takes it
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_lone_bytes_are_refused() -> None:
     ids=["result", "log", "output", "progress", "objects", "small objects"],
 )
 def test_what_costs_too_much_is_refused_before_it_is_parsed(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol_reading, "decode", pytest.fail)
+    monkeypatch.setattr(codec, "decode", pytest.fail)
     with pytest.raises(ProtocolError):
         read_frame(line.encode())
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.protocol import AskSeen, StopCommand, encode
+from runner.codec import encode
+from runner.protocol import AskSeen, StopCommand
 from supervisor.guardian.runner_words import MAX_UNPARSED_BYTES, RunnerWords
 
 

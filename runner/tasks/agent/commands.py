@@ -1,4 +1,4 @@
-"""A command that an agent runs: in a thread, and ended when the agent stops waiting for it."""
+"""A command that an agent runs, in a thread. It is ended when the agent stops waiting for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.terminal.terminal import CLOSE_GRACE_S, Terminal
 
 
 class Command:
-    """`run` belongs to a thread of its own, `end` to the event loop."""
+    """`run` is for a thread of its own, `end` for the event loop."""
 
     def __init__(self, ctx: Context, folder: Path, command: str, timeout_s: float) -> None:
         self._ctx = ctx
@@ -22,15 +22,15 @@ class Command:
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._terminal: Terminal | None = None
-        self._unwanted = False
+        self._ended = False
 
     def run(self) -> str:
-        """What it wrote, and how it ended."""
+        """Return the output of the command and how it ended."""
         try:
             with self._ctx.terminal(self._command, cwd=self._folder, plain=True, open_stdin=False) as terminal:
                 with self._lock:
                     self._terminal = terminal
-                    timeout_s = 0.0 if self._unwanted else self._timeout_s
+                    timeout_s = 0.0 if self._ended else self._timeout_s
                 try:
                     ending = f"it {terminal.wait(timeout_s)}"
                 except TimeoutError:
@@ -38,17 +38,17 @@ class Command:
                 return f"{_rest(terminal)}\n({ending})"
         except TaskFailed as exc:
             return f"cannot run {self._command!r}: {exc.message}"
-        except ValueError as exc:  # no shell could be given that
+        except ValueError as exc:  # the text cannot be passed to a shell
             return str(exc)
 
     def end(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End it whatever it does. A job that is being stopped leaves that to its ladder."""
+        """End the command. If the job is being stopped, its ladder does that."""
         with self._lock:
-            self._unwanted = True
+            self._ended = True
             terminal = self._terminal
         if terminal is not None and not self._ctx.cancelled:
             terminal.signal(signal.SIGTERM)
-            # The loop goes on for as long as the thread runs.
+            # The loop runs for as long as the thread does.
             loop.call_later(CLOSE_GRACE_S, terminal.signal, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""Imports that take seconds, beside the event loop."""
+"""Slow imports beside the event loop."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ Made = TypeVar("Made")
 
 
 async def beside_the_loop(make: Callable[[], Made]) -> Made:
-    """What `make` returns or raises, made in a thread that nobody waits for when this task is cancelled.
+    """Return or raise what `make` does. It runs in a thread that is abandoned if this task is cancelled.
 
-    `asyncio.to_thread` would: its threads are joined at the end of the loop, and an import cannot be interrupted.
+    `asyncio.to_thread` is not enough: its threads are joined at the end of the loop, and an import cannot be
+    interrupted.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Made] = loop.create_future()

@@ -1,4 +1,4 @@
-"""From a model's name to pydantic-ai's Model, with the key in nobody's environment."""
+"""Create pydantic-ai's Model for a model's name, without a key in any environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSTALL = "run: pip install 'deadstop[agent]'"
 
 
 def make_model(options: Options, key: str | None) -> Model:
-    """Raises TaskFailed, kind load, naming what to install or to set."""
+    """Raise TaskFailed (kind load), which names what to install or to set."""
     try:
         from pydantic_ai.exceptions import UserError  # noqa: PLC0415
         from pydantic_ai.models import infer_model  # noqa: PLC0415
@@ -27,7 +27,7 @@ def make_model(options: Options, key: str | None) -> Model:
         return demo_model()
     name = options.model
     if options.provider == "openai" and options.base_url is not None:
-        # What others serve under OpenAI's protocol is the chat completions of it; the newer one is OpenAI's own.
+        # Other servers offer OpenAI's older protocol, chat completions; the newer one exists at OpenAI alone.
         name = "openai-chat:" + name.partition(":")[2]
     try:
         return infer_model(name, lambda provider: _provider(provider, options, key))
@@ -56,5 +56,5 @@ def _first_line(exc: Exception) -> str:
 
 
 def _hint(key: str | None) -> str:
-    # The provider's message speaks of variables that a job does not get.
+    # The provider's message names variables that a job does not get.
     return "" if key else " (on this server: set DEADSTOP_AGENT_KEY_ENV to the name of the variable with the key)"

@@ -1,4 +1,4 @@
-"""What the server's settings say of agents, as far as a job's input may change it."""
+"""The server's settings for agents, and the part of them that a job's input may change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Options:
 
     @classmethod
     def for_job(cls, settings: dict[str, Any], model: str | None, max_steps: int | None) -> Options:
-        """Raises TaskFailed, kind load, for a model or a limit that the server does not allow."""
+        """Raise TaskFailed (kind load) for a model or a limit that the server does not allow."""
         options = cls(**settings)
         if model is not None:
             options = replace(options, model=_allowed(model, options.model))
@@ -47,7 +47,7 @@ class Options:
 
 
 def _allowed(wanted: str, configured: str) -> str:
-    """The server's key is for one provider: a job that could name another would send it there."""
+    """Return the full name of a model of the configured provider. The server's key must not be sent to another one."""
     if wanted in (DEMO, configured):
         return wanted
     provider, separator, _ = configured.partition(":")

@@ -1,4 +1,4 @@
-"""What went wrong between an agent and its model, in words that say whose turn it is."""
+"""Errors between an agent and its model, as messages that say what to change."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ _MAX_QUOTED = 300
 
 
 def explain(exc: Exception, options: Options) -> TaskFailed:
-    """The failure to end the job with."""
-    return TaskFailed("raised", _words(exc, options))
+    return TaskFailed("raised", _message(exc, options))
 
 
-def _words(exc: Exception, options: Options) -> str:
+def _message(exc: Exception, options: Options) -> str:
     from pydantic_ai import exceptions as ai  # noqa: PLC0415
 
     where, model = options.where, options.model
@@ -52,7 +51,7 @@ def _words(exc: Exception, options: Options) -> str:
 
 
 def _quoted(exc: Any) -> str:
-    """What the provider itself said, if it did."""
+    """Return the message of the provider itself, if there is one."""
     body: Any = exc.body
     if isinstance(body, dict):
         body = body.get("message") or body.get("error") or body
@@ -62,7 +61,7 @@ def _quoted(exc: Any) -> str:
 
 
 def _cause(exc: BaseException) -> str:
-    """The deepest cause says what happened; the ones around it only that something did."""
+    """Return the deepest cause, which says what happened; the exceptions around it say less."""
     while (inner := exc.__cause__ or exc.__context__) is not None:
         exc = inner
     return f"{exc or type(exc).__name__}"[:_MAX_QUOTED]

@@ -1,6 +1,6 @@
-"""What an agent can do: commands in a terminal, files of its folder, pages in a browser.
+"""The tools of an agent: commands in a terminal, files of its folder, pages in a browser.
 
-A tool never raises for what the model got wrong: it answers with the reason, so that the model can do better.
+A tool never raises because of the model's mistake: it answers with the reason, so that the model can try again.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.browser import Browser
-from runner.cancellation import JobCancelled
 from runner.context import Context
-from runner.errors import TaskFailed
+from runner.errors import JobCancelled, TaskFailed
 from runner.tasks.agent.commands import Command
 from runner.tasks.browse import WEB_ADDRESS
 from runner.text import shown
 
 COMMAND_S = 120.0
 MAX_ANSWER = 16_000
-"""Characters of a command's output, a file or a page that the model is shown."""
+"""The most characters of a command's output, a file or a page that the model gets."""
 MAX_LISTED = 500
 
 
 class Tools:
-    """Of one job. `root` is the folder that its files are in. An async context manager: a browser may be open."""
+    """The tools of one job. `root` is the folder of its files. An async context manager, because a browser may be
+    open.
+    """
 
     def __init__(self, ctx: Context, root: Path) -> None:
         self._ctx = ctx
@@ -36,7 +37,7 @@ class Tools:
         self._browser: Browser | None = None
         self._starting_browser = asyncio.Lock()
         self.written: set[str] = set()
-        """Paths of files that were written."""
+        """The paths of the files that were written."""
 
     async def __aenter__(self) -> Tools:
         return self
@@ -57,7 +58,7 @@ class Tools:
         try:
             return _shortened(await _in_thread(made.run))
         except asyncio.CancelledError:
-            # Nobody waits for its answer any more, but its thread would wait for the command.
+            # The answer is not needed any more, but the thread would go on waiting for the command.
             made.end(asyncio.get_running_loop())
             raise
 
@@ -69,7 +70,7 @@ class Tools:
         try:
             target = self._inside(path)
             if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-                return f"cannot read {path}: it is not a file"  # and reading a pipe would wait for ever
+                return f"cannot read {path}: it is not a file"  # reading a pipe could block for ever
             with target.open(encoding="utf-8", errors="replace") as file:
                 text = file.read(MAX_ANSWER + 1)
         except OSError as exc:
@@ -129,7 +130,7 @@ class Tools:
         return shown(_shortened(f"{visit.title}\n{visit.url} (HTTP {visit.status})\n\n{text}"))
 
     def _inside(self, path: str) -> Path:
-        """Where a path leads to. Raises PermissionError when that is outside of the folder, by `..` or by a link."""
+        """Return the absolute path. Raise PermissionError if it is outside of the folder, by `..` or by a link."""
         try:
             target = (self._root / path).resolve()
         except (ValueError, RuntimeError) as exc:  # a NUL, a loop of links
@@ -140,11 +141,11 @@ class Tools:
 
 
 async def _in_thread(function: Callable[[], str]) -> str:
-    """A command may take minutes, and the loop has to hear of the cancel meanwhile; the command hears of it itself."""
+    """Run a function beside the loop, which must see a cancel request meanwhile. A command sees the request itself."""
     try:
         return shown(await asyncio.to_thread(function))
     except JobCancelled:
-        # The thread was told first. This task is told in a moment, in its own way.
+        # The thread has seen the request first. This task is cancelled in a moment.
         await asyncio.Event().wait()
         raise
 

@@ -11,15 +11,8 @@ from typing import Literal
 
 import structlog
 
-from runner.protocol import (
-    MAX_FRAME_BYTES,
-    CancelRequest,
-    Describe,
-    ProtocolError,
-    RunTask,
-    decode,
-    encode,
-)
+from runner.codec import ProtocolError, decode, encode
+from runner.protocol import MAX_FRAME_BYTES, CancelRequest, Describe, RunTask
 from runner.reporter import READ_BYTES
 from supervisor.guardian.handle import Handle
 from supervisor.guardian.level import Level

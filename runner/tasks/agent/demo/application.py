@@ -1,6 +1,7 @@
 """The application that the demo model writes: a JSON service over SQLite with one package for each kind of record.
 
-It needs nothing but Python, and its own tests pass: what the demo shows is real work, small enough to read.
+It needs nothing but Python, and its own tests pass: the demo shows real work that is small enough to read. The text of
+its files is in `templates/`.
 """
 
 from __future__ import annotations
@@ -29,14 +30,13 @@ RECORDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A step of the plan: what to say of it, and the files it consists of, as (path, content)."""
+    """A step of the plan: its announcement, and its files as (path, content)."""
 
     words: str
     files: tuple[tuple[str, str], ...]
 
 
 def parts() -> Iterator[Part]:
-    """All of the application, in the order in which it is written."""
     yield Part("First the foundation: a database, a small web framework and a way to start it.", _foundation())
     for name, fields in RECORDS.items():
         yield Part(f"Next {name}: the record, its table, its routes and its tests.", _package(name, fields))

@@ -1,7 +1,7 @@
-"""The model `demo`: it plans and writes a real application with the same tools, streaming as a provider's would.
+"""The model `demo`: it plans and writes a real application with the same tools, and streams as a provider does.
 
-It needs no network and no key, so that an agent can be watched, and cancelled, on any machine. It does not understand
-its prompt: whatever is asked, it writes the application of the blueprint, runs its tests and says how they ended.
+It needs no network and no key, so an agent can be watched, and cancelled, on any machine. It does not understand its
+prompt: it always writes the same application, runs its tests and reports their result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runner.tasks.agent.demo.application import RECORDS, TEST_COMMAND, Part, par
 
 TOKEN_CHARACTERS = 24
 TOKEN_S = 0.006
-"""About the speed at which a fast model writes."""
+"""About the speed of a fast model."""
 
 Pieces = AsyncIterator[str | DeltaToolCalls]
 
@@ -27,21 +27,21 @@ def demo_model() -> FunctionModel:
 
 
 async def _answer(messages: list[ModelMessage], _info: AgentInfo) -> Pieces:
-    """The next step of the plan: how far it is, the conversation says."""
+    """Yield the next step of the plan. The length of the conversation says which step that is."""
     plan = list(parts())
     step = sum(isinstance(message, ModelResponse) for message in messages)
     if step == 0:
-        async for token in _spoken(_announcement(plan)):
+        async for token in _stream_text(_announcement(plan)):
             yield token
     if step < len(plan):
-        async for piece in _written(plan[step]):
+        async for piece in _stream_files(plan[step]):
             yield piece
     elif step == len(plan):
-        async for token in _spoken("Everything is written. Now its tests.\n"):
+        async for token in _stream_text("Everything is written. Now its tests.\n"):
             yield token
         yield {0: DeltaToolCall("run_command", json.dumps({"command": TEST_COMMAND}), tool_call_id="tests")}
     else:
-        async for token in _spoken(_conclusion(messages)):
+        async for token in _stream_text(_conclusion(messages)):
             yield token
 
 
@@ -53,8 +53,8 @@ def _announcement(plan: list[Part]) -> str:
     )
 
 
-async def _written(part: Part) -> Pieces:
-    async for token in _spoken(part.words + "\n"):
+async def _stream_files(part: Part) -> Pieces:
+    async for token in _stream_text(part.words + "\n"):
         yield token
     for index, (path, content) in enumerate(part.files):
         yield {index: DeltaToolCall("write_file", tool_call_id=f"write {path}")}
@@ -63,7 +63,7 @@ async def _written(part: Part) -> Pieces:
             yield {index: DeltaToolCall(json_args=token)}
 
 
-async def _spoken(text: str) -> AsyncIterator[str]:
+async def _stream_text(text: str) -> AsyncIterator[str]:
     for token in _tokens(text):
         await asyncio.sleep(TOKEN_S)
         yield token
