@@ -19,8 +19,6 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from pydantic_core import to_json
-
 from runner.protocol import (
     MAX_EVENT_BYTES,
     MAX_FRAME_BYTES,

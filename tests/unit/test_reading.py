@@ -123,7 +123,7 @@ def test_a_result_is_measured_as_it_will_be_written(value: str) -> None:
     line = (RESULT % value).encode()
     with pytest.raises(ProtocolError, match=f"result: longer than {MAX_RESULT_BYTES} bytes"):
         read_frame(line)
-    protocol.decode(protocol.FROM_RUNNER, line)  # the control: the parser alone takes it
+    codec.decode(codec.FROM_RUNNER, line)  # the control: the parser alone takes it
 
 
 def test_escapes_are_shorter_than_a_job_may_write_them() -> None:
