@@ -109,6 +109,13 @@ def test_the_built_in_tasks_are_known_before_any_child_describes_them() -> None:
         Catalog((), switched_off=("shell",)).check("shell", {"command": "true"})
 
 
+@pytest.mark.parametrize("name", ["agent", "browse", "demo", "shell"])
+def test_a_built_in_task_that_is_switched_off_exists(name: str) -> None:
+    assert Catalog((), switched_off=(name,)).errors == {}
+    missing = Catalog((), switched_off=(name, "misspelt")).errors
+    assert missing == {"DEADSTOP_TASKS_OFF": "there is no task 'misspelt'"}
+
+
 def test_a_task_that_may_still_come_is_not_unknown() -> None:
     catalog = Catalog(("mine",))
     assert catalog.check("shell", {"command": "true"}) == "runner.tasks.shell"

@@ -66,7 +66,8 @@ class Catalog:
         """Module → where its import failed."""
 
         for known in built_in():
-            self.add(known)
+            self._take(known)
+        self._after_description()
 
     @property
     def pending(self) -> frozenset[str]:
@@ -75,6 +76,10 @@ class Catalog:
     def add(self, described: Described) -> None:
         """Take what a child said about its module."""
         self._pending.discard(described.module)
+        self._take(described)
+        self._after_description()
+
+    def _take(self, described: Described) -> None:
         if described.error is not None:
             self.errors[described.module] = described.error
         if described.traceback is not None:
@@ -96,7 +101,6 @@ class Catalog:
                 continue
             description = TaskDescription(task.name, task.description, task.input_schema)
             self._entries[task.name] = _Entry(described.module, task.origin, description, schema)
-        self._after_description()
 
     def give_up(self, module: str, why: str) -> None:
         """A module whose child never answered."""
