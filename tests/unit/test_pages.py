@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.config import Settings
+
 ROOT = Path(__file__).parents[2]
 CODE = ("supervisor", "runner", "deadstop")
 PAGES = sorted(
@@ -134,6 +136,11 @@ def test_every_suite_is_in_the_list() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert not unlisted_suites(text)
     assert unlisted_suites(text.replace("tests/api/test_kills.py", "")) == ["tests/api/test_kills.py"]
+
+
+def test_the_page_of_settings_has_each_of_them() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`DEADSTOP_([A-Z_]+)`", text)) == {name.upper() for name in Settings.model_fields}
 
 
 def test_what_is_wrong_is_found() -> None:
