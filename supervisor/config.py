@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from deadstop.folders import user_config_folder
 from supervisor.errors import StartupError
-from supervisor.folders import user_config_folder
 from supervisor.settings import CONTAINMENT_LEVELS, ENV_PREFIX, Settings, is_loopback
 
 __all__ = ["CONTAINMENT_LEVELS", "ENV_PREFIX", "Settings", "is_loopback", "load_settings", "unknown_variables"]

@@ -17,8 +17,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from deadstop.folders import WHAT_TO_DO, user_state_folder
 from supervisor.errors import StartupError
-from supervisor.folders import WHAT_TO_DO, user_state_folder
 from supervisor.tokens import NamedToken, check_sendable, parse_tokens
 
 ENV_PREFIX = "DEADSTOP_"

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deadstop.client.address import find_server
 from supervisor import __version__
-from supervisor.cli import words
-from supervisor.cli.address import find_server
-from supervisor.cli.errors import CommandError
+from supervisor.cli import formatting
 from supervisor.cli.exit_codes import ExitCode
+from supervisor.cli.exits import CommandError
 from supervisor.cli.job_ids import read_job_id, read_job_ids
 from supervisor.cli.serve import ServeCommand, serve
 from supervisor.errors import StartupError
 
 if TYPE_CHECKING:
-    from supervisor.cli.client import Client
+    from deadstop.client.client import Client
 
 app = typer.Typer(
     name="deadstop",
@@ -85,8 +85,8 @@ def run(
     130 cancelled and proven gone.
     """
     from supervisor.cli import commands  # noqa: PLC0415
-    from supervisor.cli.run import Submission, new_id  # noqa: PLC0415
-    from supervisor.cli.task_input import current_directory, read_input, read_labels  # noqa: PLC0415
+    from supervisor.cli.arguments import current_directory, read_input, read_labels  # noqa: PLC0415
+    from supervisor.cli.run.run import Submission, new_id  # noqa: PLC0415
 
     if timeout is not None and timeout <= 0:
         raise CommandError("--timeout must be more than 0 seconds")
@@ -184,7 +184,7 @@ def health(context: typer.Context, url: Url = None) -> None:
 @app.command()
 def top(context: typer.Context, url: Url = None) -> None:
     """Watch the server's jobs: stuck ones first, with keys to cancel and to see stack and tree."""
-    from supervisor.cli.top import top as watch  # noqa: PLC0415
+    from supervisor.cli.top.top import top as watch  # noqa: PLC0415
 
     _talk(url or context.obj, watch)
 
@@ -206,7 +206,7 @@ def main(argv: list[str]) -> int:
 
 def _talk(url: str | None, command: Callable[[Client], Coroutine[Any, Any, ExitCode]]) -> None:
     """Run `command` with a client of the server at `url`, and exit with its code."""
-    from supervisor.cli.client import Client  # noqa: PLC0415
+    from deadstop.client.client import Client  # noqa: PLC0415
 
     async def talk() -> ExitCode:
         async with Client(find_server(url)) as client:
@@ -238,7 +238,7 @@ def _command_path(exc: typer.TyperException) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"deadstop: {words.one_line(message)}", file=sys.stderr)
+    print(f"deadstop: {formatting.one_line(message)}", file=sys.stderr)
     return int(code)
 
 

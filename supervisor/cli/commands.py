@@ -1,4 +1,4 @@
-"""What the commands do once their words are read; each returns its exit code. `app.py` declares the words."""
+"""What the commands do once their words are read; each returns its exit code. `app.py` declares the formatting."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
-from supervisor.cli import exit_codes, run, words
-from supervisor.cli.client import Client, Request
-from supervisor.cli.errors import CommandError, Refused
-from supervisor.cli.events import Event
+from deadstop.client.client import Client, Request
+from deadstop.client.events import Event
+from deadstop.client.follow import follow, resume_request
+from supervisor.cli import exit_codes, formatting
+from supervisor.cli.arguments import build_input, find_task
 from supervisor.cli.exit_codes import ExitCode
-from supervisor.cli.follow import follow, resume_request
+from supervisor.cli.exits import CommandError, Refused
+from supervisor.cli.run import run
 from supervisor.cli.show import print_job
 from supervisor.cli.tables import JOB_COLUMNS, TASK_COLUMNS, job_row, print_table, task_row
-from supervisor.cli.task_input import build_input, find_task
 
 Json = Any
 
@@ -119,7 +120,9 @@ def _print_event(event: Event, *, as_json: bool) -> None:
     if os.isatty(sys.stdout.fileno()):
         moment = event.at
         clock = moment.astimezone().strftime("%H:%M:%S.%f")[:-3] if moment else ""
-        print(f"{number:>5}  {clock:12}  {event.type:18}  {words.compact(rest) if rest else ''}".rstrip(), flush=True)
+        print(
+            f"{number:>5}  {clock:12}  {event.type:18}  {formatting.compact(rest) if rest else ''}".rstrip(), flush=True
+        )
     else:
         print(f"{number}\t{at}\t{event.type}\t{json.dumps(rest)}", flush=True)
 
@@ -158,15 +161,15 @@ def _cancel_outcome(job: dict[str, Json], *, was_over: bool, waited_s: float) ->
                 ExitCode.OK
                 if exit_codes.for_end(state, record.get("proof")) != ExitCode.UNPROVEN
                 else ExitCode.UNPROVEN,
-                words.end(state, job),
+                formatting.end(state, job),
             )
         case "lost":
-            return ExitCode.UNPROVEN, words.end(state, job)
+            return ExitCode.UNPROVEN, formatting.end(state, job)
         case "succeeded" | "failed":
             when = "already finished" if was_over else "had finished its work before the cancel came"
-            return ExitCode.OK, f"{when}: {words.end(state, job)}"
+            return ExitCode.OK, f"{when}: {formatting.end(state, job)}"
         case _ if record.get("survivors"):
-            return ExitCode.UNPROVEN, f"not proven gone, {words.survivors(record['survivors'])}"
+            return ExitCode.UNPROVEN, f"not proven gone, {formatting.survivors(record['survivors'])}"
         case _:
             told = f"still {state} after {waited_s:g} s" if waited_s else state
             return ExitCode.UNPROVEN if waited_s else ExitCode.OK, f"{told}, not proven gone yet"
@@ -203,7 +206,7 @@ def _health_text(report: dict[str, Json]) -> str:
     failing = [f"{name}: {_said(check)}" for name, check in (report.get("checks") or {}).items() if _fails(check)]
     active = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("running", "queued"))
     told = "; ".join([*failing, f"version {report.get('version')}, containment {level}, {active}"])
-    return f"{words.one_line(told)} | {_perfdata(report)}".rstrip(" |")
+    return f"{formatting.one_line(told)} | {_perfdata(report)}".rstrip(" |")
 
 
 def _perfdata(report: dict[str, Json]) -> str:

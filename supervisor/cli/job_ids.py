@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from supervisor.cli.errors import CommandError
+from supervisor.cli.exits import CommandError
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

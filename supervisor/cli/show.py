@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from supervisor.cli import words
+from supervisor.cli import formatting
 
 Json = Any
 Input = tuple[str, str]
@@ -22,7 +22,7 @@ def print_job(job: dict[str, Json], processes: list[dict[str, Json]]) -> None:
     facts = [*_facts(job), *_cancellation(job.get("cancellation")), *_processes(processes)]
     if not os.isatty(sys.stdout.fileno()):
         for name, value in facts:
-            print(f"{name}\t{words.one_line(value)}")
+            print(f"{name}\t{formatting.one_line(value)}")
         return
     from rich.console import Console  # noqa: PLC0415  # only paid for on a terminal
     from rich.panel import Panel  # noqa: PLC0415
@@ -35,7 +35,7 @@ def print_job(job: dict[str, Json], processes: list[dict[str, Json]]) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in facts:
-        grid.add_row(name, Text(words.lines(value), style=STATE_COLOURS.get(value, "") if name == "state" else ""))
+        grid.add_row(name, Text(formatting.lines(value), style=STATE_COLOURS.get(value, "") if name == "state" else ""))
     Console(highlight=False).print(
         Panel(grid, title=Text(f"{job['task']} · {job['id']}"), title_align="left", border_style="dim")
     )
@@ -47,13 +47,13 @@ def _facts(job: dict[str, Json]) -> Iterator[Input]:
     yield "state", str(job["state"])
     if job.get("phase"):
         yield "phase", str(job["phase"])
-    yield "input", words.compact(job.get("input"))
+    yield "input", formatting.compact(job.get("input"))
     if job.get("labels"):
         yield "labels", " ".join(f"{key}={value}" for key, value in job["labels"].items())
     for name in ("created_at", "started_at", "finished_at"):
         if job.get(name):
-            yield name, f"{job[name]} ({words.age(job[name])} ago)"
-    took = words.between(job.get("started_at"), job.get("finished_at"))
+            yield name, f"{job[name]} ({formatting.age(job[name])} ago)"
+    took = formatting.between(job.get("started_at"), job.get("finished_at"))
     if took:
         yield "took", took
     if job.get("timeout_s") is not None:
@@ -68,7 +68,7 @@ def _facts(job: dict[str, Json]) -> Iterator[Input]:
 
 def _outcome(job: dict[str, Json]) -> Iterator[Input]:
     if job.get("result") is not None:
-        yield "result", words.compact(job["result"])
+        yield "result", formatting.compact(job["result"])
     error = job.get("error")
     if error:
         yield "error", f"{error.get('kind')}: {error.get('message')}"
@@ -78,27 +78,27 @@ def _outcome(job: dict[str, Json]) -> Iterator[Input]:
         if error.get("traceback"):
             yield "traceback", str(error["traceback"]).rstrip()
     if job.get("leftovers"):
-        yield "leftovers", f"{words.count(int(job['leftovers']), 'process')} ended after it"
+        yield "leftovers", f"{formatting.count(int(job['leftovers']), 'process')} ended after it"
 
 
 def _cancellation(record: dict[str, Json] | None) -> Iterator[Input]:
     if not record:
         return
     detail = f" ({record['detail']})" if record.get("detail") else ""
-    yield "cancelled by", f"{words.reason(record)}{detail}{', by force' if record.get('force') else ''}"
+    yield "cancelled by", f"{formatting.reason(record)}{detail}{', by force' if record.get('force') else ''}"
     yield "requested_at", str(record.get("requested_at"))
     steps = (("acknowledged", "acknowledged_ms"), ("SIGTERM", "terminated_ms"), ("SIGKILL", "killed_ms"))
     for name, key in steps:
         if record.get(key) is not None:
-            yield name, words.milliseconds(record[key])
+            yield name, formatting.milliseconds(record[key])
     if record.get("gone_ms") is not None:
         within = {True: "within", False: "later than"}.get(record.get("within_budget"), "of")  # type: ignore[arg-type]
-        yield "gone", f"{words.milliseconds(record['gone_ms'])}, {within} {record.get('budget_s'):g} s"
+        yield "gone", f"{formatting.milliseconds(record['gone_ms'])}, {within} {record.get('budget_s'):g} s"
     yield "method", str(record.get("method"))
     yield "proof", str(record.get("proof"))
     yield "processes_seen", str(record.get("processes_seen"))
     for survivor in record.get("survivors") or []:
-        yield "survivor", words.survivors([survivor])
+        yield "survivor", formatting.survivors([survivor])
     yield "workspace", "removed" if record.get("workspace_removed") else "not removed"
 
 
@@ -107,6 +107,6 @@ def _processes(processes: list[dict[str, Json]]) -> Iterator[Input]:
         name = str(process.get("name"))
         # Our own processes are interpreters: their names say more than their command lines.
         arguments = [] if name.startswith("deadstop-") else process.get("cmdline") or []
-        command = words.one_line(" ".join(arguments)) or name
+        command = formatting.one_line(" ".join(arguments)) or name
         rss_mib = (process.get("rss_bytes") or 0) / 2**20
         yield "process", f"{process.get('pid')} {process.get('status')} {rss_mib:.0f} MiB  {command[:COMMAND_SHOWN]}"

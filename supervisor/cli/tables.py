@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any
 
-from supervisor.cli import words
-from supervisor.cli.task_input import signature
+from supervisor.cli import formatting
+from supervisor.cli.arguments import signature
 
 Json = Any
 Row = tuple[str, ...]
@@ -34,15 +34,15 @@ def job_row(job: dict[str, Json]) -> Row:
         str(job["task"]),
         str(job["state"]),
         str(job.get("phase") or ""),
-        words.age(job.get("created_at")),
-        words.between(job.get("started_at"), job.get("finished_at")) or words.age(job.get("started_at")),
+        formatting.age(job.get("created_at")),
+        formatting.between(job.get("started_at"), job.get("finished_at")) or formatting.age(job.get("started_at")),
         _how_it_ended(job),
-        words.one_line(labels),
+        formatting.one_line(labels),
     )
 
 
 def task_row(task: dict[str, Json]) -> Row:
-    return (str(task["name"]), signature(task), words.one_line(str(task.get("description") or "")))
+    return (str(task["name"]), signature(task), formatting.one_line(str(task.get("description") or "")))
 
 
 def print_table(columns: Row, rows: list[Row], *, colour_column: int | None = None) -> None:
@@ -73,8 +73,8 @@ def _how_it_ended(job: dict[str, Json]) -> str:
     record = job.get("cancellation")
     if isinstance(record, dict):
         if record.get("survivors"):
-            return words.survivors(record["survivors"])
+            return formatting.survivors(record["survivors"])
         gone_ms = record.get("gone_ms")
-        return f"{record.get('proof')} {words.milliseconds(gone_ms)}" if gone_ms is not None else ""
+        return f"{record.get('proof')} {formatting.milliseconds(gone_ms)}" if gone_ms is not None else ""
     error = job.get("error")
-    return words.one_line(str(error.get("message") or ""))[:60] if isinstance(error, dict) else ""
+    return formatting.one_line(str(error.get("message") or ""))[:60] if isinstance(error, dict) else ""

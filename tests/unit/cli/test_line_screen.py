@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 
-from supervisor.cli.line_screen import MAX_COLUMNS, LineScreen
+from supervisor.cli.run.line_screen import MAX_COLUMNS, LineScreen
 
 
 def lines(*pieces: str) -> list[str]:

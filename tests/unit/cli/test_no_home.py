@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from supervisor.cli.address import DEFAULT_URL, find_server
+from deadstop.client.address import DEFAULT_URL, find_server
 from supervisor.cli.app import main
 from supervisor.config import load_settings
 

@@ -128,7 +128,7 @@ def test_run_tells_of_events_that_are_no_longer_kept(cli: Cli, server: FakeServe
 
 
 def test_run_without_a_verdict_ends_all_the_same(cli: Cli, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("supervisor.cli.run.VERDICT_GRACE_S", 0.3)
+    monkeypatch.setattr("supervisor.cli.run.run.VERDICT_GRACE_S", 0.3)
 
     async def script(stage: Stage) -> None:
         await stage.start()
@@ -143,7 +143,7 @@ def test_run_without_a_verdict_ends_all_the_same(cli: Cli, server: FakeServer, m
 def test_run_with_survivors_names_them_and_is_not_proven(
     cli: Cli, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("supervisor.cli.run.SURVIVORS_GRACE_S", 0.3)
+    monkeypatch.setattr("supervisor.cli.run.run.SURVIVORS_GRACE_S", 0.3)
 
     async def script(stage: Stage) -> None:
         await stage.start()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from supervisor.cli.top_screen import Screen, draw
+from supervisor.cli.top.screen import Screen, draw
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HEALTH = {"status": "ok", "version": "1", "containment": {"level": "cgroup"}, "checks": {}}

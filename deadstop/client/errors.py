@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 
-from supervisor.cli.address import Address
-from supervisor.cli.errors import CommandError, Refused, Unreachable
+from deadstop.client.address import Address
 from supervisor.cli.exit_codes import ExitCode
+from supervisor.cli.exits import CommandError, Refused, Unreachable
 from supervisor.errors import FieldError
 
 _UNAVAILABLE = {429, 503, 507}

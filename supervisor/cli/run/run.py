@@ -10,17 +10,17 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deadstop.client.client import HOLDING_SILENCE_LIMIT_S, Client, Request
+from deadstop.client.events import Event
+from deadstop.client.follow import follow
 from supervisor.cli import exit_codes
-from supervisor.cli.client import HOLDING_SILENCE_LIMIT_S, Client, Request
-from supervisor.cli.errors import CommandError, Refused, Unreachable
-from supervisor.cli.events import Event
 from supervisor.cli.exit_codes import ExitCode
-from supervisor.cli.follow import follow
-from supervisor.cli.outlet import STDOUT, Outlet
-from supervisor.cli.plain import JsonView, PlainView
-from supervisor.cli.stopping import Stopper
-from supervisor.cli.story import Story
-from supervisor.cli.view import View
+from supervisor.cli.exits import CommandError, Refused, Unreachable
+from supervisor.cli.run.interrupts import Stopper
+from supervisor.cli.run.output_writer import STDOUT, Outlet
+from supervisor.cli.run.plain import JsonView, PlainView
+from supervisor.cli.run.progress import Story
+from supervisor.cli.run.view import View
 
 Json = Any
 
@@ -83,7 +83,7 @@ def _choose_view(story: Story, outlet: Outlet, *, as_json: bool, plain: bool) ->
         return JsonView(outlet)
     if plain or not os.isatty(STDOUT) or os.environ.get("TERM", "dumb") in {"", "dumb"}:
         return PlainView(outlet)
-    from supervisor.cli.live import LiveView  # noqa: PLC0415  # Rich is only paid for on a terminal
+    from supervisor.cli.run.live import LiveView  # noqa: PLC0415  # Rich is only paid for on a terminal
 
     return LiveView(story)
 

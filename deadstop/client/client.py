@@ -15,10 +15,10 @@ from typing import Any, Self
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from supervisor.cli.address import Address, start_line
-from supervisor.cli.errors import StreamCut, Unreachable
-from supervisor.cli.events import Event, parse_event
-from supervisor.cli.problems import explain
+from deadstop.client.address import Address, start_line
+from deadstop.client.errors import explain
+from deadstop.client.events import Event, parse_event
+from supervisor.cli.exits import StreamCut, Unreachable
 
 Json = Any
 

@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from supervisor.cli import words
+from supervisor.cli import formatting
 from supervisor.cli.tables import STATE_COLOURS
 
 Json = Any
@@ -77,7 +77,12 @@ def _server(health: dict[str, Json]) -> Text:
     level = (health.get("containment") or {}).get("level")
     told = [f"containment {level}", f"version {health.get('version')}", *failing]
     return Text.assemble(
-        "Dead", ("stop", "red"), "  ", (status, _STATUS_COLOURS.get(status, "")), "  ", words.one_line("  ".join(told))
+        "Dead",
+        ("stop", "red"),
+        "  ",
+        (status, _STATUS_COLOURS.get(status, "")),
+        "  ",
+        formatting.one_line("  ".join(told)),
     )
 
 
@@ -96,17 +101,17 @@ def _promise(screen: Screen, now: datetime) -> Text:
 
 
 def _share(times: list[float], share: float) -> str:
-    return words.milliseconds(times[math.ceil(share * len(times)) - 1]) if times else "-"
+    return formatting.milliseconds(times[math.ceil(share * len(times)) - 1]) if times else "-"
 
 
 def _ended_within_an_hour(job: dict[str, Json], now: datetime) -> bool:
-    finished = words.when(job.get("finished_at"))
+    finished = formatting.when(job.get("finished_at"))
     return finished is not None and (now - finished).total_seconds() < HOUR_S
 
 
 def _stuck(job: dict[str, Json]) -> Text:
     return Text.assemble(
-        ("STUCK ", "bold red"), f"{job['task']} {job['id']}: ", (words.one_line(job["stuck"]["words"]), "red")
+        ("STUCK ", "bold red"), f"{job['task']} {job['id']}: ", (formatting.one_line(job["stuck"]["words"]), "red")
     )
 
 
@@ -126,10 +131,10 @@ def _table(screen: Screen, room: int | None) -> RenderableType:
         table.add_row(
             ">" if mine else "",
             str(job["id"]),
-            words.one_line(str(job["task"])),
+            formatting.one_line(str(job["task"])),
             Text(state, style=STATE_COLOURS.get(state, "bold red")),
-            words.one_line(str(job.get("phase") or "")),
-            words.age(job.get("started_at") or job.get("created_at")),
+            formatting.one_line(str(job.get("phase") or "")),
+            formatting.age(job.get("started_at") or job.get("created_at")),
             style="reverse" if mine and room is not None else "",
         )
     return table
@@ -137,7 +142,9 @@ def _table(screen: Screen, room: int | None) -> RenderableType:
 
 def _detail(screen: Screen) -> RenderableType:
     if screen.showing == "stack":
-        return Text(words.lines(str(screen.detail.get("stack") or f"no stack: {screen.detail.get('note')}")).rstrip())
+        return Text(
+            formatting.lines(str(screen.detail.get("stack") or f"no stack: {screen.detail.get('note')}")).rstrip()
+        )
     rows = screen.detail.get("processes") or []
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("PID", "STATE", "CPU", "MEMORY", "COMMAND"):
@@ -146,7 +153,7 @@ def _detail(screen: Screen) -> RenderableType:
     for row in rows:
         depth[row["pid"]] = depth.get(row["ppid"], -1) + 1
         left = "  (own session)" if row["session"] != rows[0]["session"] else ""
-        command = words.one_line(" ".join(row["cmdline"]) or row["name"])
+        command = formatting.one_line(" ".join(row["cmdline"]) or row["name"])
         table.add_row(
             str(row["pid"]),
             " ".join(filter(None, (row["status"], row.get("wait_channel")))),

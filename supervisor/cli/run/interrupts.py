@@ -7,10 +7,10 @@ import signal
 from types import TracebackType
 from typing import Any, Self
 
-from supervisor.cli.client import Client, Request
-from supervisor.cli.errors import CommandError
-from supervisor.cli.story import Story
-from supervisor.cli.view import View
+from deadstop.client.client import Client, Request
+from supervisor.cli.exits import CommandError
+from supervisor.cli.run.progress import Story
+from supervisor.cli.run.view import View
 
 EVENTS_BEFORE_CANCEL = 20
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from supervisor.cli.errors import CommandError
+from supervisor.cli.exits import CommandError
 
 Json = Any
 

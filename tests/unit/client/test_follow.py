@@ -8,10 +8,10 @@ from contextlib import aclosing
 
 import pytest
 
-from supervisor.cli.address import Address
-from supervisor.cli.client import Client, Request
-from supervisor.cli.errors import Unreachable
-from supervisor.cli.follow import FAR_BEHIND, follow
+from deadstop.client.address import Address
+from deadstop.client.client import Client, Request
+from deadstop.client.follow import FAR_BEHIND, follow
+from supervisor.cli.exits import Unreachable
 from tests.support.fake_server import TOKEN, FakeServer
 from tests.support.stage import Stage
 
@@ -74,7 +74,7 @@ def test_a_little_behind_is_read(server: FakeServer) -> None:
 def test_a_server_that_stays_away_is_unreachable_and_says_what_to_ask_later(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("supervisor.cli.follow.RECONNECT_AFTER_S", (0.0, 0.0))
+    monkeypatch.setattr("deadstop.client.follow.RECONNECT_AFTER_S", (0.0, 0.0))
 
     async def script(stage: Stage) -> None:
         await stage.start()

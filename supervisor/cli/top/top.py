@@ -17,10 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from supervisor.cli.client import Client, Request
-from supervisor.cli.errors import CommandError, Unreachable
+from deadstop.client.client import Client, Request
 from supervisor.cli.exit_codes import ExitCode
-from supervisor.cli.top_screen import Screen, draw
+from supervisor.cli.exits import CommandError, Unreachable
+from supervisor.cli.top.screen import Screen, draw
 
 Json = Any
 

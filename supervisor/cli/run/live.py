@@ -15,12 +15,13 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.text import Text
 
-from supervisor.cli import footer, words
-from supervisor.cli.events import Event
-from supervisor.cli.line_screen import Line, LineScreen
-from supervisor.cli.plain import about
-from supervisor.cli.story import Story
-from supervisor.cli.view import View
+from deadstop.client.events import Event
+from supervisor.cli import formatting
+from supervisor.cli.run import footer
+from supervisor.cli.run.line_screen import Line, LineScreen
+from supervisor.cli.run.plain import about
+from supervisor.cli.run.progress import Story
+from supervisor.cli.run.view import View
 
 FRAME_S = 0.08
 HURRIED_LINES = 50
@@ -72,14 +73,14 @@ class LiveView(View):
                 self._above += self._active.feed(self._abridged(str(event.data.get("text", ""))))
             case "job.log":
                 level = str(event.data.get("level"))
-                self._say([(f"{level} ", _LEVELS.get(level, "")), (words.log_line(event.data), "")])
+                self._say([(f"{level} ", _LEVELS.get(level, "")), (formatting.log_line(event.data), "")])
             case "stream.gap" | "stream.closing":
                 self.notice(str(about(event, story)))
             case _:
                 pass
 
     def notice(self, text: str) -> None:
-        self._say([(f"deadstop: {words.one_line(text)}", "yellow")])
+        self._say([(f"deadstop: {formatting.one_line(text)}", "yellow")])
 
     def tick(self, story: Story) -> None:
         if self._above:

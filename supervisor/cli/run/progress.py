@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from supervisor.cli import words
-from supervisor.cli.events import Event
+from deadstop.client.events import Event
+from supervisor.cli import formatting
 
 Json = Any
 
@@ -93,7 +93,7 @@ class Story:
                 self.state, self.pid, self.began = "running", data.get("pid"), self.clock()
                 self.phase = None  # that of an import
             case "job.phase":
-                self.phase = words.one_line(str(data.get("phase")))
+                self.phase = formatting.one_line(str(data.get("phase")))
             case "job.progress":
                 self.progress = data
             case "job.resource":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
-from supervisor.cli.client import HOLDING_SILENCE_LIMIT_S, SILENCE_LIMIT_S, Client, Request
-from supervisor.cli.errors import CommandError, Refused, StreamCut, Unreachable
-from supervisor.cli.events import Event
+from deadstop.client.client import HOLDING_SILENCE_LIMIT_S, SILENCE_LIMIT_S, Client, Request
+from deadstop.client.events import Event
 from supervisor.cli.exit_codes import ExitCode
+from supervisor.cli.exits import CommandError, Refused, StreamCut, Unreachable
 
 FAR_BEHIND = 50
 """Events. Fewer than these are read faster than a new connection is made."""

@@ -11,10 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from supervisor.cli import words
-from supervisor.cli.events import Event
-from supervisor.cli.line_screen import Line
-from supervisor.cli.story import Stop, Story
+from deadstop.client.events import Event
+from supervisor.cli import formatting
+from supervisor.cli.run.line_screen import Line
+from supervisor.cli.run.progress import Stop, Story
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 COLOURS = {
@@ -59,17 +59,17 @@ def verdict(story: Story) -> Iterator[RenderableType]:
 def _end(story: Story, end: Event) -> Iterator[RenderableType]:
     traceback = (end.data.get("error") or {}).get("traceback")
     if traceback:
-        yield Text(words.lines(str(traceback)), style="dim")
+        yield Text(formatting.lines(str(traceback)), style="dim")
     colour, state = f"bold {COLOURS.get(story.state, '')}", story.state.replace("_", " ")
     line = Text.assemble((f"{MARKS.get(story.state, '?')} {state}", colour))
     if story.cancellation:
-        line.append(f" ({words.reason(story.cancellation)})")
+        line.append(f" ({formatting.reason(story.cancellation)})")
     else:
-        line.append(words.end(story.state, end.data).removeprefix(state))
-    line.append(f" · {words.duration(story.elapsed_s)}", style="dim")
+        line.append(formatting.end(story.state, end.data).removeprefix(state))
+    line.append(f" · {formatting.duration(story.elapsed_s)}", style="dim")
     yield line
     if story.cancellation:
-        yield Padding(words.stop_facts(story.cancellation), (0, 0, 0, 2))
+        yield Padding(formatting.stop_facts(story.cancellation), (0, 0, 0, 2))
 
 
 def ladder(stop: Stop) -> list[RenderableType]:
@@ -80,14 +80,14 @@ def ladder(stop: Stop) -> list[RenderableType]:
         line = Text.assemble(
             "  ",
             (f"{step.name:<13}", styles.get(step.name, "")),
-            (f"{words.milliseconds(step.at_ms):>10}", ""),
+            (f"{formatting.milliseconds(step.at_ms):>10}", ""),
             no_wrap=True,
         )
         if step.pids:
-            line.append(f"   {words.count(len(step.pids), 'process')}", style="dim")
+            line.append(f"   {formatting.count(len(step.pids), 'process')}", style="dim")
         lines.append(line)
     if stop.survivors:
-        lines.append(Text(f"  {words.survivors(stop.survivors)}", style="bold red"))
+        lines.append(Text(f"  {formatting.survivors(stop.survivors)}", style="bold red"))
     return lines
 
 
@@ -103,7 +103,7 @@ def _working(story: Story) -> RenderableType:
     state = Text.assemble((_spinner(), "cyan"), " ", (story.state, "bold cyan"))
     if story.phase:
         state.append(f" · {story.phase}")
-    state.append(f" · {words.duration(story.elapsed_s)}")
+    state.append(f" · {formatting.duration(story.elapsed_s)}")
     if story.wishes:
         state.append(" · asking the server to stop it", style="yellow")
     elif story.pid:
@@ -114,7 +114,7 @@ def _working(story: Story) -> RenderableType:
 def _stopping(story: Story, stop: Stop) -> RenderableType:
     spent_s = story.clock() - stop.seen_at
     state = Text.assemble((_spinner(), "yellow"), " ", ("cancelling", "bold yellow"))
-    state.append(f" · {words.REASONS.get(stop.reason, stop.reason)}")
+    state.append(f" · {formatting.REASONS.get(stop.reason, stop.reason)}")
     state.append(f" · {spent_s:.2f} of {stop.budget_s:.2f} s ")
     bar = ProgressBar(
         total=stop.budget_s, completed=min(spent_s, stop.budget_s), width=BAR_WIDTH, complete_style="yellow"
@@ -135,7 +135,7 @@ def _next_wish(story: Story) -> str:
 def _details(story: Story) -> Iterator[RenderableType]:
     if story.progress:
         total = story.progress.get("total")
-        told = Text(f" {words.progress(story.progress)}", no_wrap=True, overflow="ellipsis")
+        told = Text(f" {formatting.progress(story.progress)}", no_wrap=True, overflow="ellipsis")
         if isinstance(total, (int, float)) and total > 0:
             done = float(story.progress.get("done") or 0)
             yield _line(told, "", ProgressBar(total=float(total), completed=done, width=BAR_WIDTH), bar_first=True)
@@ -144,7 +144,7 @@ def _details(story: Story) -> Iterator[RenderableType]:
     if story.held:
         # A file in the job's workspace is known by its name there; the folders above say nothing.
         own = f"/{story.job_id}/"
-        names = [f"{kind} {words.one_line(name).rpartition(own)[2]}" for kind, name in story.held[-HELD_SHOWN:]]
+        names = [f"{kind} {formatting.one_line(name).rpartition(own)[2]}" for kind, name in story.held[-HELD_SHOWN:]]
         more = len(story.held) - len(names)
         text = " · ".join(names) + (f" · {more} more" if more else "")
         yield Text(f"  holds {text}", style="dim", no_wrap=True, overflow="ellipsis")

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from supervisor.cli.errors import CommandError
+from deadstop.folders import WHAT_TO_DO, user_config_folder, user_state_folder
 from supervisor.cli.exit_codes import ExitCode
-from supervisor.folders import WHAT_TO_DO, user_config_folder, user_state_folder
+from supervisor.cli.exits import CommandError
 
 DEFAULT_URL = "http://127.0.0.1:8700"
 

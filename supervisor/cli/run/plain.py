@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 
-from supervisor.cli import words
-from supervisor.cli.events import Event
-from supervisor.cli.outlet import STDERR, STDOUT, Outlet
-from supervisor.cli.story import Story
-from supervisor.cli.view import View
+from deadstop.client.events import Event
+from supervisor.cli import formatting
+from supervisor.cli.run.output_writer import STDERR, STDOUT, Outlet
+from supervisor.cli.run.progress import Story
+from supervisor.cli.run.view import View
 
 
 class PlainView(View):
@@ -34,7 +34,7 @@ class PlainView(View):
     def notice(self, text: str) -> None:
         lead = "\n" if self._same_terminal and self._mid_line else ""
         self._mid_line = False
-        self._outlet.put(STDERR, f"{lead}deadstop: {words.one_line(text)}\n")
+        self._outlet.put(STDERR, f"{lead}deadstop: {formatting.one_line(text)}\n")
 
     def hurry(self) -> None:
         self._outlet.hurry()
@@ -47,8 +47,8 @@ class PlainView(View):
         if story.end is not None:
             traceback = (story.end.data.get("error") or {}).get("traceback")
             if traceback:
-                self._outlet.put(STDERR, f"{words.lines(str(traceback))}\n")
-            self.notice(f"{words.end(story.state, story.end.data)} ({words.duration(story.elapsed_s)})")
+                self._outlet.put(STDERR, f"{formatting.lines(str(traceback))}\n")
+            self.notice(f"{formatting.end(story.state, story.end.data)} ({formatting.duration(story.elapsed_s)})")
         await self._outlet.drain()
 
     def _output(self, stream: str, text: str) -> None:
@@ -61,7 +61,7 @@ class PlainView(View):
 
     def _fit(self, fd: int, text: str) -> str:
         """As it is for a program that reads it; without anything that a terminal would obey for a person."""
-        return words.pictured(text) if self._on_terminal[fd] else text
+        return formatting.pictured(text) if self._on_terminal[fd] else text
 
 
 class JsonView(View):
@@ -75,7 +75,7 @@ class JsonView(View):
         await self._outlet.room()
 
     def notice(self, text: str) -> None:
-        self._outlet.put(STDERR, f"deadstop: {words.one_line(text)}\n")
+        self._outlet.put(STDERR, f"deadstop: {formatting.one_line(text)}\n")
 
     def hurry(self) -> None:
         self._outlet.hurry()
@@ -112,13 +112,13 @@ def about(event: Event, story: Story) -> str | None:
             detail = f": {data['detail']}" if data.get("detail") else ""
             return f"phase {data.get('phase')}{detail}"
         case "job.progress":
-            return f"progress {words.progress(data)}"
+            return f"progress {formatting.progress(data)}"
         case "job.log":
-            return f"{data.get('level')}: {words.log_line(data)}"
+            return f"{data.get('level')}: {formatting.log_line(data)}"
         case "job.resource" if story.is_workspace(data):
             return None
         case "job.resource":
-            return f"{data.get('action')} {data.get('kind')} {words.one_line(str(data.get('name')))}"
+            return f"{data.get('action')} {data.get('kind')} {formatting.one_line(str(data.get('name')))}"
         case "stream.gap":
             return f"events {data.get('from')} to {data.get('to')} are no longer kept"
         case "stream.closing":
@@ -134,15 +134,16 @@ def _about_stop(event: Event, story: Story) -> str | None:
     data = event.data
     match event.type:
         case "cancel.requested":
-            reason = words.REASONS.get(story.stop.reason, story.stop.reason)
+            reason = formatting.REASONS.get(story.stop.reason, story.stop.reason)
             return f"cancelling ({reason}), budget {story.stop.budget_s:g} s"
         case "cancel.acknowledged":
-            return f"acknowledged after {words.milliseconds(steps['acknowledged'].at_ms)}"
+            return f"acknowledged after {formatting.milliseconds(steps['acknowledged'].at_ms)}"
         case "cancel.signalled":
             step = steps[str(data.get("signal"))]
             sent = len(data.get("pids") or [])
-            return f"{step.name} to {words.count(sent, 'process')}, {words.milliseconds(step.at_ms)} after the request"
+            after = formatting.milliseconds(step.at_ms)
+            return f"{step.name} to {formatting.count(sent, 'process')}, {after} after the request"
         case "cancel.unproven":
-            return f"not proven gone: {words.survivors(story.stop.survivors)}; the server keeps trying"
+            return f"not proven gone: {formatting.survivors(story.stop.survivors)}; the server keeps trying"
         case _:
             return None

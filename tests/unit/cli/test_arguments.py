@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.cli.address import DEFAULT_URL, find_server, is_loopback
-from supervisor.cli.errors import CommandError
-from supervisor.cli.task_input import build_input, find_task, read_input, read_labels, signature
+from deadstop.client.address import DEFAULT_URL, find_server, is_loopback
+from supervisor.cli.arguments import build_input, find_task, read_input, read_labels, signature
+from supervisor.cli.exits import CommandError
 from tests.support.fake_server import ADD, LABELLED, SHELL
 
 TASKS = [SHELL, ADD, LABELLED]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from supervisor.cli import exit_codes, words
-from supervisor.cli.events import Event, parse_event
+from deadstop.client.events import Event, parse_event
+from supervisor.cli import exit_codes, formatting
 from supervisor.cli.exit_codes import ExitCode
-from supervisor.cli.plain import about
-from supervisor.cli.story import Story
+from supervisor.cli.run.plain import about
+from supervisor.cli.run.progress import Story
 from tests.support.stage import cancellation
 
 
@@ -115,7 +115,7 @@ def test_survivors_are_kept_until_the_proof() -> None:
         ("cancel.unproven", {"survivors": [{"pid": 9, "name": "dd", "status": "disk-sleep"}]}),
     )
     assert story.stop is not None
-    assert words.survivors(story.stop.survivors) == "1 survivor: 9 dd (disk-sleep)"
+    assert formatting.survivors(story.stop.survivors) == "1 survivor: 9 dd (disk-sleep)"
     story.add(Event("cancel.verified", 3, cancellation()))
     assert story.stop.survivors == []
 
@@ -163,16 +163,16 @@ def test_exit_codes(type_: str, data: dict[str, Any], code: ExitCode) -> None:
     ],
 )
 def test_how_an_end_is_told(state: str, job: dict[str, Any], line: str) -> None:
-    assert words.end(state, job) == line
+    assert formatting.end(state, job) == line
 
 
 def test_durations_and_counts() -> None:
-    told_as = [words.duration(s) for s in (0.0, 0.421, 12.34, 185, 7380, 400_000)]
+    told_as = [formatting.duration(s) for s in (0.0, 0.421, 12.34, 185, 7380, 400_000)]
     assert told_as == ["0.00 s", "0.42 s", "12.3 s", "3 min 05 s", "2 h 03 min", "4 d 15 h"]
-    assert [words.milliseconds(ms) for ms in (0, 0.94, 48.2, 1203.4)] == ["0 ms", "0.9 ms", "48 ms", "1,203 ms"]
-    assert [words.count(n, "process") for n in (1, 3)] == ["1 process", "3 processes"]
-    assert words.progress({"done": 3, "total": 10, "message": "resizing"}) == "3/10 resizing"
-    assert words.progress({"done": 2.5, "total": None}) == "2.5"
+    assert [formatting.milliseconds(ms) for ms in (0, 0.94, 48.2, 1203.4)] == ["0 ms", "0.9 ms", "48 ms", "1,203 ms"]
+    assert [formatting.count(n, "process") for n in (1, 3)] == ["1 process", "3 processes"]
+    assert formatting.progress({"done": 3, "total": 10, "message": "resizing"}) == "3/10 resizing"
+    assert formatting.progress({"done": 2.5, "total": None}) == "2.5"
 
 
 def test_events_outside_the_numbering_have_no_number() -> None:
@@ -189,6 +189,6 @@ def test_events_outside_the_numbering_have_no_number() -> None:
 
 def test_nothing_that_a_terminal_obeys_comes_through_words() -> None:
     nasty = "a\x1b[31m\x9b2J\u202eb\tc"
-    assert words.one_line(nasty) == "a [31m 2J b c"
-    assert words.lines(f"  {nasty}\n  end") == "  a [31m 2J b   c\n  end"
-    assert words.compact({"x": nasty}) == '{"x": "a\\u001b[31m\\u009b2J\\u202eb\\tc"}'
+    assert formatting.one_line(nasty) == "a [31m 2J b c"
+    assert formatting.lines(f"  {nasty}\n  end") == "  a [31m 2J b   c\n  end"
+    assert formatting.compact({"x": nasty}) == '{"x": "a\\u001b[31m\\u009b2J\\u202eb\\tc"}'

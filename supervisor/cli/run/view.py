@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Self
 
-from supervisor.cli.events import Event
-from supervisor.cli.story import Story
+from deadstop.client.events import Event
+from supervisor.cli.run.progress import Story
 
 
 class View(ABC):
