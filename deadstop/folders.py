@@ -1,4 +1,7 @@
-"""The user's folders for settings and state, where there are any. Light on purpose: every command uses it."""
+"""The user's folders for settings and state, if there are any. The server and its clients find them in the same way.
+
+Light on purpose: every command uses it.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ WHAT_TO_DO = "HOME is not set and this user has no home directory: set DEADSTOP_
 
 
 def user_config_folder() -> Path | None:
-    """None when this user has no home directory; see `user_state_folder`."""
+    """Return None if this user has no home directory; see `user_state_folder`."""
     return _found(platformdirs.user_config_path)
 
 
 def user_state_folder() -> Path | None:
-    """None when this user has no home directory: no HOME, and a user ID without an entry in the user database."""
+    """Return None if this user has no home directory: no HOME, and a user ID without an entry in the user database."""
     return _found(platformdirs.user_state_path)
 
 

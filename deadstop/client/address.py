@@ -1,7 +1,6 @@
-"""Which server a command talks to, and with which token.
+"""Which server to talk to, and with which token.
 
-This reads the few settings that a client needs by itself: `supervisor.config` would do, but importing pydantic
-costs every command half a second.
+The few settings that a client needs are read here: with `supervisor.config` every command would wait for pydantic.
 """
 
 from __future__ import annotations
@@ -17,16 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deadstop.client.errors import NotConfigured
 from deadstop.folders import WHAT_TO_DO, user_config_folder, user_state_folder
-from supervisor.cli.exit_codes import ExitCode
-from supervisor.cli.exits import CommandError
 
 DEFAULT_URL = "http://127.0.0.1:8700"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is, and how we know: the sources go into error messages, so that a person can mend them."""
+    """Where a server is, and how we know: error messages name the sources, so that a person can correct them."""
 
     url: str
     url_source: str
@@ -35,15 +33,15 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can be meant, so that our directories are the server's as well."""
+        """Whether only this machine can be meant, so that the server sees the same directories as we do."""
         return is_loopback(urlsplit(self.url).hostname or "")
 
 
 def find_server(url: str | None, environ: Mapping[str, str] = os.environ) -> Address:
-    """The address from `--url`, DEADSTOP_URL, the running server's own note, or the default, in this order.
+    """Return the address from `url`, DEADSTOP_URL, the running server's `server.json`, or the default, in this order.
 
-    The token is DEADSTOP_TOKEN or the file `token` in STATE_DIR. That file belongs to the server on this machine
-    and is not sent anywhere else. Raises CommandError for a URL that is none, and when no folder can hold a token.
+    The token is DEADSTOP_TOKEN or the file `token` in STATE_DIR. That file belongs to the server on this machine and
+    is not sent anywhere else. Raise NotConfigured if the URL is not valid, or if no folder can hold a token.
     """
     state_dir = _state_dir(environ)
     noted = _noted_url(state_dir)
@@ -51,7 +49,7 @@ def find_server(url: str | None, environ: Mapping[str, str] = os.environ) -> Add
     host = _checked_host(found, source)
     token, token_source = _token(environ, state_dir)
     if not environ.get("DEADSTOP_TOKEN") and not is_loopback(host) and found != noted:
-        token, token_source = None, f"DEADSTOP_TOKEN (the one in {state_dir} is this machine's server's)"
+        token, token_source = None, f"DEADSTOP_TOKEN (the one in {state_dir} belongs to the server on this machine)"
     return Address(found.rstrip("/"), source, token, token_source)
 
 
@@ -65,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 
 def start_line() -> str:
-    """The line that starts a server, as it can be pasted here."""
+    """Return the line that starts a server, ready to be pasted into a shell here."""
     if shutil.which("deadstop"):
         return "deadstop serve"
     script = Path(__file__).resolve().parents[2] / "run_api.sh"
@@ -76,7 +74,7 @@ def start_line() -> str:
 
 
 def _state_dir(environ: Mapping[str, str]) -> Path | None:
-    """None for a user without a home directory, who has not named a folder either."""
+    """Return None for a user who has no home directory and has not named a folder either."""
     if environ.get("DEADSTOP_STATE_DIR"):
         return Path(environ["DEADSTOP_STATE_DIR"])
     folder = user_config_folder()
@@ -122,14 +120,16 @@ def _checked_host(url: str, source: str) -> str:
             return parts.hostname
     except ValueError:
         pass
-    raise CommandError(f"cannot use {source} {url!r}: write it as http://HOST:PORT", ExitCode.USAGE)
+    message = f"cannot use {source} {url!r}: write it as http://HOST:PORT"
+    raise NotConfigured(message, "invalid-url", field="url")
 
 
 def _token(environ: Mapping[str, str], state_dir: Path | None) -> tuple[str | None, str]:
     if environ.get("DEADSTOP_TOKEN"):
         return environ["DEADSTOP_TOKEN"], "DEADSTOP_TOKEN"
     if state_dir is None:
-        raise CommandError(f"cannot find the server's token: {WHAT_TO_DO}, or DEADSTOP_TOKEN")
+        message = f"cannot find the server's token: {WHAT_TO_DO}, or DEADSTOP_TOKEN"
+        raise NotConfigured(message, "no-token", field="token")
     path = state_dir / "token"
     try:
         return path.read_text(encoding="utf-8").strip() or None, str(path)

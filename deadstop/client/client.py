@@ -1,66 +1,37 @@
-"""Talks to the server: requests, streams, and what the server's refusals mean to a person."""
+"""What a server can be asked for, as methods. They take and return the server's own JSON."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-from httpx_sse import EventSource, ServerSentEvent, SSEError
-
-from deadstop.client.address import Address, start_line
-from deadstop.client.errors import explain
-from deadstop.client.events import Event, parse_event
-from supervisor.cli.exits import StreamCut, Unreachable
+from deadstop.client.address import Address
+from deadstop.client.errors import Rejected, Unreachable
+from deadstop.client.events import Event
+from deadstop.client.follow import follow, resume_request
+from deadstop.client.submission import Submission
+from deadstop.client.transport import ATTACHED_SILENCE_LIMIT_S, Request, Transport
 
 Json = Any
 
-CONNECT_TIMEOUT_S = 5.0
-ANSWER_TIMEOUT_S = 15.0
-SILENCE_LIMIT_S = 50
-"""A stream without a single byte for so long is dead: three heartbeats of an idle stream."""
-HOLDING_SILENCE_LIMIT_S = 15
-"""The same for a stream that holds its job. The server's heartbeat there is much quicker, but leaving such a stream
-by mistake would cancel the job, so a busy machine gets its time."""
+PAGE = 500
+MAX_CANCEL_WAIT_S = 30.0
+NOT_READY_PATIENCE_S = 15.0
+"""How long a submit is repeated that the server rejects because it is still starting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    method: str
-    path: str
-    body: Json = None
-    headers: tuple[tuple[str, str], ...] = ()
-    params: tuple[tuple[str, str], ...] = ()
-    silence_limit_s: int = SILENCE_LIMIT_S
-    """For streams: without a byte for so long, not even a heartbeat, the server counts as dead."""
+class JsonClient:
+    """One server. Methods raise Unreachable if nothing answers, and Rejected if the server answers with an error.
 
-
-class Client:
-    """One server. Methods raise Unreachable when nobody answers, Refused when the answer is an error."""
+    Use as an asynchronous context manager.
+    """
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        headers = {"User-Agent": "deadstop"}
-        if address.token is not None:
-            if not address.token.isascii() or not address.token.isprintable():
-                raise Unreachable(f"cannot send the token from {address.token_source}: it is not printable ASCII")
-            headers["Authorization"] = f"Bearer {address.token}"
-        # A proxy from the environment cannot reach this machine's loopback.
-        self._http = httpx.AsyncClient(
-            base_url=address.url,
-            headers=headers,
-            trust_env=not address.loopback,
-            verify=address.url.startswith("https:"),
-            timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=None),
-        )
+        self._transport = Transport(address)
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,141 +39,138 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        await self._transport.__aexit__(kind, exc, trace)
 
-    async def ask(self, request: Request, *, wait_s: float = 0.0) -> Json:
-        """The JSON answer. `wait_s` is how long the server was asked to take on purpose, in seconds."""
-        async with self._sent(request, ANSWER_TIMEOUT_S + wait_s) as response:
-            try:
-                async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    await response.aread()
-                return response.json()
-            except (httpx.HTTPError, TimeoutError) as exc:
-                raise self._unreachable(exc) from None
-            except ValueError:
-                raise self._not_deadstop(response) from None
+    async def tasks(self) -> list[dict[str, Json]]:
+        tasks: list[dict[str, Json]] = (await self._get("/tasks"))["tasks"]
+        return tasks
 
-    @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[AsyncGenerator[Event]]:
-        """The events of a stream as they come. They end with StreamCut unless the caller stops first.
+    async def health(self) -> dict[str, Json]:
+        return await self._get("/health")
 
-        204, the answer for a finished job with nothing left to send, is a stream without events.
-        """
-        async with self._sent(request, ANSWER_TIMEOUT_S) as response:
-            events = self._events(response, request.silence_limit_s)
-            try:
-                yield events
-            finally:
-                await events.aclose()
-
-    @asynccontextmanager
-    async def _sent(self, request: Request, timeout_s: float) -> AsyncIterator[httpx.Response]:
-        """The response once its headers are there, checked for refusals, closed at the end."""
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    # Streams may be quiet for as long as their heartbeat allows, so httpx bounds no read.
-                    response = await stack.enter_async_context(
-                        self._http.stream(
-                            request.method,
-                            request.path,
-                            json=request.body,
-                            headers=dict(request.headers),
-                            params=dict(request.params),
-                            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S, write=ANSWER_TIMEOUT_S),
-                        )
-                    )
-                    if response.status_code >= 300:
-                        await response.aread()
-            except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ssl.SSLError) as exc:
-                raise self._unreachable(exc) from None
-            if response.status_code >= 300:
-                raise explain(response, self.address)
-            yield response
-
-    async def _events(self, response: httpx.Response, silence_limit_s: int) -> AsyncGenerator[Event]:
-        if response.status_code == 204:
-            return
-        source = EventSource(response).aiter_sse()
-        try:
-            async for raw in _bounded(source, response, silence_limit_s):
-                event = parse_event(raw.event, raw.data, raw.id)
-                if event is not None:
-                    yield event
-        except (httpx.HTTPError, SSEError, ValueError) as exc:
-            raise StreamCut(f"the stream from {self.address.url} broke: {_reason(exc)}") from None
-        finally:
-            await source.aclose()
-        raise StreamCut(f"the stream from {self.address.url} ended early")
-
-    def _unreachable(self, exc: BaseException) -> Unreachable:
-        line = f"cannot reach the server at {self.address.url}: {_reason(exc)}"
-        if self.address.loopback and _reason(exc) == os.strerror(errno.ECONNREFUSED).lower():
-            return Unreachable(f"{line}; start it with: {start_line()}")
-        if self.address.url_source not in {"default", "server.json"}:
-            line = f"{line} (address from {self.address.url_source})"
-        return Unreachable(line)
-
-    def _not_deadstop(self, response: httpx.Response) -> Unreachable:
-        kind = response.headers.get("content-type", "no content type")
-        return Unreachable(f"what answers at {self.address.url} is not Deadstop (it sent {kind})")
-
-
-async def _bounded(
-    source: AsyncGenerator[ServerSentEvent], response: httpx.Response, silence_limit_s: int
-) -> AsyncGenerator[ServerSentEvent]:
-    """Pass events on, and raise StreamCut when not even a heartbeat came for `silence_limit_s`.
-
-    Seconds are counted one by one and not read from a clock: after a Ctrl-Z and `fg` the clock has jumped, while
-    the server was not silent at all.
-    """
-    silent_s = 0
-    received = -1
-    following: asyncio.Future[ServerSentEvent] | None = None
-    try:
+    async def jobs(self, *, state: str | None = None, label: str | None = None) -> list[dict[str, Json]]:
+        """Return all jobs in one of the states (with commas between them) and with the label, newest first."""
+        jobs: list[dict[str, Json]] = []
+        cursor: str | None = None
         while True:
-            following = following or asyncio.ensure_future(anext(source))
-            await asyncio.wait({following}, timeout=1.0)
-            if following.done():
-                try:
-                    event = following.result()
-                except StopAsyncIteration:
-                    return
-                following = None
-                silent_s = 0
-                yield event
-                continue
-            silent_s = silent_s + 1 if response.num_bytes_downloaded == received else 0
-            received = response.num_bytes_downloaded
-            if silent_s >= silence_limit_s:
-                raise StreamCut(f"the server at {response.url.host} went silent for {silent_s} s")
-    finally:
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            page = await self.jobs_page(state=state, label=label, cursor=cursor)
+            jobs += page["jobs"]
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return jobs
+
+    async def jobs_page(
+        self, *, state: str | None = None, label: str | None = None, cursor: str | None = None
+    ) -> dict[str, Json]:
+        """Return at most PAGE jobs, and as `next_cursor` where the next page begins."""
+        return await self._get("/jobs", limit=str(PAGE), state=state, label=label, cursor=cursor)
+
+    async def job(self, job_id: str) -> dict[str, Json]:
+        return await self._get(f"/jobs/{job_id}")
+
+    async def processes(self, job_id: str) -> dict[str, Json]:
+        return await self._get(f"/jobs/{job_id}/processes")
+
+    async def stack(self, job_id: str) -> dict[str, Json]:
+        return await self._get(f"/jobs/{job_id}/stack")
+
+    async def submit(self, submission: Submission) -> dict[str, Json]:
+        """Create a job that does not depend on us, and return it."""
+        request = Request("POST", "/jobs", submission.body())
+        patience = _Patience(lambda _line: None)
+        while True:
+            try:
+                job: dict[str, Json] = await self._transport.ask(request)
+                return job
+            except Rejected as exc:
+                await patience.pause(exc)
+
+    async def cancel(
+        self, job_id: str, *, reason: str | None = None, force: bool = False, wait_s: float = 0.0
+    ) -> dict[str, Json]:
+        """Ask the server to cancel a job, and return the job as it is then, or when it has ended within `wait_s`."""
+        body = ({"reason": reason} if reason else {}) | ({"force": True} if force else {})
+        params = (("wait", f"{min(wait_s, MAX_CANCEL_WAIT_S):g}"),) if wait_s else ()
+        request = Request("POST", f"/jobs/{job_id}/cancel", body, params=params)
+        job: dict[str, Json] = await self._transport.ask(request, wait_s=wait_s)
+        return job
+
+    async def past_events(self, job_id: str, *, after: int = 0) -> list[Event]:
+        """Return the events that there are now."""
+        headers = (("Accept", "application/json"),)
+        request = Request("GET", f"/jobs/{job_id}/events", headers=headers, params=(("after", str(after)),))
+        answer = await self._transport.ask(request)
+        return [Event(str(data.get("type")), data.get("id"), data) for data in answer["events"]]
+
+    def events(self, job_id: str, *, after: int = 0, on_cut: Callable[[str], None]) -> AsyncGenerator[Event]:
+        """Yield a job's events to its end, across cuts; see `follow`. Leaving them does not stop the job."""
+        return follow(self._transport, job_id, resume_request(job_id, after), after=after, on_cut=on_cut)
+
+    async def stream(
+        self,
+        submission: Submission,
+        *,
+        on_cut: Callable[[str], None],
+        skip_to: Callable[[], int] = lambda: 0,
+    ) -> AsyncGenerator[Event]:
+        """Create a job and yield its events up to the terminal one; see `follow`. Leaving them cancels the job.
+
+        Raise Unreachable if the events end although the job has not.
+        """
+        patience = _Patience(on_cut)
+        while True:
+            try:
+                async with aclosing(self._attach(submission, on_cut, skip_to)) as events:
+                    async for event in events:
+                        yield event
+                        if event.terminal:
+                            return
+                break
+            except Rejected as exc:
+                await patience.pause(exc)
+        yield await self._end(submission.id)
+
+    def _attach(
+        self, submission: Submission, on_cut: Callable[[str], None], skip_to: Callable[[], int]
+    ) -> AsyncGenerator[Event]:
+        opening = Request(
+            "POST",
+            "/execute/stream",
+            submission.body(),
+            headers=(("Accept", "text/event-stream"),),
+            silence_limit_s=ATTACHED_SILENCE_LIMIT_S,
+        )
+        return follow(self._transport, submission.id, opening, attached=True, on_cut=on_cut, skip_to=skip_to)
+
+    async def _end(self, job_id: str) -> Event:
+        """Return the terminal event of a job whose stream ended without one."""
+        job = await self.job(job_id)
+        type_, fields = f"job.{job['state']}", ("result", "error", "cancellation")
+        data = {"id": None, "job_id": job_id, "type": type_, "at": job.get("finished_at")}
+        event = Event(type_, None, data | {name: job[name] for name in fields if job.get(name) is not None})
+        if not event.terminal:
+            raise Unreachable(f"the stream of job {job_id} ended while the job is {job['state']}")
+        return event
+
+    async def _get(self, path: str, **params: str | None) -> dict[str, Json]:
+        given = tuple((name, value) for name, value in params.items() if value is not None)
+        answer: dict[str, Json] = await self._transport.ask(Request("GET", path, params=given))
+        return answer
 
 
-def _reason(exc: BaseException) -> str:
-    if isinstance(exc, httpx.ConnectTimeout):
-        return f"no connection within {CONNECT_TIMEOUT_S:g} s"
-    if isinstance(exc, (TimeoutError, httpx.TimeoutException)):
-        return f"no answer within {ANSWER_TIMEOUT_S:g} s"
-    if isinstance(exc, httpx.ConnectError):
-        return _system_error(exc) or str(exc)
-    if isinstance(exc, httpx.RemoteProtocolError):
-        return "connection closed by the server"
-    if isinstance(exc, httpx.NetworkError):
-        return "connection lost"
-    return str(exc) or type(exc).__name__
+class _Patience:
+    """Waits before a submit is repeated that a server rejects with 503 while it is not ready."""
 
+    def __init__(self, on_wait: Callable[[str], None]) -> None:
+        self._on_wait = on_wait
+        self._waited_s = 0.0
 
-def _system_error(exc: BaseException) -> str | None:
-    """The operating system's word for it, which httpx hides a few causes deep: `connection refused`."""
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, ConnectionError) and cause.errno is not None:
-            return os.strerror(cause.errno).lower()
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror[0].lower() + cause.strerror[1:]
-        cause = cause.__cause__ or cause.__context__
-    return None
+    async def pause(self, exc: Rejected) -> None:
+        """Raise `exc` if it has another reason, or after NOT_READY_PATIENCE_S."""
+        pause_s = max(0.2, exc.retry_after_s or 0.0)
+        if exc.status != 503 or exc.retry_after_s is None or self._waited_s + pause_s > NOT_READY_PATIENCE_S:
+            raise exc
+        if not self._waited_s:
+            self._on_wait(f"{exc}; waiting")
+        await asyncio.sleep(pause_s)
+        self._waited_s += pause_s

@@ -1,36 +1,120 @@
-"""The server's refusals (RFC 9457 problems) as one line each, with the exit code they mean."""
+"""What goes wrong between a program and a server, for a reason that a person can act on.
+
+ClientError            one line: what cannot be done, why, and what to do about it
+├── NotConfigured      the URL or the token cannot be used, or is not found
+├── Unreachable        nothing answers at the URL, or what answers is not Deadstop
+│   └── StreamCut      a stream ended before its job did; `follow` reconnects
+├── Rejected           the server answered with an error (RFC 9457)
+└── JobForgotten       the server was restarted and does not know the job
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
-from deadstop.client.address import Address
-from supervisor.cli.exit_codes import ExitCode
-from supervisor.cli.exits import CommandError, Refused, Unreachable
-from supervisor.errors import FieldError
+    from deadstop.client.address import Address
 
-_UNAVAILABLE = {429, 503, 507}
+_TAKES_NO_JOBS = {429, 503, 507}
 
 
-def explain(response: httpx.Response, address: Address) -> CommandError:
-    """What to raise for a response with an error status. Its body must have been read."""
+class ClientError(Exception):
+    """Base of the errors of this package. As text it is the message and the remedy, on one line.
+
+    `type` is stable, such as `not-found`; `field` names the part of the request or the setting that is wrong, if one
+    is; `remedy` says what to do, if that is known.
+    """
+
+    def __init__(self, message: str, type_: str, *, field: str | None = None, remedy: str | None = None) -> None:
+        self.message = message
+        self.type = type_
+        self.field = field
+        self.remedy = remedy
+        super().__init__(f"{message}; {remedy}" if remedy else message)
+
+
+class NotConfigured(ClientError):
+    """Raised when the URL or the token cannot be used, or no folder can hold one. `field` is `url` or `token`."""
+
+
+class Unreachable(ClientError):
+    """Raised when nothing answers at the URL, or the answer does not come from Deadstop."""
+
+    def __init__(self, message: str, type_: str = "unreachable", *, remedy: str | None = None) -> None:
+        super().__init__(message, type_, remedy=remedy)
+
+
+class StreamCut(Unreachable):
+    """Raised when a stream ends, fails or goes silent before the terminal event."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "stream-cut")
+
+
+class JobForgotten(ClientError):
+    """Raised when the server does not know a job any more whose events were being followed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "job-forgotten")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with a request. `field` is a dotted path such as `input.width`, "" for the whole body."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return _one_line(f"{self.field}: {self.message}" if self.field else self.message)
+
+
+class Rejected(ClientError):
+    """Raised when the server answers with an error. `type` is the end of the problem's type, such as `not-found`."""
+
+    def __init__(
+        self,
+        message: str,
+        type_: str,
+        status: int,
+        fields: tuple[FieldError, ...] = (),
+        retry_after_s: float | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message, type_, field=fields[0].field or None if fields else None, remedy=remedy)
+        self.status = status
+        self.fields = fields
+        self.retry_after_s = retry_after_s
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether the server accepts nothing from us now, whatever the request: its fault, or that of the token."""
+        return self.status == 401 or self.status in _TAKES_NO_JOBS or self.status >= 500
+
+
+def from_response(response: httpx.Response, address: Address) -> ClientError:
+    """Return what to raise for a response with an error status. Its body must have been read."""
     problem = _problem(response)
     if problem is None:
         kind = response.headers.get("content-type", "no content type")
-        return Unreachable(f"what answers at {address.url} is not Deadstop (status {response.status_code}, {kind})")
-    kind = str(problem.get("type", "")).rpartition("/")[2]
+        return not_deadstop(address, f"status {response.status_code}, {kind}")
     fields = tuple(_fields(problem))
     retry_after_s = _seconds(response.headers.get("retry-after"))
-    return Refused(
-        _message(response, problem, fields, address, retry_after_s),
-        _code(response.status_code),
-        status=response.status_code,
-        kind=kind,
-        fields=fields,
-        retry_after_s=retry_after_s,
+    return Rejected(
+        _message(response.status_code, problem, fields, address),
+        str(problem.get("type", "")).rpartition("/")[2],
+        response.status_code,
+        fields,
+        retry_after_s,
+        _remedy(response.status_code, retry_after_s),
     )
+
+
+def not_deadstop(address: Address, what: str) -> Unreachable:
+    return Unreachable(f"what answers at {address.url} is not Deadstop ({what})", "not-deadstop")
 
 
 def _problem(response: httpx.Response) -> dict[str, Any] | None:
@@ -52,32 +136,23 @@ def _fields(problem: dict[str, Any]) -> list[FieldError]:
     ]
 
 
-def _message(
-    response: httpx.Response,
-    problem: dict[str, Any],
-    fields: tuple[FieldError, ...],
-    address: Address,
-    retry_after_s: float | None,
-) -> str:
-    said = _one_line(str(problem.get("detail") or problem.get("title") or f"status {response.status_code}"))
-    if response.status_code == 401:
+def _message(status: int, problem: dict[str, Any], fields: tuple[FieldError, ...], address: Address) -> str:
+    detail = _one_line(str(problem.get("detail") or problem.get("title") or f"status {status}"))
+    if status == 401:
         if address.token is None:
-            return f"the server at {address.url} wants a token and there is none in {address.token_source}"
+            return f"the server at {address.url} needs a token, and there is none in {address.token_source}"
         return f"the server at {address.url} refused the token from {address.token_source}"
-    if response.status_code == 422 and fields:
-        return "; ".join(_one_line(f"{e.field}: {e.message}" if e.field else e.message) for e in fields)
-    if response.status_code in _UNAVAILABLE:
-        when = f"; try again in {retry_after_s:g} s" if retry_after_s is not None else ""
-        return f"the server takes no jobs now: {said}{when}"
-    if response.status_code >= 500:
-        return f"the server failed with status {response.status_code}: {said}"
-    return said
+    if status == 422 and fields:
+        return "; ".join(map(str, fields))
+    if status in _TAKES_NO_JOBS:
+        return f"the server takes no jobs now: {detail}"
+    if status >= 500:
+        return f"the server failed with status {status}: {detail}"
+    return detail
 
 
-def _code(status: int) -> ExitCode:
-    if status == 401 or status in _UNAVAILABLE or status >= 500:
-        return ExitCode.UNREACHABLE
-    return ExitCode.USAGE
+def _remedy(status: int, retry_after_s: float | None) -> str | None:
+    return f"try again in {retry_after_s:g} s" if status in _TAKES_NO_JOBS and retry_after_s is not None else None
 
 
 def _seconds(header: str | None) -> float | None:

@@ -1,8 +1,7 @@
-"""The words of the command line. Only what `--help` needs is imported here; each command imports the rest itself."""
+"""The arguments of the command line. Only what `--help` needs is imported here; commands import the rest themselves."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -10,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deadstop.client.address import find_server
+from deadstop.client.errors import ClientError
 from supervisor import __version__
-from supervisor.cli import formatting
-from supervisor.cli.exit_codes import ExitCode
-from supervisor.cli.exits import CommandError
-from supervisor.cli.job_ids import read_job_id, read_job_ids
+from supervisor.cli.arguments import read_job_id, read_job_ids
+from supervisor.cli.exits import CommandError, ExitCode, report
 from supervisor.cli.serve import ServeCommand, serve
 from supervisor.errors import StartupError
 
 if TYPE_CHECKING:
-    from deadstop.client.client import Client
+    from deadstop.client.client import JsonClient
 
 app = typer.Typer(
     name="deadstop",
@@ -34,11 +31,13 @@ app = typer.Typer(
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="Server; else DEADSTOP_URL, else the one running on this machine."),
+    typer.Option(
+        "--url", metavar="URL", help="URL of the server; else DEADSTOP_URL, else the server that runs on this machine."
+    ),
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
-JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", callback=read_job_id)]
-JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="One or more jobs.", callback=read_job_ids)]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The ID of the job.", callback=read_job_id)]
+JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="The IDs of one or more jobs.", callback=read_job_ids)]
 
 
 @app.callback()
@@ -58,35 +57,35 @@ def _options(
 @app.command()
 def run(
     context: typer.Context,
-    task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name; `deadstop tasks` lists them.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The name of a task; `deadstop tasks` lists them.")],
     text: Annotated[
         str | None,
-        typer.Argument(metavar="TEXT", help="Its command, prompt or url, else its first text field."),
+        typer.Argument(metavar="TEXT", help="The task's command, prompt or url, else its first text field."),
     ] = None,
     input_: Annotated[
         str | None,
         typer.Option("--input", "-i", metavar="JSON", help="The input as a JSON object, @FILE, or - for stdin."),
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the job's id and leave it running.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the job's ID and leave it running.")] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", "-t", metavar="S", help="Stop it after so many seconds.")
+        float | None, typer.Option("--timeout", "-t", metavar="S", help="Stop the job after this many seconds.")
     ] = None,
-    id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="Your own id for the job.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="An ID of your own for the job.")] = None,
     label: Annotated[
-        list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="May be repeated.")
+        list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; may be repeated.")
     ] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Plain lines on a terminal too, as in a pipe.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Every event as a line of JSON.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Print plain lines on a terminal, too, as in a pipe.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every event as a line of JSON.")] = False,
     url: Url = None,
 ) -> None:
-    """Run a task and stay with it. Ctrl-C cancels and shows the proof; again kills; again leaves.
+    """Run a task and stay until it ends. Ctrl-C cancels it and shows the proof; a second one kills, a third one leaves.
 
     Exit: 0 succeeded, 1 failed, 2 bad input, 3 not proven gone, 4 no server or wrong token, 124 timed out,
     130 cancelled and proven gone.
     """
+    from deadstop.client.submission import Submission, new_id  # noqa: PLC0415
     from supervisor.cli import commands  # noqa: PLC0415
     from supervisor.cli.arguments import current_directory, read_input, read_labels  # noqa: PLC0415
-    from supervisor.cli.run.run import Submission, new_id  # noqa: PLC0415
 
     if timeout is not None and timeout <= 0:
         raise CommandError("--timeout must be more than 0 seconds")
@@ -102,9 +101,13 @@ def run(
 @app.command()
 def ps(
     context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Finished jobs, too.")] = False,
-    state: Annotated[str | None, typer.Option("--state", metavar="STATE[,STATE]", help="Only these states.")] = None,
-    label: Annotated[str | None, typer.Option("--label", "-l", metavar="KEY=VALUE")] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="List finished jobs, too.")] = False,
+    state: Annotated[
+        str | None, typer.Option("--state", metavar="STATE[,STATE]", help="List only jobs in these states.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="List only jobs with this label.")
+    ] = None,
     as_json: JsonFlag = False,
     url: Url = None,
 ) -> None:
@@ -130,17 +133,19 @@ def show(context: typer.Context, job_id: JobId, as_json: JsonFlag = False, url: 
 def events(
     context: typer.Context,
     job_id: JobId,
-    after: Annotated[int, typer.Option("--after", metavar="N", min=0, help="Only those behind number N.")] = 0,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Stay until the job ends.")] = True,
+    after: Annotated[
+        int, typer.Option("--after", metavar="N", min=0, help="Print only the events after number N.")
+    ] = 0,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Stay until the job ends, or not.")] = True,
     as_json: JsonFlag = False,
     url: Url = None,
 ) -> None:
-    """Print a job's events and follow it to its end. Leaving never stops the job."""
+    """Print a job's events until it ends. Leaving never stops the job."""
     from supervisor.cli import commands  # noqa: PLC0415
 
     _talk(
         url or context.obj,
-        lambda client: commands.events(client, job_id, after=after, follow_on=follow, as_json=as_json),
+        lambda client: commands.events(client, job_id, after=after, follow=follow, as_json=as_json),
     )
 
 
@@ -148,14 +153,16 @@ def events(
 def cancel(
     context: typer.Context,
     job_ids: JobIds,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Kill at once, no grace.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Kill at once, without a grace period.")] = False,
     wait: Annotated[
         float,
-        typer.Option("--wait", metavar="S", min=0, max=30, help="How long to wait for the proof; 0: only ask."),
+        typer.Option(
+            "--wait", metavar="S", min=0, max=30, help="How long to wait for the proof; with 0 the command only asks."
+        ),
     ] = 10.0,
     url: Url = None,
 ) -> None:
-    """Cancel jobs and say how it went. Exit: 0 gone or already finished, 2 no such job, 3 not proven gone."""
+    """Cancel jobs and print the outcome. Exit: 0 gone or already finished, 2 no such job, 3 not proven gone."""
     from supervisor.cli import commands  # noqa: PLC0415
 
     _talk(url or context.obj, lambda client: commands.cancel(client, job_ids, force=force, wait_s=wait))
@@ -163,7 +170,7 @@ def cancel(
 
 @app.command()
 def tasks(context: typer.Context, as_json: JsonFlag = False, url: Url = None) -> None:
-    """List the tasks that the server can run, and their input."""
+    """List the tasks that the server can run, with their input."""
     from supervisor.cli import commands  # noqa: PLC0415
 
     _talk(url or context.obj, lambda client: commands.tasks(client, as_json=as_json))
@@ -171,19 +178,19 @@ def tasks(context: typer.Context, as_json: JsonFlag = False, url: Url = None) ->
 
 @app.command()
 def health(context: typer.Context, url: Url = None) -> None:
-    """Check the server in one line. Exit, as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown."""
+    """Check the server and print one line. Exit, as monitoring plugins do: 0 ok, 1 warning, 2 critical, 3 unknown."""
     from supervisor.cli import commands  # noqa: PLC0415
 
     try:
         _talk(url or context.obj, commands.health)
-    except CommandError as exc:
+    except ClientError as exc:
         print(f"DEADSTOP UNKNOWN - {exc}")
         raise typer.Exit(3) from None
 
 
 @app.command()
 def top(context: typer.Context, url: Url = None) -> None:
-    """Watch the server's jobs: stuck ones first, with keys to cancel and to see stack and tree."""
+    """Watch the server's jobs, stuck ones first. Keys cancel a job and show its stack and its processes."""
     from supervisor.cli.top.top import top as watch  # noqa: PLC0415
 
     _talk(url or context.obj, watch)
@@ -193,23 +200,23 @@ app.command(cls=ServeCommand)(serve)
 
 
 def main(argv: list[str]) -> int:
-    """Run the command line and return its exit code. Every error that a person can mend is one line on stderr."""
+    """Run the command line and return its exit code. An error that a person can correct is one line on stderr."""
     try:
         return int(app(args=argv, prog_name="deadstop", standalone_mode=False) or 0)
-    except CommandError as exc:
-        return _fail(str(exc), exc.code)
-    except StartupError as exc:
-        return _fail(str(exc), ExitCode.FAILED)
-    except typer.TyperException as exc:
-        return _fail(_usage(exc), _usage_code(exc))
+    except (CommandError, ClientError, StartupError, typer.TyperException) as exc:
+        return report(exc)
 
 
-def _talk(url: str | None, command: Callable[[Client], Coroutine[Any, Any, ExitCode]]) -> None:
+def _talk(url: str | None, command: Callable[[JsonClient], Coroutine[Any, Any, ExitCode]]) -> None:
     """Run `command` with a client of the server at `url`, and exit with its code."""
-    from deadstop.client.client import Client  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415
+
+    _import_httpx()
+    from deadstop.client.address import find_server  # noqa: PLC0415
+    from deadstop.client.client import JsonClient  # noqa: PLC0415
 
     async def talk() -> ExitCode:
-        async with Client(find_server(url)) as client:
+        async with JsonClient(find_server(url)) as client:
             return await command(client)
 
     try:
@@ -220,29 +227,17 @@ def _talk(url: str | None, command: Callable[[Client], Coroutine[Any, Any, ExitC
     raise typer.Exit(code)
 
 
-def _usage(exc: typer.TyperException) -> str:
-    message = " ".join(exc.format_message().split()).rstrip(".")
-    if message.startswith("Got unexpected extra argument"):
-        message = f"{message}: put a TEXT with spaces in quotes"
-    return f"{message}; see {_command_path(exc)} --help"
-
-
-def _usage_code(exc: typer.TyperException) -> int:
-    """2, but 3 for `health`: a monitor would take 2 for a server in trouble."""
-    return 3 if _command_path(exc).endswith(" health") else ExitCode.USAGE
-
-
-def _command_path(exc: typer.TyperException) -> str:
-    context = getattr(exc, "ctx", None)
-    return str(context.command_path) if context is not None else "deadstop"
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"deadstop: {formatting.one_line(message)}", file=sys.stderr)
-    return int(code)
+def _import_httpx() -> None:
+    """Import httpx without its own command line, which would load Rich, Pygments and Click for every command."""
+    own_command_line = "httpx._main"
+    sys.modules[own_command_line] = None  # type: ignore[assignment]  # the import of it fails, and httpx does without
+    try:
+        import httpx  # noqa: F401, PLC0415
+    finally:
+        del sys.modules[own_command_line]
 
 
 def _pipe_closed() -> int:
-    """Python flushes stdout once more at exit and would complain there; give it a place that takes everything."""
+    """Let stdout end in /dev/null: Python flushes it once more at exit, and would print an error there."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(ExitCode.PIPE_CLOSED)

@@ -1,9 +1,9 @@
-"""From the words on the command line to a task's input."""
+"""Read the arguments of a command: job IDs, labels and a task's input."""
 
 from __future__ import annotations
 
-import difflib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,43 @@ from supervisor.cli.exits import CommandError
 Json = Any
 
 TEXT_FIELDS = ("command", "prompt", "url")
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def read_job_id(given: str) -> str:
+    """Return the ID as given. Raise CommandError if no job can have it.
+
+    An ID becomes part of a path, where `../tasks` would ask for something else.
+    """
+    if not _JOB_ID.fullmatch(given):
+        raise CommandError(f'invalid job ID {given!r}: use 1 to 64 letters, digits, "_" or "-"')
+    return given
+
+
+def read_job_ids(given: list[str]) -> list[str]:
+    return [read_job_id(job_id) for job_id in given]
 
 
 def find_task(tasks: list[dict[str, Json]], name: str) -> dict[str, Json]:
-    """The description of task `name`. Raises CommandError naming the closest ones, else all."""
+    """Return the description of task `name`. Raise CommandError that names similar tasks, or all, if there is none."""
+    import difflib  # noqa: PLC0415  # only a mistake needs it
+
     known = {str(task["name"]): task for task in tasks}
     if name in known:
         return known[name]
     close = difflib.get_close_matches(name, known)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(sorted(known)) or 'none'}"
+    hint = f"did you mean {' or '.join(close)}?" if close else f"the server has {', '.join(sorted(known)) or 'none'}"
     raise CommandError(f"unknown task {name!r}: {hint}")
 
 
 def build_input(task: dict[str, Json], text: str | None, given: dict[str, Json], *, cwd: str | None) -> dict[str, Json]:
-    """`given` (from --input), with TEXT at its field, and `cwd` where the task takes one and the user gave none."""
+    """Return `given` (from --input) with TEXT in its field, and with `cwd` if the task takes one and it has none."""
     properties = _properties(task)
     built = dict(given)
     if text is not None:
         field = _text_field(task, properties)
         if field in built:
-            raise CommandError(f"{field} is given twice: as TEXT and in --input")
+            raise CommandError(f"{field} is given twice, as TEXT and in --input: leave one out")
         built[field] = text
     if cwd is not None and "cwd" in properties:
         built.setdefault("cwd", cwd)
@@ -40,7 +57,7 @@ def build_input(task: dict[str, Json], text: str | None, given: dict[str, Json],
 
 
 def read_input(argument: str | None) -> dict[str, Json]:
-    """The object in --input: JSON itself, `@FILE`, or `-` for stdin. Raises CommandError when it is none."""
+    """Return the object in --input: JSON, `@FILE`, or `-` for stdin. Raise CommandError if it is not an object."""
     if argument is None:
         return {}
     try:
@@ -60,18 +77,18 @@ def read_input(argument: str | None) -> dict[str, Json]:
 
 
 def read_labels(pairs: list[str]) -> dict[str, str]:
-    """Labels from `KEY=VALUE` words. Raises CommandError for one without `=`."""
+    """Return labels from `KEY=VALUE` arguments. Raise CommandError for one without `=`."""
     labels = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not key or not equals:
-            raise CommandError(f"--label {pair!r}: write it as KEY=VALUE")
+            raise CommandError(f"invalid --label {pair!r}: write it as KEY=VALUE")
         labels[key] = value
     return labels
 
 
 def current_directory() -> str | None:
-    """Where the user is; None when that directory was removed under him."""
+    """Return the current directory, or None if it was removed."""
     try:
         return str(Path.cwd())
     except FileNotFoundError:
@@ -79,7 +96,7 @@ def current_directory() -> str | None:
 
 
 def signature(task: dict[str, Json]) -> str:
-    """A task's fields as a person reads them: `folder: string, width: integer = 320`."""
+    """Return a task's fields in a readable form, such as `folder: string, width: integer = 320`."""
     required = set(task.get("input_schema", {}).get("required", []))
     return ", ".join(
         f"{name}: {_type_name(schema)}{'' if name in required else _default(schema)}"
@@ -104,11 +121,11 @@ def _text_field(task: dict[str, Json], properties: dict[str, Json]) -> str:
 
 
 def _types(schema: Json) -> set[str]:
-    """The JSON types that a schema allows, as far as it says so itself."""
+    """Return the JSON types that a schema allows, as far as it names them itself."""
     if not isinstance(schema, dict):
         return set()
-    said = schema.get("type", [])
-    types = {said} if isinstance(said, str) else set(said)
+    named = schema.get("type", [])
+    types = {named} if isinstance(named, str) else set(named)
     for option in [*schema.get("anyOf", []), *schema.get("oneOf", [])]:
         types |= _types(option)
     return types

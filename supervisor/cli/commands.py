@@ -1,4 +1,4 @@
-"""What the commands do once their words are read; each returns its exit code. `app.py` declares the formatting."""
+"""What the commands do once their arguments are read; each returns its exit code. `app.py` declares the arguments."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ import json
 import os
 import sys
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deadstop.client.client import Client, Request
+from deadstop.client.errors import ClientError, Rejected
 from deadstop.client.events import Event
-from deadstop.client.follow import follow, resume_request
-from supervisor.cli import exit_codes, formatting
+from deadstop.client.submission import Submission
+from supervisor.cli import formatting
 from supervisor.cli.arguments import build_input, find_task
-from supervisor.cli.exit_codes import ExitCode
-from supervisor.cli.exits import CommandError, Refused
-from supervisor.cli.run import run
-from supervisor.cli.show import print_job
-from supervisor.cli.tables import JOB_COLUMNS, TASK_COLUMNS, job_row, print_table, task_row
+from supervisor.cli.exits import ExitCode, for_end
+from supervisor.cli.tables import JOB_COLUMNS, TASK_COLUMNS, job_row, print_job, print_table, task_row
+
+if TYPE_CHECKING:
+    from deadstop.client.client import JsonClient
 
 Json = Any
 
 ACTIVE_STATES = ("queued", "starting", "running", "cancelling")
 FINAL_STATES = ("succeeded", "failed", "cancelled", "timed_out", "lost")
-PAGE = 500
-MAX_WAIT_S = 30.0
 
 
 async def run_task(
-    client: Client,
-    submission: run.Submission,
+    client: JsonClient,
+    submission: Submission,
     text: str | None,
     cwd: str | None,
     *,
@@ -37,22 +35,22 @@ async def run_task(
     as_json: bool,
     plain: bool,
 ) -> ExitCode:
-    """`run`. `cwd` is sent where the task takes one and the server shares our directories."""
-    tasks = (await client.ask(Request("GET", "/tasks")))["tasks"]
-    task = find_task(tasks, submission.task)
+    """`run`. `cwd` is sent if the task takes one and the server sees the same directories as we do."""
+    from supervisor.cli.run import run  # noqa: PLC0415  # no other command follows a job with signals and views
+
+    task = find_task(await client.tasks(), submission.task)
     shared = cwd if client.address.loopback else None
     submission = submission.with_input(build_input(task, text, submission.input, cwd=shared))
     if not detached:
         return await run.attend(client, submission, as_json=as_json, plain=plain)
-    job = await run.detach(client, submission)
+    job = await client.submit(submission)
     print(json.dumps(job) if as_json else job["id"])
     return ExitCode.OK
 
 
-async def ps(client: Client, *, states: str | None, everything: bool, label: str | None, as_json: bool) -> ExitCode:
+async def ps(client: JsonClient, *, states: str | None, everything: bool, label: str | None, as_json: bool) -> ExitCode:
     """`ps`: unfinished jobs, or those in `states`, or all; newest first."""
-    wanted = states or (None if everything else ",".join(ACTIVE_STATES))
-    jobs = await _all_jobs(client, wanted, label)
+    jobs = await client.jobs(state=states or (None if everything else ",".join(ACTIVE_STATES)), label=label)
     if as_json:
         print(json.dumps(jobs, indent=2))
     else:
@@ -60,30 +58,17 @@ async def ps(client: Client, *, states: str | None, everything: bool, label: str
     return ExitCode.OK
 
 
-async def _all_jobs(client: Client, states: str | None, label: str | None) -> list[dict[str, Json]]:
-    jobs: list[dict[str, Json]] = []
-    cursor: str | None = None
-    while True:
-        given = {"limit": str(PAGE), "state": states, "label": label, "cursor": cursor}
-        params = tuple((name, value) for name, value in given.items() if value is not None)
-        page = await client.ask(Request("GET", "/jobs", params=params))
-        jobs += page["jobs"]
-        cursor = page.get("next_cursor")
-        if cursor is None:
-            return jobs
-
-
-async def show(client: Client, job_id: str, *, as_json: bool) -> ExitCode:
+async def show(client: JsonClient, job_id: str, *, as_json: bool) -> ExitCode:
     """`show`: the job, and its processes while it has some."""
-    job = await client.ask(Request("GET", f"/jobs/{job_id}"))
+    job = await client.job(job_id)
     if as_json:
         print(json.dumps(job, indent=2))
         return ExitCode.OK
     processes: list[dict[str, Json]] = []
     if job["state"] in {"starting", "running", "cancelling"}:
         try:
-            processes = (await client.ask(Request("GET", f"/jobs/{job_id}/processes")))["processes"]
-        except Refused as exc:
+            processes = (await client.processes(job_id))["processes"]
+        except Rejected as exc:
             # The job may end between the two requests; then it has no processes to show.
             if exc.status not in {404, 409}:
                 raise
@@ -91,20 +76,17 @@ async def show(client: Client, job_id: str, *, as_json: bool) -> ExitCode:
     return ExitCode.OK
 
 
-async def events(client: Client, job_id: str, *, after: int, follow_on: bool, as_json: bool) -> ExitCode:
-    """`events`: what is there, and with `follow_on` what comes, until the terminal event."""
-    if not follow_on:
-        headers = (("Accept", "application/json"),)
-        request = Request("GET", f"/jobs/{job_id}/events", headers=headers, params=(("after", str(after)),))
-        for data in (await client.ask(request))["events"]:
-            _print_event(Event(str(data.get("type")), data.get("id"), data), as_json=as_json)
+async def events(client: JsonClient, job_id: str, *, after: int, follow: bool, as_json: bool) -> ExitCode:
+    """`events`: those that there are, and with `follow` those that come, up to the terminal one."""
+    if not follow:
+        for event in await client.past_events(job_id, after=after):
+            _print_event(event, as_json=as_json)
         return ExitCode.OK
 
     def on_cut(why: str) -> None:
         print(f"deadstop: {why}", file=sys.stderr)
 
-    opening = resume_request(job_id, after)
-    async with aclosing(follow(client, job_id, opening, after=after, on_cut=on_cut)) as coming:
+    async with aclosing(client.events(job_id, after=after, on_cut=on_cut)) as coming:
         async for event in coming:
             _print_event(event, as_json=as_json)
     return ExitCode.OK
@@ -120,32 +102,23 @@ def _print_event(event: Event, *, as_json: bool) -> None:
     if os.isatty(sys.stdout.fileno()):
         moment = event.at
         clock = moment.astimezone().strftime("%H:%M:%S.%f")[:-3] if moment else ""
-        print(
-            f"{number:>5}  {clock:12}  {event.type:18}  {formatting.compact(rest) if rest else ''}".rstrip(), flush=True
-        )
+        fields = formatting.compact(rest) if rest else ""
+        print(f"{number:>5}  {clock:12}  {event.type:18}  {fields}".rstrip(), flush=True)
     else:
         print(f"{number}\t{at}\t{event.type}\t{json.dumps(rest)}", flush=True)
 
 
-async def cancel(client: Client, job_ids: list[str], *, force: bool, wait_s: float) -> ExitCode:
-    """`cancel`: asks for all of them first, then waits for each; the worst exit code wins."""
-    outcomes = [await _ask_to_cancel(client, job_id, force=force, wait_s=0.0) for job_id in job_ids]
+async def cancel(client: JsonClient, job_ids: list[str], *, force: bool, wait_s: float) -> ExitCode:
+    """`cancel`: send all requests first, then wait for each job. The worst exit code wins."""
+    outcomes = [await client.cancel(job_id, force=force) for job_id in job_ids]
     worst = ExitCode.OK
     for job_id, first in zip(job_ids, outcomes, strict=True):
         pending = first["state"] in {"running", "starting", "cancelling"} and wait_s > 0
-        job = await _ask_to_cancel(client, job_id, force=force, wait_s=wait_s) if pending else first
+        job = await client.cancel(job_id, force=force, wait_s=wait_s) if pending else first
         code, line = _cancel_outcome(job, was_over=first["state"] in FINAL_STATES, waited_s=wait_s)
         print(f"{job_id}: {line}", flush=True)
         worst = max(worst, code)
     return worst
-
-
-async def _ask_to_cancel(client: Client, job_id: str, *, force: bool, wait_s: float) -> dict[str, Json]:
-    body = {"force": True} if force else {}
-    params = (("wait", f"{min(wait_s, MAX_WAIT_S):g}"),) if wait_s else ()
-    request = Request("POST", f"/jobs/{job_id}/cancel", body, params=params)
-    answer: dict[str, Json] = await client.ask(request, wait_s=wait_s)
-    return answer
 
 
 def _cancel_outcome(job: dict[str, Json], *, was_over: bool, waited_s: float) -> tuple[ExitCode, str]:
@@ -154,15 +127,11 @@ def _cancel_outcome(job: dict[str, Json], *, was_over: bool, waited_s: float) ->
     match state:
         case "unknown":
             return ExitCode.USAGE, (
-                f"no such job; one submitted with this id within {job.get('kept_for_s', 30):g} s will not start"
+                f"no such job; one submitted with this ID within {job.get('kept_for_s', 30):g} s will not start"
             )
         case "cancelled" | "timed_out":
-            return (
-                ExitCode.OK
-                if exit_codes.for_end(state, record.get("proof")) != ExitCode.UNPROVEN
-                else ExitCode.UNPROVEN,
-                formatting.end(state, job),
-            )
+            proven = for_end(state, record.get("proof")) is not ExitCode.UNPROVEN
+            return ExitCode.OK if proven else ExitCode.UNPROVEN, formatting.end(state, job)
         case "lost":
             return ExitCode.UNPROVEN, formatting.end(state, job)
         case "succeeded" | "failed":
@@ -171,13 +140,13 @@ def _cancel_outcome(job: dict[str, Json], *, was_over: bool, waited_s: float) ->
         case _ if record.get("survivors"):
             return ExitCode.UNPROVEN, f"not proven gone, {formatting.survivors(record['survivors'])}"
         case _:
-            told = f"still {state} after {waited_s:g} s" if waited_s else state
-            return ExitCode.UNPROVEN if waited_s else ExitCode.OK, f"{told}, not proven gone yet"
+            now = f"still {state} after {waited_s:g} s" if waited_s else state
+            return ExitCode.UNPROVEN if waited_s else ExitCode.OK, f"{now}, not proven gone yet"
 
 
-async def tasks(client: Client, *, as_json: bool) -> ExitCode:
+async def tasks(client: JsonClient, *, as_json: bool) -> ExitCode:
     """`tasks`: what the server can run."""
-    known = (await client.ask(Request("GET", "/tasks")))["tasks"]
+    known = await client.tasks()
     if as_json:
         print(json.dumps(known, indent=2))
     else:
@@ -185,12 +154,12 @@ async def tasks(client: Client, *, as_json: bool) -> ExitCode:
     return ExitCode.OK
 
 
-async def health(client: Client) -> ExitCode:
+async def health(client: JsonClient) -> ExitCode:
     """`health`: one line and the exit codes of monitoring plugins: 0 ok, 1 warning, 2 critical, 3 unknown."""
     try:
-        report = await client.ask(Request("GET", "/health"))
-    except CommandError as exc:
-        unknown = isinstance(exc, Refused) and exc.status < 500
+        report = await client.health()
+    except ClientError as exc:
+        unknown = isinstance(exc, Rejected) and exc.status < 500
         print(f"DEADSTOP {'UNKNOWN' if unknown else 'CRITICAL'} - {exc}")
         return ExitCode(3) if unknown else ExitCode(2)
     code, word = {"ok": (0, "OK"), "degraded": (1, "WARNING"), "down": (2, "CRITICAL")}.get(
@@ -203,17 +172,17 @@ async def health(client: Client) -> ExitCode:
 def _health_text(report: dict[str, Json]) -> str:
     counts = report.get("counts") or {}
     level = (report.get("containment") or {}).get("level")
-    failing = [f"{name}: {_said(check)}" for name, check in (report.get("checks") or {}).items() if _fails(check)]
+    failing = [f"{name}: {_detail(check)}" for name, check in (report.get("checks") or {}).items() if _fails(check)]
     active = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("running", "queued"))
-    told = "; ".join([*failing, f"version {report.get('version')}, containment {level}, {active}"])
-    return f"{formatting.one_line(told)} | {_perfdata(report)}".rstrip(" |")
+    text = "; ".join([*failing, f"version {report.get('version')}, containment {level}, {active}"])
+    return f"{formatting.one_line(text)} | {_perfdata(report)}".rstrip(" |")
 
 
 def _perfdata(report: dict[str, Json]) -> str:
-    """Numbers that monitors draw: jobs by state, then what the checks have measured, with its unit."""
+    """Return the numbers that monitors draw: jobs by state, then what the checks have measured, with its unit."""
     data = [f"{state}={number}" for state, number in (report.get("counts") or {}).items()]
-    for check, said in (report.get("checks") or {}).items():
-        for name, number in (said.get("numbers") or {}).items():
+    for check, result in (report.get("checks") or {}).items():
+        for name, number in (result.get("numbers") or {}).items():
             label, _, unit = name.rpartition("_")
             data.append(f"{check}_{label}={number:g}{unit}" if unit in {"s", "ms"} else f"{check}_{name}={number:g}")
     return " ".join(data)
@@ -225,7 +194,7 @@ def _fails(check: Json) -> bool:
     return check is False or (isinstance(check, str) and check != "ok")
 
 
-def _said(check: Json) -> str:
+def _detail(check: Json) -> str:
     if isinstance(check, dict):
         return str(check.get("detail") or check.get("message") or check.get("status") or "failed")
     return str(check)

@@ -1,4 +1,4 @@
-"""How numbers and ends are told to people: the same words in the live view, in a pipe and in `show`."""
+"""Numbers, times and ends in words for people: the same in the live view, in a pipe and in `show`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REASONS = {
 
 
 def duration(seconds: float) -> str:
-    """Such as `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 03 min`, `4 d 6 h`."""
+    """Return text such as `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 03 min`, `4 d 6 h`."""
     if seconds < 10:
         return f"{max(0.0, seconds):.2f} s"
     if seconds < 60:
@@ -33,18 +33,18 @@ def duration(seconds: float) -> str:
 
 
 def milliseconds(ms: float) -> str:
-    """Such as `0.9 ms`, `48 ms` and `1,203 ms`."""
+    """Return text such as `0.9 ms`, `48 ms` and `1,203 ms`."""
     return f"{ms:.1f} ms" if 0 < ms < 10 else f"{ms:,.0f} ms"
 
 
 def count(number: int, noun: str) -> str:
-    """Such as `1 process` and `3 processes`."""
+    """Return text such as `1 process` and `3 processes`."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
 def age(since: str | None, now: datetime | None = None) -> str:
-    """From an RFC 3339 time until now; empty when there is no such time."""
+    """Return the time from an RFC 3339 time until now, nothing if there is no such time."""
     moment = when(since)
     if moment is None:
         return ""
@@ -57,7 +57,7 @@ def between(start: str | None, end: str | None) -> str:
 
 
 def when(text: str | None) -> datetime | None:
-    """The moment that an RFC 3339 string means; None when it is none."""
+    """Return the moment that an RFC 3339 string names, None if it is not one."""
     try:
         moment = datetime.fromisoformat(text) if text else None
     except ValueError:
@@ -66,40 +66,40 @@ def when(text: str | None) -> datetime | None:
 
 
 def compact(value: Json) -> str:
-    """JSON on one line, letters of all alphabets left readable, and nothing in it that a terminal obeys."""
+    """Return JSON on one line, with letters of all alphabets readable, and nothing in it that a terminal obeys."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def one_line(text: str) -> str:
-    """Text of somebody else's as one line with nothing in it that a terminal obeys."""
+    """Return foreign text as one line with nothing in it that a terminal obeys."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
 _PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
-# What turns the direction of the text behind it: with it, a line can read as another one.
+# Characters that turn the direction of the text behind them: with them, a line can read as another one.
 _PICTURES |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
 
 
 def pictured(text: str) -> str:
-    """Text with a visible character for each control character but tab and newline: a terminal obeys none of it."""
+    """Return text with a visible character for each control character except tab and newline."""
     return text.translate(_PICTURES)
 
 
 def lines(text: str) -> str:
-    """The same for text whose lines and indentation matter, such as a traceback."""
+    """Return foreign text, whose lines and indentation matter, with nothing in it that a terminal obeys."""
     kept = text.expandtabs(4).rstrip()
     return "".join(char if char.isprintable() or char == "\n" else " " for char in kept)
 
 
 def end(state: str, job: dict[str, Json]) -> str:
-    """How a job ended, without a full stop. `job` has `result`, `error` or `cancellation`, as the state implies."""
+    """Return how a job ended. `job` has `result`, `error` or `cancellation`, as the state implies."""
     match state:
         case "succeeded":
             result = job.get("result")
-            told = result is not None and result != {"exit_code": 0}
-            return f"succeeded: {compact(result)}" if told else "succeeded"
+            interesting = result is not None and result != {"exit_code": 0}
+            return f"succeeded: {compact(result)}" if interesting else "succeeded"
         case "failed":
             error = job.get("error") or {}
             return f"failed: {one_line(str(error.get('message') or error.get('kind') or 'no reason given'))}"
@@ -113,12 +113,12 @@ def end(state: str, job: dict[str, Json]) -> str:
 
 
 def reason(record: dict[str, Json]) -> str:
-    """Why a cancellation was asked for."""
+    """Return why a cancellation was requested."""
     return REASONS.get(str(record.get("reason")), str(record.get("reason")))
 
 
 def stop_facts(record: dict[str, Json]) -> str:
-    """A finished cancellation with its proof."""
+    """Describe a finished cancellation with its proof."""
     if record.get("proof") == "never_started":
         return "never started, nothing to stop"
     facts = [f"proof {record.get('proof')}"]
@@ -140,7 +140,7 @@ def _gone(record: dict[str, Json]) -> str:
 
 
 def survivors(found: list[dict[str, Json]]) -> str:
-    """Such as `1 survivor: 4711 ping (D)`."""
+    """Return text such as `1 survivor: 4711 ping (D)`."""
     names = ", ".join(
         f"{one.get('pid')} {one_line(str(one.get('name')))} ({one_line(str(one.get('status')))})" for one in found
     )
@@ -148,14 +148,14 @@ def survivors(found: list[dict[str, Json]]) -> str:
 
 
 def log_line(data: dict[str, Json]) -> str:
-    """A `job.log` event: message and fields."""
+    """Return the message and the fields of a `job.log` event."""
     fields = data.get("fields")
     pairs = [f"{key}={compact(value)}" for key, value in fields.items()] if isinstance(fields, dict) else []
     return one_line(" ".join([str(data.get("message", "")), *pairs]))
 
 
 def progress(data: dict[str, Json]) -> str:
-    """Such as `3/10 resizing`; without a total `3 resizing`."""
+    """Return text such as `3/10 resizing`; without a total `3 resizing`."""
     total = data.get("total")
     done = f"{_number(data.get('done'))}/{_number(total)}" if total else _number(data.get("done"))
     message = one_line(str(data.get("message") or ""))

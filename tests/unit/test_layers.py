@@ -14,7 +14,9 @@ ORDER = ["supervisor.guardian", "supervisor.node", "supervisor.core", "superviso
 API_ORDER = [
     f"supervisor.api.{name}" for name in ("schemas", "guard", "endpoint", "web", "docs", "handlers", "endpoints", "app")
 ]
-FOR_ALL = {f"supervisor{name}" for name in ("", ".config", ".errors", ".folders", ".logs", ".settings", ".tokens")}
+FOR_ALL = {f"supervisor{name}" for name in ("", ".config", ".errors", ".logs", ".settings", ".tokens")}
+CLIENT_NEEDS = {"deadstop", "httpx"}
+"""Beside the standard library."""
 BESIDE_EACH_OTHER = {"supervisor.node", "supervisor.core"}
 FORBIDDEN_IN_CHILDREN = {"starlette", "uvicorn", "sse_starlette", "structlog"}
 
@@ -51,6 +53,30 @@ def test_the_public_package_imports_only_what_a_task_module_needs() -> None:
     for path in modules("deadstop"):
         used = {name for name in imports(path, nested=True) if name.split(".")[0] in {"supervisor", "runner"}}
         assert all(name.split(".")[0] == "runner" for name in used), f"{path}: {used}"
+
+
+def test_the_client_needs_nothing_of_the_server_and_nothing_of_a_command_line() -> None:
+    for path in modules("deadstop/client"):
+        used = imports(path, nested=True)
+        strange = {name for name in used if name.split(".")[0] not in sys.stdlib_module_names | CLIENT_NEEDS}
+        assert not strange, f"{path}: {strange}"
+        own = {name for name in used if name.split(".")[0] == "deadstop"}
+        assert all(name.startswith(("deadstop.client", "deadstop.folders")) for name in own), f"{path}: {own}"
+        words = {
+            node.id if isinstance(node, ast.Name) else node.attr
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Name | ast.Attribute)
+        }
+        assert not words & {"print", "exit", "_exit", "SystemExit", "stdout", "stderr"}, path
+
+
+def test_only_the_command_line_uses_the_client() -> None:
+    for path in [*modules("supervisor"), *modules("runner")]:
+        used = {name for name in imports(path, nested=True) if name.startswith("deadstop")}
+        if path.is_relative_to(ROOT / "supervisor" / "cli"):
+            assert all(name.startswith("deadstop.client") for name in used), f"{path}: {used}"
+        else:
+            assert all(name.startswith("deadstop.folders") for name in used), f"{path}: {used}"
 
 
 def test_the_supervisor_knows_of_the_runner_only_how_to_talk_to_it() -> None:

@@ -1,8 +1,8 @@
 """A job's terminal output as finished lines plus one that is still being written.
 
-Below the output stands a live footer, so the job must not move the cursor, clear the screen or switch to another
-one. Colours, carriage returns, backspaces and erasing within a line (what progress bars are made of) do here
-what they do on a terminal; every other control sequence is dropped. Input may be cut anywhere.
+A live footer stands below the output, so the job must not move the cursor, clear the screen or switch to another one.
+Colours, carriage returns, backspaces and erasing within a line (what progress bars are made of) do here what they do
+on a terminal; every other control sequence is dropped. Input may be cut anywhere.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TOKEN = re.compile(rf"\x1b|[\x00-\x1a\x1c-\x1f{_OTHER}]|[^\x00-\x1f{_OTHER}]+")
 
 @dataclass(slots=True)
 class LineScreen:
-    """Feed it text; it returns the lines that were finished, each as styled runs."""
+    """Turns text into lines of styled runs. `feed` returns the lines that the text finished."""
 
     _cells: list[tuple[str, Style | None]] = field(default_factory=list)
     _column: int = 0
@@ -65,7 +65,7 @@ class LineScreen:
             lines.append(self._finish())
 
     def _ordinary(self, pieces: list[str]) -> list[Line] | None:
-        """Lines with nothing to emulate, in one go; None if there is something. A flood is made of these."""
+        """Return lines without anything to emulate, None if there is something. A flood is made of these."""
         text = "".join(pieces)
         if _CONTROL.search(text) or max(map(len, pieces), default=0) > MAX_COLUMNS:
             return None
@@ -80,7 +80,7 @@ class LineScreen:
         return _runs(self._cells)
 
     def flush(self) -> list[Line]:
-        """The unfinished line as a finished one: the job has ended."""
+        """Return the unfinished line as a finished one: the job has ended."""
         self._held_back = ""
         return [self._finish()] if self._cells else []
 

@@ -1,4 +1,4 @@
-"""The live view of `run` on a terminal: output streams above, a footer with the job's state stands below."""
+"""The live view of `run` on a terminal: the output scrolls above a footer with the job's state."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from supervisor.cli import formatting
 from supervisor.cli.run import footer
 from supervisor.cli.run.line_screen import Line, LineScreen
 from supervisor.cli.run.plain import about
-from supervisor.cli.run.progress import Story
+from supervisor.cli.run.progress import JobProgress
 from supervisor.cli.run.view import View
 
 FRAME_S = 0.08
 HURRIED_LINES = 50
 HURRIED_CHARS = 4096
-"""Lines shown in one frame, and characters of one event, after the user asked to stop. Terminals are slow: ten
-seconds' worth of output may still be waiting when he does."""
+"""Lines shown in one frame, and characters of one event, after the user asked to stop. Terminals are slow: output of
+ten seconds may still be waiting then."""
 
 _LEVELS = {"debug": "dim", "info": "cyan", "warning": "yellow", "error": "red", "critical": "bold red"}
 
 
 class LiveView(View):
-    """Draws at most one frame per FRAME_S; what came in between is printed with it."""
+    """Draws at most one frame per FRAME_S, with everything that came in between."""
 
     tick_s = FRAME_S
     may_skip = True
 
-    def __init__(self, story: Story) -> None:
-        self._story = story
+    def __init__(self, progress: JobProgress) -> None:
+        self._progress = progress
         self._console = Console(highlight=False, emoji=False, markup=False)
         self._screens = {"terminal": LineScreen(), "stdout": LineScreen(), "stderr": LineScreen()}
         self._active = self._screens["terminal"]
@@ -64,40 +64,40 @@ class LiveView(View):
     def __exit__(self, *_: object) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGTSTP)
         self._finish_lines()
-        self._give_terminal_back(footer.verdict(self._story))
+        self._give_terminal_back(footer.verdict(self._progress))
 
-    async def show(self, event: Event, story: Story) -> None:
+    async def show(self, event: Event, progress: JobProgress) -> None:
         match event.type:
             case "job.output":
                 self._active = self._screens.get(str(event.data.get("stream")), self._active)
                 self._above += self._active.feed(self._abridged(str(event.data.get("text", ""))))
             case "job.log":
                 level = str(event.data.get("level"))
-                self._say([(f"{level} ", _LEVELS.get(level, "")), (formatting.log_line(event.data), "")])
+                self._add([(f"{level} ", _LEVELS.get(level, "")), (formatting.log_line(event.data), "")])
             case "stream.gap" | "stream.closing":
-                self.notice(str(about(event, story)))
+                self.notice(str(about(event, progress)))
             case _:
                 pass
 
     def notice(self, text: str) -> None:
-        self._say([(f"deadstop: {formatting.one_line(text)}", "yellow")])
+        self._add([(f"deadstop: {formatting.one_line(text)}", "yellow")])
 
-    def tick(self, story: Story) -> None:
+    def tick(self, progress: JobProgress) -> None:
         if self._above:
             self._print_above()
         else:
             self._live.refresh()
 
     def hurry(self) -> None:
-        """From now on a flood of output is shown in part: what the user waits for comes behind it."""
+        """Show only a part of a flood of output from now on: what the user waits for comes behind it."""
         self._hurrying = True
 
-    async def finish(self, story: Story) -> None:
+    async def finish(self, progress: JobProgress) -> None:
         self._finish_lines()
-        self._give_terminal_back(footer.verdict(story))
+        self._give_terminal_back(footer.verdict(progress))
 
     def _suspend(self) -> None:
-        """Ctrl-Z: stop as every program does, and draw again when the shell continues us. The job runs on."""
+        """Stop at Ctrl-Z as every program does, and draw again when the shell continues us. The job goes on."""
         loop = asyncio.get_running_loop()
         self._give_terminal_back([])
         loop.remove_signal_handler(signal.SIGTSTP)
@@ -109,28 +109,28 @@ class LiveView(View):
         for screen in self._screens.values():
             self._above += screen.flush()
         self._shorten()
-        if self._skipped or (self._hurrying and self._story.missed):
+        if self._skipped or (self._hurrying and self._progress.missed):
             self.notice("some of the output since you asked to stop is not shown")
 
     def _take_terminal(self) -> None:
         self._keyboard.silence()
         self._live.start()
 
-    def _give_terminal_back(self, last_words: Iterable[RenderableType]) -> None:
-        """Remove the footer, and leave `last_words` in its place. Does nothing the second time."""
+    def _give_terminal_back(self, verdict: Iterable[RenderableType]) -> None:
+        """Remove the footer, and leave `verdict` in its place. Does nothing the second time."""
         if not self._live.is_started:
             return
         try:
             self._print_above()
             self._live.stop()
-            for renderable in last_words:
+            for renderable in verdict:
                 self._console.print(renderable)
         except OSError:
-            # The terminal was closed: nobody sees what we would have drawn.
+            # The terminal was closed, so there is nothing left to draw on.
             self._above.clear()
         self._keyboard.restore()
 
-    def _say(self, parts: list[tuple[str, str]]) -> None:
+    def _add(self, parts: list[tuple[str, str]]) -> None:
         line = Text.assemble(*parts)
         self._above.append([(segment.text, segment.style) for segment in line.render(self._console)])
 
@@ -141,7 +141,7 @@ class LiveView(View):
             self._console.print(_Lines(lines), soft_wrap=True)
 
     def _abridged(self, text: str) -> str:
-        """The end of a long text when the user is in a hurry: emulating all of it would take longer than he waits."""
+        """Return the end of a long text after the user has asked to stop: emulating all of it takes too long."""
         if not self._hurrying or len(text) <= HURRIED_CHARS:
             return text
         self._skipped = True
@@ -154,12 +154,12 @@ class LiveView(View):
             del self._above[:excess]
 
     def footer(self) -> RenderableType:
-        """What stands below the output at this moment."""
-        return footer.running(self._story, self._active.partial)
+        """Return what stands below the output at this moment."""
+        return footer.running(self._progress, self._active.partial)
 
 
 class _Footer:
-    """Asks the view each time it is drawn: Rich draws the footer anew below every print, but does not renew it."""
+    """Asks the view each time it is drawn: Rich draws the footer again below every print, but does not update it."""
 
     def __init__(self, view: LiveView) -> None:
         self._view = view
@@ -169,7 +169,7 @@ class _Footer:
 
 
 class _Lines:
-    """Finished lines, printed as they are: Rich neither wraps nor measures them, so many cost little."""
+    """Finished lines, printed as they are. Rich neither wraps nor measures them, so even many of them cost little."""
 
     def __init__(self, lines: list[Line]) -> None:
         self._lines = lines
@@ -178,7 +178,7 @@ class _Lines:
         yield from self._segments()
 
     def _segments(self) -> Iterator[Segment]:
-        """Neighbours without a style become one segment: in a flood that is nearly everything."""
+        """Yield segments. Neighbours without a style become one: in a flood that is nearly everything."""
         plain: list[str] = []
         for line in self._lines:
             for text, style in line:
@@ -202,14 +202,14 @@ class _SilentKeyboard:
         try:
             fd = sys.stdin.fileno()
             if os.tcgetpgrp(fd) != os.getpgrp():
-                # In the background the terminal is somebody else's, and touching it would stop us.
+                # In the background the terminal belongs to another process group, and changing it would stop us.
                 return
             self._saved = termios.tcgetattr(fd)
             quiet = list(self._saved)
             quiet[3] &= ~termios.ECHO
             termios.tcsetattr(fd, termios.TCSADRAIN, quiet)
         except (OSError, ValueError, AttributeError, termios.error):
-            # stdin is no terminal: nothing is echoed from it.
+            # stdin is not a terminal: nothing is echoed from it.
             self._saved = None
 
     def restore(self) -> None:

@@ -1,7 +1,7 @@
 """Writes to stdout and stderr from threads of their own.
 
-Somebody who reads our pipe slowly, or not at all (`| less`), blocks a write for as long as he likes. On the event
-loop that would make Ctrl-C wait too. The threads are daemons and are never joined: nothing of ours hangs on them.
+A program that reads our pipe slowly, or not at all (`| less`), blocks a write for as long as it likes. On the event
+loop that would also delay Ctrl-C. The threads are daemons and are never joined, so nothing of ours waits for them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Self
 
 STDOUT, STDERR = 1, 2
 HIGH_WATER_BYTES = 1024 * 1024
-LAST_WORDS_S = 0.3
-"""How long leaving waits for what is queued; whoever wants all of it calls `drain` before."""
+LAST_WRITES_S = 0.3
+"""How long leaving waits for what is queued. `drain` waits for all of it."""
 
 
-class Outlet:
-    """Use as an asynchronous context manager. Order is kept, and between stdout and stderr if they are one file."""
+class OutputWriter:
+    """Use as an asynchronous context manager. Order is kept, also between stdout and stderr if they are one file."""
 
     def __init__(self) -> None:
         self.stdout_gone = asyncio.Event()
-        """Set once nobody can read our stdout any more."""
+        """Set once our stdout has no reader any more."""
         self.failure: OSError | None = None
-        """Why stdout cannot be written, if the reason is another than a reader who left, such as a full disk."""
+        """Why stdout cannot be written, such as a full disk; None if its reader left."""
         self._loop = asyncio.get_running_loop()
         self._watching = False
         self._hurrying = False
@@ -41,14 +41,14 @@ class Outlet:
     async def __aenter__(self) -> Self:
         for pipe in set(self._pipes.values()):
             pipe.start()
-        # A pipe whose last reader left reports an error condition at once, so a job that is silent is stopped
-        # without waiting for its next line. tail(1) watches its output in the same way.
+        # A pipe reports an error condition as soon as its last reader has left, so a silent job is stopped without
+        # waiting for its next line. tail(1) watches its output in the same way.
         if stat.S_ISFIFO(os.fstat(STDOUT).st_mode):
             try:
                 self._loop.add_reader(STDOUT, self._reader_left)
                 self._watching = True
             except OSError:
-                # Not every kind of descriptor can be polled; the next write tells the same, later.
+                # Not every kind of descriptor can be polled; the next write finds the same, later.
                 self._watching = False
         return self
 
@@ -56,14 +56,14 @@ class Outlet:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_S):
+            async with asyncio.timeout(LAST_WRITES_S):
                 await self.drain()
         self._unwatch()
         for pipe in set(self._pipes.values()):
             pipe.close()
 
     def put(self, fd: int, text: str) -> None:
-        """Queue `text`; never waits."""
+        """Queue `text` without waiting."""
         if text and not (fd == STDOUT and self.stdout_gone.is_set()):
             self._pipes[fd].put(fd, text.encode("utf-8", "replace"))
 
@@ -97,7 +97,7 @@ class Outlet:
 
     def _failed(self, fd: int, exc: OSError) -> None:
         if fd == STDERR:
-            # There is nobody left to tell; the exit code still says it.
+            # The failure cannot be reported anywhere; the exit code still shows how the job ended.
             return
         if not isinstance(exc, BrokenPipeError):
             self.failure = exc
@@ -115,7 +115,7 @@ class Outlet:
 
 
 class _Pipe:
-    """One queue and the thread that empties it. `on_failure` is called on the loop, with the descriptor."""
+    """A queue and the thread that empties it. `on_failure` is called on the loop, with the descriptor."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_failure: Callable[[int, OSError], None]) -> None:
         self.pending_bytes = 0
@@ -128,7 +128,7 @@ class _Pipe:
         self._dead: set[int] = set()
 
     def start(self) -> None:
-        threading.Thread(target=self._pour, name="outlet", daemon=True).start()
+        threading.Thread(target=self._write_queued, name="output-writer", daemon=True).start()
 
     def put(self, fd: int, data: bytes) -> None:
         with self._changed:
@@ -137,7 +137,7 @@ class _Pipe:
             self._changed.notify()
 
     def discard(self, fd: int) -> None:
-        """Write nothing more to `fd`; what is queued for it counts as written."""
+        """Stop writing to `fd`; what is queued for it counts as written."""
         self._dead.add(fd)
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class _Pipe:
             self._closing = True
             self._changed.notify()
 
-    def _pour(self) -> None:
+    def _write_queued(self) -> None:
         while True:
             with self._changed:
                 while not self._queue:
@@ -163,7 +163,7 @@ class _Pipe:
                     self._loop.call_soon_threadsafe(self._on_failure, fd, failure)
                 self._loop.call_soon_threadsafe(self.progress.set)
             except RuntimeError:
-                # The loop is closed: the command has ended without waiting for us.
+                # The loop is closed: the command has ended without waiting for this thread.
                 return
 
     @staticmethod

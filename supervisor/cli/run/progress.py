@@ -1,4 +1,4 @@
-"""What a reader of the events knows about a job: events in, one picture out. Both views draw from it."""
+"""A job's state as far as its events have shown it. All views draw from it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RECORDED_MS = {
     "SIGKILL": "killed_ms",
     "gone": "gone_ms",
 }
-"""The ladder's steps, and where the cancellation's record has their times."""
+"""The ladder's steps, and the fields of the cancellation's record that have their times."""
 
 
 @dataclass(slots=True)
-class Step:
-    """One rung of the ladder as it happened. `at_ms` counts from the detection of the cause."""
+class LadderStep:
+    """One step of the ladder as it happened. `at_ms` counts from the detection of the cause."""
 
     name: str
     at_ms: float
@@ -32,21 +32,21 @@ class Step:
 
 
 @dataclass(slots=True)
-class Stop:
-    """A cancellation under way, or done. `seen_at` is our own monotonic clock, in seconds."""
+class Cancellation:
+    """A cancellation in progress, or done. `seen_at` is a time of our own monotonic clock, in seconds."""
 
     reason: str
     budget_s: float
     seen_at: float
     requested_at: datetime | None
-    steps: list[Step] = field(default_factory=list)
+    steps: list[LadderStep] = field(default_factory=list)
     survivors: list[dict[str, Json]] = field(default_factory=list)
     verified: bool = False
 
 
 @dataclass(slots=True)
-class Story:
-    """A job as far as its events have told. Times are our own monotonic clock, in seconds."""
+class JobProgress:
+    """A job as far as its events have shown it. Times are those of our own monotonic clock, in seconds."""
 
     job_id: str
     task: str
@@ -55,16 +55,17 @@ class Story:
     phase: str | None = None
     pid: int | None = None
     began: float = field(init=False)
-    progress: dict[str, Json] | None = None
+    reported: dict[str, Json] | None = None
+    """The last `job.progress`."""
     held: list[tuple[str, str]] = field(default_factory=list)
-    wishes: int = 0
-    """How often the user said that he wants the job stopped; shown before the server has answered."""
+    interrupts: int = 0
+    """How often the user has asked to stop the job; shown before the server has answered."""
     last_id: int = 0
     missed: int = 0
-    """How many events we know of without having seen them."""
+    """How many events were numbered but did not reach us."""
     skip_to: int = 0
-    """The number of an event; what lies before it need not be read any more. 0: everything is read."""
-    stop: Stop | None = None
+    """The number of an event; those before it need not be read any more. 0: all are read."""
+    stop: Cancellation | None = None
     cancellation: dict[str, Json] | None = None
     end: Event | None = None
 
@@ -73,7 +74,7 @@ class Story:
 
     @property
     def elapsed_s(self) -> float:
-        """Since the job runs, or since it was submitted as long as it does not."""
+        """Seconds since the job started running, or since it was submitted if it has not started."""
         return self.clock() - self.began
 
     @property
@@ -81,7 +82,7 @@ class Story:
         return str(self.cancellation.get("proof")) if self.cancellation else None
 
     def add(self, event: Event) -> None:
-        """Take in one event. Types that this version does not know change nothing."""
+        """Update the state from one event. Types that this version does not know change nothing."""
         data = event.data
         if event.id is not None:
             self.missed += event.id - self.last_id - 1
@@ -91,11 +92,11 @@ class Story:
                 self.state = event.type.removeprefix("job.")
             case "job.running":
                 self.state, self.pid, self.began = "running", data.get("pid"), self.clock()
-                self.phase = None  # that of an import
+                self.phase = None  # it was that of an import
             case "job.phase":
                 self.phase = formatting.one_line(str(data.get("phase")))
             case "job.progress":
-                self.progress = data
+                self.reported = data
             case "job.resource":
                 self._hold(data)
             case "cancel.requested" | "cancel.acknowledged" | "cancel.signalled" | "cancel.unproven":
@@ -107,7 +108,7 @@ class Story:
                 self._ended(event)
 
     def is_workspace(self, data: dict[str, Json]) -> bool:
-        """Whether a resource is the job's workspace, which every job has: nothing to tell a person."""
+        """Return whether a resource is the job's workspace. Every job has one, so it is not worth showing."""
         return data.get("kind") == "directory" and str(data.get("name")).endswith(f"/{self.job_id}")
 
     def _hold(self, data: dict[str, Json]) -> None:
@@ -123,7 +124,9 @@ class Story:
         data = event.data
         self.state = "cancelling"
         if self.stop is None:
-            self.stop = Stop(str(data.get("reason", "")), float(data.get("budget_s") or 2.0), self.clock(), event.at)
+            self.stop = Cancellation(
+                str(data.get("reason", "")), float(data.get("budget_s") or 2.0), self.clock(), event.at
+            )
         match event.type:
             case "cancel.requested":
                 self._step(event, "asked")
@@ -135,26 +138,26 @@ class Story:
                 self.stop.survivors = list(data.get("survivors") or [])
 
     def _step(self, event: Event, name: str) -> None:
-        """Add a rung, or more processes to one that is there: a sweep sends its signal many times."""
+        """Add a step, or more processes to one that is there: a sweep sends its signal many times."""
         assert self.stop is not None
         step = next((step for step in self.stop.steps if step.name == name), None)
         if step is None:
-            step = Step(name, self._since_request_ms(event))
+            step = LadderStep(name, self._since_request_ms(event))
             self.stop.steps.append(step)
         pids = event.data.get("pids")
         step.pids.update(pids if isinstance(pids, list) else ())
 
     def _since_request_ms(self, event: Event) -> float:
         assert self.stop is not None
-        said = event.data.get("ms")
-        if isinstance(said, (int, float)):
-            return float(said)
+        ms = event.data.get("ms")
+        if isinstance(ms, (int, float)):
+            return float(ms)
         if event.at is None or self.stop.requested_at is None:
             return 0.0
         return max(0.0, (event.at - self.stop.requested_at).total_seconds() * 1000)
 
     def _verified(self, record: dict[str, Json]) -> None:
-        """The record's milliseconds are the guardian's own, so they replace what we took from the events' times."""
+        """Take over the record's milliseconds. The guardian measured them; ours come from the times of events."""
         assert self.stop is not None
         self.stop.verified = True
         self.stop.survivors = []
@@ -165,7 +168,7 @@ class Story:
                 continue
             step = next((step for step in self.stop.steps if step.name == name), None)
             if step is None:
-                self.stop.steps.append(Step(name, at_ms))
+                self.stop.steps.append(LadderStep(name, at_ms))
             else:
                 step.at_ms = at_ms
         self.stop.steps.sort(key=lambda step: step.at_ms)
@@ -174,6 +177,6 @@ class Story:
         self.state = event.type.removeprefix("job.")
         self.end = event
         self.held.clear()
-        self.progress = None
+        self.reported = None
         if isinstance(event.data.get("cancellation"), dict):
             self.cancellation = event.data["cancellation"]

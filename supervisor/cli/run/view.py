@@ -6,16 +6,16 @@ from abc import ABC, abstractmethod
 from typing import Self
 
 from deadstop.client.events import Event
-from supervisor.cli.run.progress import Story
+from supervisor.cli.run.progress import JobProgress
 
 
 class View(ABC):
-    """Shows one job from its first event to its end. Nothing but `show` and `finish` may wait."""
+    """Shows one job from its first event to its end. Only `show` and `finish` may wait."""
 
     tick_s = 0.25
-    """How often `tick` wants to be called, in seconds."""
+    """How often `tick` is to be called, in seconds."""
     may_skip = False
-    """Whether output may be left out once the user asked to stop: a person does not read it, a program does."""
+    """Whether output may be left out once the user has asked to stop: a person does not read it, a program does."""
 
     def __enter__(self) -> Self:
         return self
@@ -24,25 +24,25 @@ class View(ABC):
         return None
 
     @abstractmethod
-    async def show(self, event: Event, story: Story) -> None:
-        """Show an event that `story` has already taken in. Waits for a reader who is slow."""
+    async def show(self, event: Event, progress: JobProgress) -> None:
+        """Show an event that is already part of `progress`. Wait for a slow reader."""
 
     @abstractmethod
     def notice(self, text: str) -> None:
-        """Say something about the connection or about what the user asked, in one line."""
+        """Show one line about the connection or about a request of the user."""
 
     @abstractmethod
     def hurry(self) -> None:
-        """The user wants out: never wait for a slow reader again."""
+        """Stop waiting for slow readers: the user wants the job to stop."""
 
     @abstractmethod
-    async def finish(self, story: Story) -> None:
-        """Show how it ended, and wait until everything is written."""
+    async def finish(self, progress: JobProgress) -> None:
+        """Show how the job ended, and wait until everything is written."""
 
-    def wished(self, story: Story) -> None:
-        """The user asked to stop, for the first or second time; the server has not answered yet."""
-        del story
+    def interrupted(self, progress: JobProgress) -> None:
+        """Show that the user asked to stop, for the first or second time. The server has not answered yet."""
+        del progress
 
-    def tick(self, story: Story) -> None:
-        """Time has passed."""
-        del story
+    def tick(self, progress: JobProgress) -> None:
+        """Show that time has passed."""
+        del progress

@@ -1,4 +1,4 @@
-"""What `top` shows, from what the server said."""
+"""The screen of `top`, drawn from the server's answers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _STATUS_COLOURS = {"ok": "green", "degraded": "yellow", "down": "red"}
 
 @dataclass
 class Screen:
-    """The server as it was last seen, and what the user looks at. `showing` is stack, tree or nothing."""
+    """The server at the last refresh, and what the user looks at. `showing` is stack, tree or nothing."""
 
     health: dict[str, Json] = field(default_factory=dict)
     jobs: list[dict[str, Json]] = field(default_factory=list)
-    """The unfinished ones: stuck ones first, then newest first."""
+    """Unfinished jobs: stuck ones first, then newest first."""
     ended: list[dict[str, Json]] = field(default_factory=list)
-    """Those that were stopped, newest first."""
+    """Jobs that were stopped, newest first."""
     more: bool = False
-    """There are older ones of them."""
+    """Whether older ones were left out of `ended`."""
     selected: str | None = None
     showing: str | None = None
     detail: dict[str, Json] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Screen:
 
 
 def draw(screen: Screen, height: int | None, now: datetime | None = None) -> RenderableType:
-    """The whole screen; no more jobs than fit into `height` lines, all of them without one."""
+    """Return the whole screen, with as many jobs as fit into `height` lines, or all if there is no height."""
     now = now or datetime.now(UTC)
     stuck = [job for job in screen.jobs if job.get("stuck")]
     parts: list[RenderableType] = [_server(screen.health), _promise(screen, now)]
@@ -75,14 +75,14 @@ def _server(health: dict[str, Json]) -> Text:
     status = str(health.get("status"))
     failing = [f"{name}: {check['detail']}" for name, check in health.get("checks", {}).items() if not check["ok"]]
     level = (health.get("containment") or {}).get("level")
-    told = [f"containment {level}", f"version {health.get('version')}", *failing]
+    facts = [f"containment {level}", f"version {health.get('version')}", *failing]
     return Text.assemble(
         "Dead",
         ("stop", "red"),
         "  ",
         (status, _STATUS_COLOURS.get(status, "")),
         "  ",
-        formatting.one_line("  ".join(told)),
+        formatting.one_line("  ".join(facts)),
     )
 
 
@@ -117,7 +117,7 @@ def _stuck(job: dict[str, Json]) -> Text:
 
 def _table(screen: Screen, room: int | None) -> RenderableType:
     if not screen.jobs:
-        return Text("nothing runs", style="dim")
+        return Text("no jobs are running", style="dim")
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0), expand=True)
     for name, ratio in (("", None), ("ID", None), ("TASK", None), ("STATE", None), ("DOING", 1), ("RUNS", None)):
         table.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")

@@ -37,11 +37,11 @@ def test_show_of_an_unknown_job(cli: Cli) -> None:
 
 @pytest.mark.parametrize("command", ["show", "events", "cancel"])
 @pytest.mark.parametrize("word", ["../tasks", "..", "a/files", "a?b", "a b", "a%2e", "", "é", "a" * 65])
-def test_what_is_no_job_id_is_refused_before_a_server_is_asked(cli: Cli, command: str, word: str) -> None:
+def test_an_invalid_job_id_is_rejected_before_a_server_is_asked(cli: Cli, command: str, word: str) -> None:
     outcome = cli("--url", "http://127.0.0.1:9", command, "--", word)
     assert outcome.code == 2
     assert outcome.out == ""
-    assert outcome.err == f"deadstop: {word!r} is no job id: it is 1 to 64 letters, digits, _ or -\n"
+    assert outcome.err == f'deadstop: invalid job ID {word!r}: use 1 to 64 letters, digits, "_" or "-"\n'
 
 
 def test_events_follow_to_the_end(cli: Cli, server: FakeServer) -> None:

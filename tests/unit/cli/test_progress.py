@@ -1,4 +1,4 @@
-"""Events in, one picture out; and the words that tell it."""
+"""A job's state from its events, and how it is put into words."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from deadstop.client.events import Event, parse_event
-from supervisor.cli import exit_codes, formatting
-from supervisor.cli.exit_codes import ExitCode
+from deadstop.client.events import Event
+from supervisor.cli import formatting
+from supervisor.cli.exits import ExitCode, for_end
 from supervisor.cli.run.plain import about
-from supervisor.cli.run.progress import Story
+from supervisor.cli.run.progress import JobProgress
 from tests.support.stage import cancellation
 
 
@@ -22,11 +22,11 @@ class Clock:
         return self.now
 
 
-def told(*events: tuple[str, dict[str, Any]]) -> Story:
-    story = Story("j1", "shell", clock=Clock())
+def told(*events: tuple[str, dict[str, Any]]) -> JobProgress:
+    progress = JobProgress("j1", "shell", clock=Clock())
     for number, (type_, data) in enumerate(events, 1):
-        story.add(Event(type_, number, data))
-    return story
+        progress.add(Event(type_, number, data))
+    return progress
 
 
 RUNNING: list[tuple[str, dict[str, Any]]] = [
@@ -39,69 +39,69 @@ RUNNING: list[tuple[str, dict[str, Any]]] = [
 def test_it_knows_where_the_job_is() -> None:
     assert told().state == "submitting"
     assert told(*RUNNING[:1]).state == "queued"
-    story = told(*RUNNING, ("job.phase", {"phase": "tool"}))
-    assert (story.state, story.pid, story.phase) == ("running", 7, "tool")
+    progress = told(*RUNNING, ("job.phase", {"phase": "tool"}))
+    assert (progress.state, progress.pid, progress.phase) == ("running", 7, "tool")
 
 
 def test_time_counts_from_running() -> None:
     clock = Clock()
-    story = Story("j1", "shell", clock=clock)
+    progress = JobProgress("j1", "shell", clock=clock)
     clock.now += 5
-    story.add(Event("job.running", 1, {"pid": 7}))
+    progress.add(Event("job.running", 1, {"pid": 7}))
     clock.now += 2
-    assert story.elapsed_s == 2
+    assert progress.elapsed_s == 2
 
 
 def test_held_resources_come_and_go() -> None:
     acquired = {"action": "acquired", "kind": "terminal", "name": "/dev/pts/3"}
-    story = told(*RUNNING, ("job.resource", acquired))
-    assert story.held == [("terminal", "/dev/pts/3")]
-    story.add(Event("job.resource", 5, acquired | {"action": "released"}))
-    story.add(Event("job.resource", 6, acquired | {"action": "removed"}))
-    assert story.held == []
+    progress = told(*RUNNING, ("job.resource", acquired))
+    assert progress.held == [("terminal", "/dev/pts/3")]
+    progress.add(Event("job.resource", 5, acquired | {"action": "released"}))
+    progress.add(Event("job.resource", 6, acquired | {"action": "removed"}))
+    assert progress.held == []
 
 
 def test_the_workspace_that_every_job_has_is_not_told() -> None:
-    story = told(*RUNNING)
-    workspace = {"action": "acquired", "kind": "directory", "name": f"/state/workspaces/{story.job_id}"}
+    progress = told(*RUNNING)
+    workspace = {"action": "acquired", "kind": "directory", "name": f"/state/workspaces/{progress.job_id}"}
     event = Event("job.resource", 5, workspace)
-    story.add(event)
-    assert story.held == []
-    assert about(event, story) is None
+    progress.add(event)
+    assert progress.held == []
+    assert about(event, progress) is None
 
 
 def test_the_ladder_has_a_rung_for_each_step_with_its_milliseconds() -> None:
-    story = told(
+    progress = told(
         *RUNNING,
         ("cancel.requested", {"reason": "api", "budget_s": 2.0}),
         ("cancel.signalled", {"signal": "SIGTERM", "pids": [1, 2], "ms": 251.0}),
         ("cancel.signalled", {"signal": "SIGKILL", "pids": [2], "ms": 1200.0}),
         ("cancel.signalled", {"signal": "SIGKILL", "pids": [2, 3], "ms": 1203.0}),
     )
-    assert story.state == "cancelling"
-    assert story.stop is not None
-    rungs = [(step.name, step.at_ms, len(step.pids)) for step in story.stop.steps]
+    assert progress.state == "cancelling"
+    assert progress.stop is not None
+    rungs = [(step.name, step.at_ms, len(step.pids)) for step in progress.stop.steps]
     assert rungs == [("asked", 0.0, 0), ("SIGTERM", 251.0, 2), ("SIGKILL", 1200.0, 2)]
 
 
 def test_milliseconds_come_from_the_times_of_events_that_do_not_say_them() -> None:
-    story = told(
+    progress = told(
         ("cancel.requested", {"reason": "api", "budget_s": 2.0, "at": "2026-01-01T00:00:00.100Z"}),
         ("cancel.acknowledged", {"at": "2026-01-01T00:00:00.112Z"}),
     )
-    assert story.stop is not None
-    assert [round(step.at_ms) for step in story.stop.steps] == [0, 12]
+    assert progress.stop is not None
+    assert [round(step.at_ms) for step in progress.stop.steps] == [0, 12]
 
 
 def test_the_record_of_the_verdict_corrects_the_ladder() -> None:
-    story = told(
+    progress = told(
         ("cancel.requested", {"reason": "api", "budget_s": 2.0}),
         ("cancel.signalled", {"signal": "SIGKILL", "pids": [2], "ms": 1300.0}),
         ("cancel.verified", cancellation(acknowledged_ms=9.0, killed_ms=1203.0, gone_ms=1212.0)),
     )
-    assert story.stop is not None
-    assert story.stop.verified
-    assert [(step.name, step.at_ms) for step in story.stop.steps] == [
+    assert progress.stop is not None
+    assert progress.stop.verified
+    assert [(step.name, step.at_ms) for step in progress.stop.steps] == [
         ("asked", 0.0),
         ("acknowledged", 9.0),
         ("SIGKILL", 1203.0),
@@ -110,19 +110,19 @@ def test_the_record_of_the_verdict_corrects_the_ladder() -> None:
 
 
 def test_survivors_are_kept_until_the_proof() -> None:
-    story = told(
+    progress = told(
         ("cancel.requested", {"reason": "api", "budget_s": 2.0}),
         ("cancel.unproven", {"survivors": [{"pid": 9, "name": "dd", "status": "disk-sleep"}]}),
     )
-    assert story.stop is not None
-    assert formatting.survivors(story.stop.survivors) == "1 survivor: 9 dd (disk-sleep)"
-    story.add(Event("cancel.verified", 3, cancellation()))
-    assert story.stop.survivors == []
+    assert progress.stop is not None
+    assert formatting.survivors(progress.stop.survivors) == "1 survivor: 9 dd (disk-sleep)"
+    progress.add(Event("cancel.verified", 3, cancellation()))
+    assert progress.stop.survivors == []
 
 
 def test_an_unknown_event_changes_nothing() -> None:
-    story = told(*RUNNING, ("job.future", {"x": 1}), ("other.thing", {}))
-    assert story.state == "running"
+    progress = told(*RUNNING, ("job.future", {"x": 1}), ("other.thing", {}))
+    assert progress.state == "running"
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_an_unknown_event_changes_nothing() -> None:
     ],
 )
 def test_exit_codes(type_: str, data: dict[str, Any], code: ExitCode) -> None:
-    story = told((type_, data))
-    assert exit_codes.for_end(story.state, story.proof) is code
+    progress = told((type_, data))
+    assert for_end(progress.state, progress.proof) is code
 
 
 @pytest.mark.parametrize(
@@ -173,18 +173,6 @@ def test_durations_and_counts() -> None:
     assert [formatting.count(n, "process") for n in (1, 3)] == ["1 process", "3 processes"]
     assert formatting.progress({"done": 3, "total": 10, "message": "resizing"}) == "3/10 resizing"
     assert formatting.progress({"done": 2.5, "total": None}) == "2.5"
-
-
-def test_events_outside_the_numbering_have_no_number() -> None:
-    # SSE carries the last id over to frames without one, so the frame's own data decides.
-    gap = parse_event("stream.gap", '{"type": "stream.gap", "from": 2, "to": 9}', "1")
-    event = parse_event("job.queued", '{"id": 1, "type": "job.queued"}', "1")
-    assert gap is not None
-    assert event is not None
-    assert (gap.id, event.id) == (None, 1)
-    assert parse_event("heartbeat", "{}", "") is None
-    with pytest.raises(ValueError, match="not a JSON object"):
-        parse_event("job.queued", "[]", "1")
 
 
 def test_nothing_that_a_terminal_obeys_comes_through_words() -> None:

@@ -47,11 +47,23 @@ def test_files_of_the_users_do_not_take_the_place_of_ours(tmp_path: Path) -> Non
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     script = (
         "import sys; from supervisor.cli.app import main; main(['--help']);"
-        "print([m for m in ('httpx', 'pydantic', 'uvicorn', 'starlette', 'rich.console') if m in sys.modules])"
+        "heavy = ('httpx', 'asyncio', 'pydantic', 'uvicorn', 'starlette', 'rich.console');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     env = environment(tmp_path)
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+def test_a_command_in_a_pipe_loads_nothing_that_draws(tmp_path: Path) -> None:
+    script = (
+        "import sys; from supervisor.cli.app import main; main(['ps', '--url', 'http://127.0.0.1:1']);"
+        "print([m for m in ('rich.console', 'pygments', 'uvicorn', 'starlette', 'structlog') if m in sys.modules],"
+        " 'httpx' in sys.modules)"
+    )
+    env = environment(tmp_path, DEADSTOP_TOKEN="t")
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[] True\n"), done.stderr
 
 
 def test_missing_standard_streams_are_no_traceback(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from contextlib import aclosing
 import pytest
 
 from deadstop.client.address import Address
-from deadstop.client.client import Client, Request
+from deadstop.client.errors import Unreachable
 from deadstop.client.follow import FAR_BEHIND, follow
-from supervisor.cli.exits import Unreachable
+from deadstop.client.transport import Request, Transport
 from tests.support.fake_server import TOKEN, FakeServer
 from tests.support.stage import Stage
 
@@ -27,8 +27,8 @@ OPENING = Request("POST", "/execute/stream", {"id": "a", "task": "shell", "input
 
 async def numbers(server: FakeServer, *, skip_to: int = 0, opening: Request = OPENING) -> tuple[list[int], list[str]]:
     cuts: list[str] = []
-    async with Client(Address(server.url, "--url", TOKEN, "DEADSTOP_TOKEN")) as client:
-        events = follow(client, "a", opening, on_cut=cuts.append, skip_to=lambda: skip_to)
+    async with Transport(Address(server.url, "--url", TOKEN, "DEADSTOP_TOKEN")) as transport:
+        events = follow(transport, "a", opening, on_cut=cuts.append, skip_to=lambda: skip_to)
         async with aclosing(events):
             return [event.id or 0 async for event in events], cuts
 
