@@ -43,7 +43,7 @@ def test_a_hanging_job_is_found_and_ended_by_keys(server: RunningServer) -> None
         terminal.process.write(b"f")
         job = server.wait_finished(stopped)
         assert (job["state"], job["cancellation"]["force"]) == ("cancelled", True)
-        terminal.read_until("nothing runs")
+        terminal.read_until("no jobs are running")
         terminal.process.write(b"q")
         assert terminal.read_to_end() == 0
 
