@@ -85,7 +85,7 @@ def test_a_process_of_another_user_is_reached_by_the_cgroup_only(
 
     refused = as_nobody(f"try: os.kill({sleeper.pid}, 9)\nexcept PermissionError: print('refused')")
     assert (refused, sleeper.poll()) == ("refused\n", None)  # the control: a signal does not get there
-    as_nobody(f"Leaf({leaf.path!r}).kill()")
+    as_nobody(f"AttemptCgroup({leaf.path!r}).kill()")
     assert sleeper.wait(5) == -signal.SIGKILL
 
 
