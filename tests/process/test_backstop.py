@@ -73,7 +73,7 @@ def check_failed_of_its_guardian(supervisor: Supervisor, record: LiveJob) -> Non
 def test_a_stopped_guardian_does_not_hold_up_a_job_that_ends_by_itself(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path, cancel_budget_s=0.5) as supervisor:
-            record = submit(supervisor, "shell", command=f"{DAEMON}; echo READY; read line")
+            record = submit(supervisor, "shell", command=f"{DAEMON}; echo READY; exec sleep 60")
             await says(record, "READY")
             tree = a_tree(record)
             os.kill(record.guardian_pid or 0, signal.SIGSTOP)

@@ -140,7 +140,9 @@ def test_a_job_whose_attempt_fails_is_killed_and_says_so(tmp_path: Path, monkeyp
             others = a_tree(bystander)
             with monkeypatch.context() as patch:
                 a_bug_in_the_attempt(patch)
-                record = await ended(submit(supervisor, "shell", command=STUBBORN), BUDGET_S + 0.5)
+                record = submit(supervisor, "shell", command=STUBBORN)
+                await until(lambda: "internal" in not_ok(supervisor))
+                await ended(record, BUDGET_S + 0.5)
             assert record.job.state is State.FAILED
             assert record.job.error is not None
             assert record.job.error.kind == "guardian"
