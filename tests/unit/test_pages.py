@@ -25,6 +25,7 @@ BACKTICKS = re.compile(r"`([^`\n]+)`")
 TOP = "supervisor|runner|deadstop|tests|scripts|bench|docs|examples|ops|requirements"
 FOLDER = rf"(?:{TOP}|core|node|guardian|engine|api|cli)"
 PATH = re.compile(rf"(?<![\w./~$-])(?:\./|\.\./)*(?:{FOLDER}/[\w./*{{}},-]*|[\w-]+\.(?:py|md|sh|yml|service))(?![\w/])")
+WHERE = re.compile(r"`(\w+)(?:\.\w+)?(?:\(\))?`\s+(?:in|of|\()\s*`([\w/.]+\.py)`")
 NAMES = re.compile(r"`([A-Z]\w+)\.(\w+)(?:\(\))?`|`([A-Z][a-z]\w+)`")
 
 
@@ -52,23 +53,24 @@ def broken_links(text: str, page: Path) -> list[str]:
 
 def spelled_out(path: str) -> list[str]:
     """`a/{b,c}` as two paths."""
-    found = re.fullmatch(r"([^{}]*)\{([^{}]*)\}([^{}]*)", path)
-    return [path] if found is None else [f"{found[1]}{each}{found[3]}" for each in found[2].split(",")]
+    parts = re.fullmatch(r"([^{}]*)\{([^{}]*)\}([^{}]*)", path)
+    return [path] if parts is None else [f"{parts[1]}{each}{parts[3]}" for each in parts[2].split(",")]
 
 
-def exists(path: str, page: Path) -> bool:
-    places = {ROOT, ROOT / "supervisor", page.parent}
+def found(path: str, page: Path) -> Path | None:
+    """Where a path leads that is named on a page, if anywhere."""
+    places = [ROOT, ROOT / "supervisor", page.parent]
     if page.name == "DESIGN.md" and "/" not in path:
         path = f"**/{path}"  # the page's map says in which folder
-        places = {page.parent}
-    return any(next(iter(place.glob(path)), None) is not None for place in places)
+        places = [page.parent]
+    return next((file for place in places for file in place.glob(path)), None)
 
 
 def missing_paths(text: str, page: Path) -> list[str]:
     """Paths in backticks that look like the repository's own, from its top, from `supervisor/` or beside the page."""
     named = (path for span in BACKTICKS.findall(text) for path in PATH.findall(span))
     paths = (each.removeprefix("./").rstrip("./,") for path in named for each in spelled_out(path))
-    return [path for path in paths if not exists(path, page)]
+    return [path for path in paths if found(path, page) is None]
 
 
 @functools.cache
@@ -90,6 +92,20 @@ def members(node: ast.AST) -> Iterator[str]:
             for target in inner.targets if isinstance(inner, ast.Assign) else [inner.target]:
                 if isinstance(target, ast.Name | ast.Attribute):
                     yield target.id if isinstance(target, ast.Name) else target.attr
+
+
+def definition(name: str) -> str:
+    return rf"\b(?:def|class) {name}\b|^{name}\b.*=|\bself\.{name}\b"
+
+
+def misplaced_names(text: str, page: Path) -> list[str]:
+    """Names that their file does not define: `name` in `file.py`, `name` of `file.py`, `name` (`file.py`)."""
+    files = ((name, path, found(path, page)) for name, path in WHERE.findall(text))
+    return [
+        f"{name} in {path}"
+        for name, path, file in files
+        if file is None or not re.search(definition(name), file.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
 
 
 def unknown_names(text: str) -> list[str]:
@@ -119,6 +135,7 @@ def test_paths_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", DESIGN, ids=titles(DESIGN))
 def test_pages_of_design_name_what_the_code_has(page: Path) -> None:
     assert not unknown_names(prose(page))
+    assert not misplaced_names(prose(page), page)
 
 
 def unlisted_suites(text: str) -> list[str]:
@@ -160,3 +177,5 @@ def test_what_is_wrong_is_found() -> None:
         "gone.py",
     ]
     assert unknown_names(text) == ["Supervisor.gone", "Gonelike"]
+    places = "`step` (`core/jobs/machine.py`) `gone` in `core/jobs/machine.py` `Job.gone` of\n`core/gone.py`"
+    assert misplaced_names(places, page) == ["gone in core/jobs/machine.py", "Job in core/gone.py"]
