@@ -11,6 +11,7 @@ import inspect
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Coroutine, Iterable
 from multiprocessing.synchronize import Event as SharedEvent
@@ -35,6 +36,7 @@ from runner.protocol import AskSeen, Describe, Failure, Result, Running, RunTask
 from runner.reporter import Reporter, flush_standard_streams, open_standard_streams
 from runner.stdin import JobStdin
 from runner.text import describe_exception
+from runner.unraisable import UnraisableHook
 from runner.watcher import Watch
 
 
@@ -108,6 +110,7 @@ def _run_work(
         posix.set_dumpable(True)
     open_standard_streams()
     threading.excepthook = quiet_excepthook(threading.excepthook)
+    sys.unraisablehook = UnraisableHook(cancellation, sys.unraisablehook)
     cancellation.install()
     runner_pid = os.getpid()
     os.register_at_fork(after_in_child=cancellation.reset_after_fork)

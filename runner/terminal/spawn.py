@@ -1,9 +1,10 @@
 """Start a command in a pseudo-terminal or on pipes, as a shell would: in its own process group, with default signals.
 
 A command with an open stdin controls its terminal (`session.py`). Any other command has an empty stdin and no
-controlling terminal, so that `read` and `read < /dev/tty` end at once instead of waiting for a person; it still writes
-to a terminal. It stays in the runner's session and does not lead it, because the leader of a session would get the
-first terminal that it opens by name, such as /dev/stdout, as its controlling one.
+controlling terminal, so that `read` and `read < /dev/tty` end at once instead of waiting for a person. It still writes
+to a terminal, but cannot read from it through its stdout or stderr. It stays in the runner's session and does not lead
+it, because the leader of a session would get the first terminal that it opens by name, such as /dev/stdout, as its
+controlling one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ Size = tuple[int, int]
 DEFAULT_SIZE: Size = (24, 80)
 MAX_SIDE = 0xFFFF
 
+_NO_PAGER = {"PAGER": "cat", "GIT_PAGER": "cat"}
+"""For a command that has a terminal and no keyboard: a pager opens the terminal by name, and would wait for keys."""
 _BLOCKED = frozenset({signal.SIGTERM})
 
 
@@ -113,7 +116,14 @@ def spawn(
     Raise TaskFailed (kind exited, with the shell's code 126 or 127) if it cannot be executed, and ValueError or
     TypeError if the command, environment or size is invalid.
     """
-    environment = {**os.environ, "TERM": "xterm-256color" if pty else "dumb", **(env or {}), "PWD": str(cwd)}
+    no_pager = _NO_PAGER if pty and not open_stdin else {}
+    environment = {
+        **no_pager,
+        **os.environ,
+        "TERM": "xterm-256color" if pty else "dumb",
+        **(env or {}),
+        "PWD": str(cwd),
+    }
     _check(argv, environment)
     check_size(size)
     if not Path(cwd).is_dir():
@@ -161,8 +171,8 @@ def _in_terminal(program: Program, size: Size) -> Spawned:
 
 
 def _writing_to_terminal(program: Program, size: Size) -> Spawned:
-    with _new_terminal(size) as (master, slave):
-        process = _popen(program, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+    with _new_terminal(size) as (master, slave), _for_writing(slave) as output:
+        process = _popen(program, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         return Spawned(process.pid, {master: "terminal"}, None, terminal_fd=master, process=process)
 
 
@@ -202,6 +212,16 @@ def _new_terminal(size: Size) -> Iterator[tuple[int, int]]:
         raise
     finally:
         os.close(slave)
+
+
+@contextlib.contextmanager
+def _for_writing(slave: int) -> Iterator[int]:
+    """Open the command's side once more, not for reading: a pager that has no /dev/tty reads its keys from stderr."""
+    output = os.open(os.ttyname(slave), os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        yield output
+    finally:
+        os.close(output)
 
 
 def _set_size(fd: int, size: Size) -> None:

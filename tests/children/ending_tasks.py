@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -189,6 +190,57 @@ def in_a_callback_of_c(ctx: Context) -> None:
         print("READY")
         ctypes.CDLL(None).qsort(numbers, ctypes.c_size_t(2), ctypes.c_size_t(4), compare)
         compute()
+
+
+@task
+def in_nothing_but_destructors(ctx: Context) -> None:
+    class Costly:
+        def __del__(self) -> None:
+            compute(0.02)
+
+    with _four():
+        print("READY")
+        while True:
+            Costly()
+
+
+@task
+def in_nothing_but_callbacks_of_c(ctx: Context) -> None:
+    compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda _a, _b: int(compute(0.02) < 0))
+    numbers = (ctypes.c_int * 2)(2, 1)
+    sort = ctypes.CDLL(None).qsort
+    with _four():
+        print("READY")
+        while True:
+            sort(numbers, ctypes.c_size_t(2), ctypes.c_size_t(4), compare)
+
+
+@task
+def in_nothing_but_callbacks_of_the_collector(ctx: Context) -> None:
+    gc.callbacks.append(lambda _phase, _info: bool(compute(0.02)))
+    with _four():
+        print("READY")
+        while True:
+            gc.collect(0)
+
+
+@task
+def in_destructors_within_callbacks(ctx: Context) -> None:
+    class Costly:
+        def __del__(self) -> None:
+            compute(0.02)
+
+    def compare_two(_a: object, _b: object) -> int:
+        Costly()
+        return 0
+
+    compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compare_two)
+    numbers = (ctypes.c_int * 2)(2, 1)
+    sort = ctypes.CDLL(None).qsort
+    with _four():
+        print("READY")
+        while True:
+            sort(numbers, ctypes.c_size_t(2), ctypes.c_size_t(4), compare)
 
 
 def _step(keep: list[BaseException], act: Callable[[], object]) -> None:

@@ -15,6 +15,8 @@ ASKING = {
     "read": "read x; echo status $?",
     "input()": f"{sys.executable} -c 'input()' 2>&1 | tail -1",
     "/dev/tty": "{ read x < /dev/tty; } 2>&1; echo status $?",
+    "stderr": "{ read x <&2; } 2>/dev/null; echo status $?",
+    "stdout": "{ read x <&1; } 2>/dev/null; echo status $?",
     "after /dev/stdout": "echo > /dev/stdout; { read x < /dev/tty; } 2>&1; echo status $?",
 }
 ANSWERS = {
@@ -22,6 +24,8 @@ ANSWERS = {
     "read": "status 1",
     "input()": "EOFError: EOF when reading a line",
     "/dev/tty": "/bin/bash: line 1: /dev/tty: No such device or address status 1",
+    "stderr": "status 1",
+    "stdout": "status 1",
     "after /dev/stdout": "/bin/bash: line 1: /dev/tty: No such device or address status 1",
 }
 
@@ -32,6 +36,17 @@ def test_nothing_waits_for_a_person_who_does_not_type(cancellation: Cancellation
     with start(cancellation, ASKING[case], pty=pty, open_stdin=False, show=shown) as terminal:
         assert terminal.wait(BOUND_S) is not None
     assert " ".join(shown.text.split()) == ANSWERS[case]
+
+
+def test_its_output_needs_no_keys(cancellation: Cancellation, pty: bool) -> None:
+    look = "seq 1000 | ${PAGER:-less} | tail -1; printenv GIT_PAGER || echo none"
+    for open_stdin, env, pager in (
+        (False, {}, "cat" if pty else "none"),
+        (False, {"GIT_PAGER": "less"}, "less"),
+        (True, {}, "none"),
+    ):
+        with start(cancellation, look, pty=pty, open_stdin=open_stdin, env=env, plain=True) as terminal:
+            assert "".join(terminal).split() == ["1000", pager]
 
 
 def test_its_output_is_a_terminal(cancellation: Cancellation) -> None:

@@ -27,6 +27,10 @@ SWALLOWS = [
     "an_async_task_beside_one_that_computes",
     "in_a_destructor",
     "in_a_callback_of_c",
+    "in_nothing_but_destructors",
+    "in_nothing_but_callbacks_of_c",
+    "in_nothing_but_callbacks_of_the_collector",
+    "in_destructors_within_callbacks",
     "a_scheduler_that_keeps_outcomes",
     "a_bare_except",
     "a_runner_of_tests_that_passes_on_interrupts_alone",
@@ -74,5 +78,6 @@ def test_a_cancelled_function_unwinds_although_something_swallows_the_exception(
             assert record.job.cancellation is not None
             assert record.job.cancellation.proof not in {Proof.NEVER_STARTED, None}
             assert output(record).count("finally\n") == 4, output(record)
+            assert "Exception ignored" not in output(record)
 
     scenario(body)
