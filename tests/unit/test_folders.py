@@ -67,7 +67,7 @@ def test_a_folder_that_was_removed_is_made_again_with_its_mode(workspaces: Works
 def test_what_is_no_folder_is_named_until_it_is_one(workspaces: Workspaces) -> None:
     folder = workspaces.folder
     spoil(folder.path)
-    assert folder.name == "STATE_DIR/workspaces"
+    assert folder.name == "DEADSTOP_STATE_DIR/workspaces"
     assert "not a folder" in folder.look() == folder.problem
     repair(folder.path)
     assert folder.look() == folder.problem == ""

@@ -111,7 +111,7 @@ SHAPES: dict[Kind, _Shape] = {
         503, "Not ready", "The server cannot take this yet, or no more because it shuts down. See `Retry-After`."
     ),
     Kind.STORAGE_FULL: _Shape(
-        507, "Storage full", "The disk of STATE_DIR has no room for the job, or fails. Running jobs go on."
+        507, "Storage full", "The disk of DEADSTOP_STATE_DIR has no room for the job, or fails. Running jobs go on."
     ),
 }
 

@@ -122,9 +122,9 @@ class RequestGuard:
         if principal is not None:
             return principal
         detail = (
-            "the token is wrong; the right one is in the file `token` in the server's STATE_DIR"
+            "the token is wrong; the right one is in the file `token` in the server's DEADSTOP_STATE_DIR"
             if given
-            else "send `Authorization: Bearer TOKEN`; the token is in the file `token` in the server's STATE_DIR"
+            else "send `Authorization: Bearer TOKEN`; it is in the file `token` in the server's DEADSTOP_STATE_DIR"
         )
         raise Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="deadstop"'})
 

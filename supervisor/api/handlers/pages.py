@@ -34,7 +34,9 @@ async def sign_in(request: Request) -> Response:
     body = validate(SessionBody, parse_object(await request.body()))
     principal = auth.by_token(body.token)
     if principal is None:
-        raise Problem(Kind.UNAUTHORIZED, "the token is wrong; the right one is in the file `token` in STATE_DIR")
+        raise Problem(
+            Kind.UNAUTHORIZED, "the token is wrong; the right one is in the file `token` in DEADSTOP_STATE_DIR"
+        )
     response = Response(status_code=204)
     _set_cookie(response, auth.cookie_name, auth.new_session(principal), SESSION_S)
     return response

@@ -149,7 +149,7 @@ class Journal:
         except TimeoutError:
             # It may still be written, so it stays, and ends as what its client is told now.
             standing.settled.set()
-            raise StorageFull("cannot keep the job: the disk of STATE_DIR does not answer") from None
+            raise StorageFull("cannot keep the job: the disk of DEADSTOP_STATE_DIR does not answer") from None
         if standing.refusal is not None:
             raise StorageFull(f"cannot keep the job: {standing.refusal}")
 
@@ -180,7 +180,7 @@ class Journal:
         try:
             await asyncio.wait_for(future, ACCEPT_BOUND_S)
         except TimeoutError:
-            raise StorageFull("cannot write the journal: the disk of STATE_DIR does not answer") from None
+            raise StorageFull("cannot write the journal: the disk of DEADSTOP_STATE_DIR does not answer") from None
 
     def is_written(self, record: LiveJob) -> bool:
         """Whether the file has all of the job, so that memory may forget it."""

@@ -70,7 +70,9 @@ class Reader(threading.Thread):
         try:
             return await asyncio.wait_for(future, READ_BOUND_S)
         except TimeoutError:
-            raise NotReady("cannot read the journal: the disk of STATE_DIR does not answer", RETRY_AFTER_S) from None
+            raise NotReady(
+                "cannot read the journal: the disk of DEADSTOP_STATE_DIR does not answer", RETRY_AFTER_S
+            ) from None
         except (sqlite3.Error, ValueError) as exc:
             raise NotReady(f"cannot read the journal: {exc}", RETRY_AFTER_S) from exc
 

@@ -46,7 +46,7 @@ def explain(error: Exception) -> str:
     if is_damage(error):
         return f"{error}; start the server again, and the file is set aside"
     if isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_FULL:
-        return f"{error}; make room in STATE_DIR"
+        return f"{error}; make room in DEADSTOP_STATE_DIR"
     return str(error)
 
 

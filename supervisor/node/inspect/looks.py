@@ -71,17 +71,17 @@ class Looks:
     async def read(self, function: Callable[..., Answer], *args: Any) -> Answer:
         """What a function returns that reads files which jobs left. Raises NotReady."""
         try:
-            return await self._reading.call(function, *args, bound_s=FILES_BOUND_S, place="STATE_DIR/files")
+            return await self._reading.call(function, *args, bound_s=FILES_BOUND_S, place="DEADSTOP_STATE_DIR/files")
         except (Late, OSError) as exc:
             raise _not_ready(exc) from None
 
     def read_later(self, function: Callable[..., Answer], *args: Any) -> Future[Answer]:
         """The same, and wait for nothing."""
-        return self._reading.later(function, *args, place="STATE_DIR/files")
+        return self._reading.later(function, *args, place="DEADSTOP_STATE_DIR/files")
 
 
 def _not_ready(exc: Late | OSError) -> NotReady:
-    reason = f"STATE_DIR/files: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
+    reason = f"DEADSTOP_STATE_DIR/files: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
     return NotReady(f"cannot read the files of the job: {reason}", RETRY_AFTER_S)
 
 

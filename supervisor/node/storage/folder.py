@@ -27,7 +27,7 @@ class Folder:
         """`held`: it is held open from `open` to `close`."""
         self.path = path
         self._is_held = held
-        self.name = f"STATE_DIR/{path.name}"
+        self.name = f"DEADSTOP_STATE_DIR/{path.name}"
         self.problem = ""
         self._mode = 0o700
         self._held: list[int] = []
