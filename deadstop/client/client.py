@@ -1,4 +1,4 @@
-"""What a server can be asked for, as methods. They take and return the server's own JSON."""
+"""The server's calls as methods that take and return the server's own JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong between a program and a server, for a reason that a person can act on.
+"""Errors between a program and a server, for reasons that a person can act on.
 
 ClientError            one line: what cannot be done, why, and what to do about it
 ├── NotConfigured      the URL or the token cannot be used, or is not found
@@ -63,7 +63,7 @@ class JobForgotten(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing wrong with a request. `field` is a dotted path such as `input.width`, "" for the whole body."""
+    """One error in a request. `field` is a dotted path such as `input.width`, "" for the whole body."""
 
     field: str
     message: str

@@ -33,9 +33,8 @@ async def follow(
     Raise Rejected if the server rejects the opening, Unreachable if no new connection succeeds within some seconds,
     and JobForgotten if the server does not know the job any more, because it is another server process by then.
     """
-    request = opening
-    attempts = iter(RECONNECT_AFTER_S)
-    connected = False
+    request, connected = opening, False
+    retries = _Retries(transport, job_id, on_cut)
     while True:
         try:
             async with transport.stream(request) as events:
@@ -45,7 +44,7 @@ async def follow(
                         if event.id <= after:
                             continue
                         after = event.id
-                        attempts = iter(RECONNECT_AFTER_S)
+                        retries.start_over()
                     yield event
                     if event.terminal:
                         return
@@ -53,18 +52,11 @@ async def follow(
                         break
                 else:
                     return
-            after, pause_s = skip_to(), 0.0
+            after = skip_to()
         except (Unreachable, Rejected) as exc:
             if not connected:
                 raise
-            if isinstance(exc, Rejected) and not exc.unavailable:
-                raise _forgotten(transport, job_id) if exc.status == 404 else exc from None
-            if isinstance(exc, StreamCut):
-                on_cut(f"{exc}; reconnecting")
-            pause_s = next(attempts, -1.0)
-            if pause_s < 0:
-                raise _lost_touch(transport, job_id, exc) from None
-        await asyncio.sleep(pause_s)
+            await retries.pause(exc)
         request = resume_request(job_id, after, attached=attached)
 
 
@@ -75,12 +67,33 @@ def resume_request(job_id: str, after: int, *, attached: bool = False) -> Reques
     return Request("GET", f"/jobs/{job_id}/events", headers=headers, params=params, silence_limit_s=limit_s)
 
 
-def _lost_touch(transport: Transport, job_id: str, exc: ClientError) -> Unreachable:
-    return Unreachable(
-        f"lost the server at {transport.address.url} before the end of job {job_id} ({exc})",
-        remedy=f"when it is back, ask: deadstop show {job_id}",
-    )
+class _Retries:
+    """Decides after a cut whether to connect again, and waits before it. Progress starts the pauses over."""
 
+    def __init__(self, transport: Transport, job_id: str, on_cut: Callable[[str], None]) -> None:
+        self._url = transport.address.url
+        self._job_id = job_id
+        self._on_cut = on_cut
+        self.start_over()
 
-def _forgotten(transport: Transport, job_id: str) -> JobForgotten:
-    return JobForgotten(f"lost job {job_id}: the server at {transport.address.url} was restarted and does not know it")
+    def start_over(self) -> None:
+        self._pauses_s = iter(RECONNECT_AFTER_S)
+
+    async def pause(self, exc: Unreachable | Rejected) -> None:
+        if isinstance(exc, Rejected) and not exc.unavailable:
+            raise self._forgotten() if exc.status == 404 else exc from None
+        if isinstance(exc, StreamCut):
+            self._on_cut(f"{exc}; reconnecting")
+        pause_s = next(self._pauses_s, None)
+        if pause_s is None:
+            raise self._lost_touch(exc) from None
+        await asyncio.sleep(pause_s)
+
+    def _lost_touch(self, exc: ClientError) -> Unreachable:
+        return Unreachable(
+            f"lost the server at {self._url} before the end of job {self._job_id} ({exc})",
+            remedy=f"when it is back, ask: deadstop show {self._job_id}",
+        )
+
+    def _forgotten(self) -> JobForgotten:
+        return JobForgotten(f"lost job {self._job_id}: the server at {self._url} was restarted and does not know it")

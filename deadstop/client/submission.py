@@ -1,4 +1,4 @@
-"""What a client asks a server to run."""
+"""A request to run a task, as a client makes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Json = Any
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What to run. We choose the ID, so a submit can be repeated, and a cancel does not have to wait for an answer."""
+    """A job to be created. We choose the ID, so that a submit can be repeated and a cancel can overtake it."""
 
     task: str
     input: dict[str, Json]

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from deadstop.client.errors import ClientError
 from supervisor import __version__
-from supervisor.cli.arguments import read_job_id, read_job_ids
-from supervisor.cli.exits import CommandError, ExitCode, report
+from supervisor.cli.arguments import read_job_id, read_job_ids, read_timeout
+from supervisor.cli.connect import talk
+from supervisor.cli.exits import CommandError, report
 from supervisor.cli.serve import ServeCommand, serve
 from supervisor.errors import StartupError
-
-if TYPE_CHECKING:
-    from deadstop.client.client import JsonClient
 
 app = typer.Typer(
     name="deadstop",
@@ -68,7 +63,10 @@ def run(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the job's ID and leave it running.")] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", "-t", metavar="S", help="Stop the job after this many seconds.")
+        float | None,
+        typer.Option(
+            "--timeout", "-t", metavar="S", help="Stop the job after this many seconds.", callback=read_timeout
+        ),
     ] = None,
     id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="An ID of your own for the job.")] = None,
     label: Annotated[
@@ -87,10 +85,8 @@ def run(
     from supervisor.cli import commands  # noqa: PLC0415
     from supervisor.cli.arguments import current_directory, read_input, read_labels  # noqa: PLC0415
 
-    if timeout is not None and timeout <= 0:
-        raise CommandError("--timeout must be more than 0 seconds")
     submission = Submission(task, read_input(input_), id_ or new_id(), timeout, read_labels(label or []))
-    _talk(
+    talk(
         url or context.obj,
         lambda client: commands.run_task(
             client, submission, text, current_directory(), detached=detach, as_json=as_json, plain=plain
@@ -115,7 +111,7 @@ def ps(
     from supervisor.cli import commands  # noqa: PLC0415
 
     wanted = label.replace("=", ":", 1) if label else None
-    _talk(
+    talk(
         url or context.obj,
         lambda client: commands.ps(client, states=state, everything=everything, label=wanted, as_json=as_json),
     )
@@ -126,7 +122,7 @@ def show(context: typer.Context, job_id: JobId, as_json: JsonFlag = False, url: 
     """Show everything about one job: input, result, cancellation with its proof, processes."""
     from supervisor.cli import commands  # noqa: PLC0415
 
-    _talk(url or context.obj, lambda client: commands.show(client, job_id, as_json=as_json))
+    talk(url or context.obj, lambda client: commands.show(client, job_id, as_json=as_json))
 
 
 @app.command()
@@ -143,7 +139,7 @@ def events(
     """Print a job's events until it ends. Leaving never stops the job."""
     from supervisor.cli import commands  # noqa: PLC0415
 
-    _talk(
+    talk(
         url or context.obj,
         lambda client: commands.events(client, job_id, after=after, follow=follow, as_json=as_json),
     )
@@ -165,7 +161,7 @@ def cancel(
     """Cancel jobs and print the outcome. Exit: 0 gone or already finished, 2 no such job, 3 not proven gone."""
     from supervisor.cli import commands  # noqa: PLC0415
 
-    _talk(url or context.obj, lambda client: commands.cancel(client, job_ids, force=force, wait_s=wait))
+    talk(url or context.obj, lambda client: commands.cancel(client, job_ids, force=force, wait_s=wait))
 
 
 @app.command()
@@ -173,7 +169,7 @@ def tasks(context: typer.Context, as_json: JsonFlag = False, url: Url = None) ->
     """List the tasks that the server can run, with their input."""
     from supervisor.cli import commands  # noqa: PLC0415
 
-    _talk(url or context.obj, lambda client: commands.tasks(client, as_json=as_json))
+    talk(url or context.obj, lambda client: commands.tasks(client, as_json=as_json))
 
 
 @app.command()
@@ -182,7 +178,7 @@ def health(context: typer.Context, url: Url = None) -> None:
     from supervisor.cli import commands  # noqa: PLC0415
 
     try:
-        _talk(url or context.obj, commands.health)
+        talk(url or context.obj, commands.health)
     except ClientError as exc:
         print(f"DEADSTOP UNKNOWN - {exc}")
         raise typer.Exit(3) from None
@@ -193,7 +189,7 @@ def top(context: typer.Context, url: Url = None) -> None:
     """Watch the server's jobs, stuck ones first. Keys cancel a job and show its stack and its processes."""
     from supervisor.cli.top.top import top as watch  # noqa: PLC0415
 
-    _talk(url or context.obj, watch)
+    talk(url or context.obj, watch)
 
 
 app.command(cls=ServeCommand)(serve)
@@ -205,39 +201,3 @@ def main(argv: list[str]) -> int:
         return int(app(args=argv, prog_name="deadstop", standalone_mode=False) or 0)
     except (CommandError, ClientError, StartupError, typer.TyperException) as exc:
         return report(exc)
-
-
-def _talk(url: str | None, command: Callable[[JsonClient], Coroutine[Any, Any, ExitCode]]) -> None:
-    """Run `command` with a client of the server at `url`, and exit with its code."""
-    import asyncio  # noqa: PLC0415
-
-    _import_httpx()
-    from deadstop.client.address import find_server  # noqa: PLC0415
-    from deadstop.client.client import JsonClient  # noqa: PLC0415
-
-    async def talk() -> ExitCode:
-        async with JsonClient(find_server(url)) as client:
-            return await command(client)
-
-    try:
-        code = int(asyncio.run(talk()))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = _pipe_closed()
-    raise typer.Exit(code)
-
-
-def _import_httpx() -> None:
-    """Import httpx without its own command line, which would load Rich, Pygments and Click for every command."""
-    own_command_line = "httpx._main"
-    sys.modules[own_command_line] = None  # type: ignore[assignment]  # the import of it fails, and httpx does without
-    try:
-        import httpx  # noqa: F401, PLC0415
-    finally:
-        del sys.modules[own_command_line]
-
-
-def _pipe_closed() -> int:
-    """Let stdout end in /dev/null: Python flushes it once more at exit, and would print an error there."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return int(ExitCode.PIPE_CLOSED)

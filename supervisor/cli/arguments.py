@@ -30,6 +30,12 @@ def read_job_ids(given: list[str]) -> list[str]:
     return [read_job_id(job_id) for job_id in given]
 
 
+def read_timeout(given: float | None) -> float | None:
+    if given is not None and given <= 0:
+        raise CommandError(f"invalid --timeout {given:g}: use more than 0 seconds")
+    return given
+
+
 def find_task(tasks: list[dict[str, Json]], name: str) -> dict[str, Json]:
     """Return the description of task `name`. Raise CommandError that names similar tasks, or all, if there is none."""
     import difflib  # noqa: PLC0415  # only a mistake needs it

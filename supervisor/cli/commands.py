@@ -1,4 +1,4 @@
-"""What the commands do once their arguments are read; each returns its exit code. `app.py` declares the arguments."""
+"""The commands, once `app.py` has read their arguments. Each prints its answer and returns its exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `ps`, `tasks` and `show` print: aligned for people on a terminal, tab-separated in a pipe."""
+"""The output of `ps`, `tasks` and `show`: aligned for people on a terminal, tab-separated in a pipe."""
 
 from __future__ import annotations
 

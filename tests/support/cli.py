@@ -20,7 +20,7 @@ PATIENCE_S = 20.0
 
 
 def environment(state_dir: Path, **more: str) -> dict[str, str]:
-    """What a client's process gets: nothing of the tester's own settings."""
+    """Return the environment of a client's process, without any settings of the person who runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DEADSTOP_")}
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
         kept.pop(name, None)

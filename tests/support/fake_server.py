@@ -1,4 +1,4 @@
-"""A server that says what a test wants it to, over a real socket.
+"""A server that answers what a test wants, over a real socket.
 
 The real server is the subject of other tests; this one does what a real one does rarely: it cuts streams in the
 middle, forgets jobs, refuses, stays silent, and never comes to a proof.

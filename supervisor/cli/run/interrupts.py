@@ -1,4 +1,4 @@
-"""What the user's signals do while `run` follows its job: the first cancels, the second kills, the third leaves."""
+"""The user's signals while `run` follows its job: the first cancels, the second kills, the third leaves."""
 
 from __future__ import annotations
 

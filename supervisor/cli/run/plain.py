@@ -1,4 +1,4 @@
-"""What `run` prints if stdout is not a terminal: the job's output on stdout, the job's course on stderr."""
+"""The views of `run` in a pipe: the job's output on stdout and its course on stderr, or every event as JSON."""
 
 from __future__ import annotations
 

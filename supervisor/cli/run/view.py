@@ -1,4 +1,4 @@
-"""What `run` shows its user: the interface that the live, the plain and the JSON view share."""
+"""The interface that the live, the plain and the JSON view of `run` share."""
 
 from __future__ import annotations
 

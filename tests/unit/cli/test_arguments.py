@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.cli.arguments import build_input, find_task, read_input, read_labels, signature
+from supervisor.cli.arguments import build_input, find_task, read_input, read_labels, read_timeout, signature
 from supervisor.cli.exits import CommandError
 from tests.support.fake_server import ADD, LABELLED, SHELL
 
@@ -30,7 +30,7 @@ def test_text_for_a_task_without_text_says_what_it_takes() -> None:
         build_input(ADD, "1", {}, cwd=None)
 
 
-def test_text_and_input_for_the_same_field_is_refused() -> None:
+def test_text_and_input_for_the_same_field_are_rejected() -> None:
     with pytest.raises(CommandError, match="command is given twice"):
         build_input(SHELL, "ls", {"command": "pwd"}, cwd=None)
 
@@ -58,10 +58,17 @@ def test_input_comes_as_json_or_from_a_file(tmp_path: Path) -> None:
     ("argument", "message"),
     [("{", "not JSON"), ("[1]", "must be a JSON object"), ("@/no/such", "cannot read /no/such: No such file")],
 )
-def test_wrong_input_is_told_in_one_line(argument: str, message: str) -> None:
+def test_wrong_input_is_an_error_of_one_line(argument: str, message: str) -> None:
     with pytest.raises(CommandError, match=message) as caught:
         read_input(argument)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_a_timeout_is_more_than_nothing(seconds: float) -> None:
+    assert (read_timeout(None), read_timeout(0.5)) == (None, 0.5)
+    with pytest.raises(CommandError, match=f"invalid --timeout {seconds:g}: use more than 0 seconds"):
+        read_timeout(seconds)
 
 
 def test_labels() -> None:

@@ -21,7 +21,7 @@ def test_ps_lists_unfinished_jobs_as_tab_separated_columns(cli: Cli, server: Fak
     assert [job["id"] for job in json.loads(cli("ps", "--state", "failed", "--json").out)] == ["b"]
 
 
-def test_show_tells_the_proof(cli: Cli, server: FakeServer) -> None:
+def test_show_prints_the_proof(cli: Cli, server: FakeServer) -> None:
     server.jobs = {"a": Stage("a", {"task": "shell"}, state="cancelled", fields={"cancellation": cancellation()})}
     facts = dict(line.split("\t", 1) for line in cli("show", "a").out.splitlines())
     assert facts["state"] == "cancelled"
@@ -56,7 +56,7 @@ def test_events_follow_to_the_end(cli: Cli, server: FakeServer) -> None:
     assert last["type"] == "job.succeeded"
 
 
-def test_cancel_tells_the_proof(cli: Cli, server: FakeServer) -> None:
+def test_cancel_prints_the_proof(cli: Cli, server: FakeServer) -> None:
     async def script(stage: Stage) -> None:
         await stage.start()
         await stage.cancelled.wait()
@@ -88,7 +88,7 @@ def test_cancel_outcomes(
     assert line in outcome.out
 
 
-def test_cancel_of_an_unknown_job_is_told(cli: Cli) -> None:
+def test_cancel_of_an_unknown_job_is_an_error(cli: Cli) -> None:
     outcome = cli("cancel", "nope")
     assert outcome.code == 2
     assert "no such job" in outcome.out

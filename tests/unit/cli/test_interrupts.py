@@ -149,7 +149,7 @@ def test_a_reader_of_a_list_may_leave(server: FakeServer, env: dict[str, str]) -
         assert (process.stderr.read(), process.wait(PATIENCE_S)) == ("", 141)
 
 
-def test_ctrl_c_works_although_nobody_reads_the_output(server: FakeServer, env: dict[str, str]) -> None:
+def test_ctrl_c_works_although_the_output_is_not_read(server: FakeServer, env: dict[str, str]) -> None:
     async def flood(stage: Stage) -> None:
         await stage.start()
         for _ in range(200):

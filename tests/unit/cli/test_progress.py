@@ -22,7 +22,7 @@ class Clock:
         return self.now
 
 
-def told(*events: tuple[str, dict[str, Any]]) -> JobProgress:
+def after(*events: tuple[str, dict[str, Any]]) -> JobProgress:
     progress = JobProgress("j1", "shell", clock=Clock())
     for number, (type_, data) in enumerate(events, 1):
         progress.add(Event(type_, number, data))
@@ -37,9 +37,9 @@ RUNNING: list[tuple[str, dict[str, Any]]] = [
 
 
 def test_it_knows_where_the_job_is() -> None:
-    assert told().state == "submitting"
-    assert told(*RUNNING[:1]).state == "queued"
-    progress = told(*RUNNING, ("job.phase", {"phase": "tool"}))
+    assert after().state == "submitting"
+    assert after(*RUNNING[:1]).state == "queued"
+    progress = after(*RUNNING, ("job.phase", {"phase": "tool"}))
     assert (progress.state, progress.pid, progress.phase) == ("running", 7, "tool")
 
 
@@ -54,15 +54,15 @@ def test_time_counts_from_running() -> None:
 
 def test_held_resources_come_and_go() -> None:
     acquired = {"action": "acquired", "kind": "terminal", "name": "/dev/pts/3"}
-    progress = told(*RUNNING, ("job.resource", acquired))
+    progress = after(*RUNNING, ("job.resource", acquired))
     assert progress.held == [("terminal", "/dev/pts/3")]
     progress.add(Event("job.resource", 5, acquired | {"action": "released"}))
     progress.add(Event("job.resource", 6, acquired | {"action": "removed"}))
     assert progress.held == []
 
 
-def test_the_workspace_that_every_job_has_is_not_told() -> None:
-    progress = told(*RUNNING)
+def test_the_workspace_that_every_job_has_is_not_shown() -> None:
+    progress = after(*RUNNING)
     workspace = {"action": "acquired", "kind": "directory", "name": f"/state/workspaces/{progress.job_id}"}
     event = Event("job.resource", 5, workspace)
     progress.add(event)
@@ -70,8 +70,8 @@ def test_the_workspace_that_every_job_has_is_not_told() -> None:
     assert about(event, progress) is None
 
 
-def test_the_ladder_has_a_rung_for_each_step_with_its_milliseconds() -> None:
-    progress = told(
+def test_the_ladder_has_an_entry_for_each_step_with_its_milliseconds() -> None:
+    progress = after(
         *RUNNING,
         ("cancel.requested", {"reason": "api", "budget_s": 2.0}),
         ("cancel.signalled", {"signal": "SIGTERM", "pids": [1, 2], "ms": 251.0}),
@@ -80,12 +80,12 @@ def test_the_ladder_has_a_rung_for_each_step_with_its_milliseconds() -> None:
     )
     assert progress.state == "cancelling"
     assert progress.stop is not None
-    rungs = [(step.name, step.at_ms, len(step.pids)) for step in progress.stop.steps]
-    assert rungs == [("asked", 0.0, 0), ("SIGTERM", 251.0, 2), ("SIGKILL", 1200.0, 2)]
+    steps = [(step.name, step.at_ms, len(step.pids)) for step in progress.stop.steps]
+    assert steps == [("asked", 0.0, 0), ("SIGTERM", 251.0, 2), ("SIGKILL", 1200.0, 2)]
 
 
-def test_milliseconds_come_from_the_times_of_events_that_do_not_say_them() -> None:
-    progress = told(
+def test_milliseconds_come_from_the_times_of_events_that_have_none() -> None:
+    progress = after(
         ("cancel.requested", {"reason": "api", "budget_s": 2.0, "at": "2026-01-01T00:00:00.100Z"}),
         ("cancel.acknowledged", {"at": "2026-01-01T00:00:00.112Z"}),
     )
@@ -94,7 +94,7 @@ def test_milliseconds_come_from_the_times_of_events_that_do_not_say_them() -> No
 
 
 def test_the_record_of_the_verdict_corrects_the_ladder() -> None:
-    progress = told(
+    progress = after(
         ("cancel.requested", {"reason": "api", "budget_s": 2.0}),
         ("cancel.signalled", {"signal": "SIGKILL", "pids": [2], "ms": 1300.0}),
         ("cancel.verified", cancellation(acknowledged_ms=9.0, killed_ms=1203.0, gone_ms=1212.0)),
@@ -110,7 +110,7 @@ def test_the_record_of_the_verdict_corrects_the_ladder() -> None:
 
 
 def test_survivors_are_kept_until_the_proof() -> None:
-    progress = told(
+    progress = after(
         ("cancel.requested", {"reason": "api", "budget_s": 2.0}),
         ("cancel.unproven", {"survivors": [{"pid": 9, "name": "dd", "status": "disk-sleep"}]}),
     )
@@ -121,7 +121,7 @@ def test_survivors_are_kept_until_the_proof() -> None:
 
 
 def test_an_unknown_event_changes_nothing() -> None:
-    progress = told(*RUNNING, ("job.future", {"x": 1}), ("other.thing", {}))
+    progress = after(*RUNNING, ("job.future", {"x": 1}), ("other.thing", {}))
     assert progress.state == "running"
 
 
@@ -138,7 +138,7 @@ def test_an_unknown_event_changes_nothing() -> None:
     ],
 )
 def test_exit_codes(type_: str, data: dict[str, Any], code: ExitCode) -> None:
-    progress = told((type_, data))
+    progress = after((type_, data))
     assert for_end(progress.state, progress.proof) is code
 
 
@@ -162,20 +162,20 @@ def test_exit_codes(type_: str, data: dict[str, Any], code: ExitCode) -> None:
         ("lost", {}, "lost: its server ended before it did"),
     ],
 )
-def test_how_an_end_is_told(state: str, job: dict[str, Any], line: str) -> None:
+def test_how_an_end_is_described(state: str, job: dict[str, Any], line: str) -> None:
     assert formatting.end(state, job) == line
 
 
 def test_durations_and_counts() -> None:
-    told_as = [formatting.duration(s) for s in (0.0, 0.421, 12.34, 185, 7380, 400_000)]
-    assert told_as == ["0.00 s", "0.42 s", "12.3 s", "3 min 05 s", "2 h 03 min", "4 d 15 h"]
+    shown = [formatting.duration(s) for s in (0.0, 0.421, 12.34, 185, 7380, 400_000)]
+    assert shown == ["0.00 s", "0.42 s", "12.3 s", "3 min 05 s", "2 h 03 min", "4 d 15 h"]
     assert [formatting.milliseconds(ms) for ms in (0, 0.94, 48.2, 1203.4)] == ["0 ms", "0.9 ms", "48 ms", "1,203 ms"]
     assert [formatting.count(n, "process") for n in (1, 3)] == ["1 process", "3 processes"]
     assert formatting.progress({"done": 3, "total": 10, "message": "resizing"}) == "3/10 resizing"
     assert formatting.progress({"done": 2.5, "total": None}) == "2.5"
 
 
-def test_nothing_that_a_terminal_obeys_comes_through_words() -> None:
+def test_formatted_text_has_nothing_that_a_terminal_obeys() -> None:
     nasty = "a\x1b[31m\x9b2J\u202eb\tc"
     assert formatting.one_line(nasty) == "a [31m 2J b c"
     assert formatting.lines(f"  {nasty}\n  end") == "  a [31m 2J b   c\n  end"

@@ -1,4 +1,4 @@
-"""What the server or the command line refuses: one line that says what to do, and the exit code."""
+"""Requests that the server or the command line rejects: one line that says what to do, and the exit code."""
 
 from __future__ import annotations
 

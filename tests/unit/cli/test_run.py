@@ -79,7 +79,7 @@ def test_run_shows_the_traceback_of_a_task_that_raised(cli: Cli, server: FakeSer
     assert "Traceback …\nValueError: no\ndeadstop: failed: ValueError: no" in cli("run", "shell", "x").err
 
 
-def test_run_goes_on_behind_a_cut(cli: Cli, server: FakeServer) -> None:
+def test_run_goes_on_after_a_cut(cli: Cli, server: FakeServer) -> None:
     async def script(stage: Stage) -> None:
         await stage.start()
         await stage.output("one\r\n")
@@ -92,7 +92,7 @@ def test_run_goes_on_behind_a_cut(cli: Cli, server: FakeServer) -> None:
     assert (outcome.code, outcome.out) == (0, "one\ntwo\n")
 
 
-def test_run_tells_that_the_cut_cancelled_the_job(cli: Cli, server: FakeServer) -> None:
+def test_run_shows_that_the_cut_cancelled_the_job(cli: Cli, server: FakeServer) -> None:
     async def script(stage: Stage) -> None:
         await stage.start()
         await stage.cut()
@@ -117,7 +117,7 @@ def test_run_of_a_job_that_a_new_server_does_not_know_is_not_proven(cli: Cli, se
     assert "lost job mine: the server" in outcome.err.splitlines()[-1]
 
 
-def test_run_tells_of_events_that_are_no_longer_kept(cli: Cli, server: FakeServer) -> None:
+def test_run_reports_events_that_are_no_longer_kept(cli: Cli, server: FakeServer) -> None:
     async def script(stage: Stage) -> None:
         await stage.start()
         await stage.emit("stream.gap", numbered=False, **{"from": 4, "to": 900})

@@ -1,4 +1,4 @@
-"""What `top` says of the promise, and which jobs it has room for."""
+"""The promise on the screen of `top`, and the jobs that fit on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program learns from an error: its type, the field and what to do; and the exit code of a command."""
+"""The type, the field and the remedy of an error, and the exit code that a command makes of it."""
 
 from __future__ import annotations
 
