@@ -233,7 +233,7 @@ class Supervisor:
 
     def _ended(self, record: LiveJob) -> None:
         self._owners.end(record)
-        self._holding.let_go(record)
+        self._holding.close_files(record)
         for gone in self._registry.trim(self.journal.is_written):
             self.journal.drop(gone)
 

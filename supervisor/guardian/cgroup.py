@@ -1,7 +1,7 @@
-"""One attempt's own cgroup (v2): everything that the job forks is born in it, and one write kills all of it.
+"""The cgroup (v2) of one attempt: everything that the job forks is created in it, and one write kills all of it.
 
-`cgroup.kill` reaches what signals do not: processes of another user, and a storm that forks faster than a sweep reads.
-See "Core Interface Files" in the kernel's admin-guide/cgroup-v2. Light on purpose: guardians use it.
+`cgroup.kill` reaches what signals do not: processes of another user, and a fork storm that is faster than a sweep. See
+"Core Interface Files" in the kernel's admin-guide/cgroup-v2. This module is light, because guardians import it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 
 from supervisor.guardian.cgroup_files import GONE, CgroupFiles, write
 
-REMOVE_BOUND_S = 1.0
-LOOK_S = 0.002
+REMOVE_TIMEOUT_S = 1.0
+RETRY_S = 0.002
 _OWNERS_ALL = 0o700
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptCgroup:
-    """The folder of one cgroup that holds processes. What is done to a folder that is gone has no effect.
+    """The folder of one cgroup that holds processes. Operations on a removed folder have no effect.
 
-    Between processes only the path is handed on: each `hold`s the files for itself, before there is a job.
+    Processes pass only the path to each other, and each opens the files for itself with `hold`, before there is a job.
     """
 
     path: str
@@ -36,20 +36,20 @@ class AttemptCgroup:
         return AttemptCgroup, (self.path,)
 
     def hold(self) -> AttemptCgroup:
-        """Open what is needed to kill it and to see it empty, so that a job cannot take it away. Raises OSError."""
+        """Open the files that kill it and show that it is empty, so that a job cannot take them away. Raise OSError."""
         self._files.hold()
         return self
 
-    def let_go(self) -> None:
-        """Give the descriptors back. Afterwards the files are found by their names."""
-        self._files.let_go()
+    def close_files(self) -> None:
+        """Close the descriptors. Afterwards the files are opened by name."""
+        self._files.close_files()
 
     def add(self, pid: int) -> None:
-        """Move a process in; what it forks from then on is born there. Raises OSError."""
+        """Move a process into it, with everything that the process will fork. Raise OSError."""
         write(f"{self.path}/cgroup.procs", str(pid))
 
     def kill(self) -> None:
-        """SIGKILL to every process in it and below, those included that are being forked right now. Raises OSError."""
+        """Send SIGKILL to every process in it and below, including those that are just being forked. Raise OSError."""
         try:
             self._files.write("cgroup.kill", "1")
         except OSError as exc:
@@ -58,14 +58,18 @@ class AttemptCgroup:
 
     @property
     def populated(self) -> bool:
-        """Whether anything in it or below lives. A zombie does not. What cannot be read is not empty."""
+        """Whether it contains living processes. A zombie is not living. If that cannot be read, it counts as
+        populated.
+        """
         try:
             return "populated 0" not in self._files.read("cgroup.events").splitlines()
         except OSError as exc:
             return exc.errno not in GONE
 
     def pids(self) -> list[int]:
-        """The processes in it and below. One of another pid namespace is 0 there, and left out. Raises OSError."""
+        """Return the processes in it and below. Those of another pid namespace show as 0 and are left out. Raise
+        OSError.
+        """
         found = _numbers(self._files.read_if_there("cgroup.procs"))
         for folder, names, _ in os.walk(self.path, onerror=_raise_unless_gone):
             for name in names:
@@ -73,40 +77,42 @@ class AttemptCgroup:
         return found
 
     def oom_kills(self) -> int:
-        """How many processes the kernel killed here because of `memory.max`.
+        """Return how many processes the kernel killed here because of `memory.max`.
 
-        0 when `memory.max` was never hit: then the whole machine was short of memory, which is nobody's limit.
+        Return 0 if `memory.max` was never reached: then the whole machine was short of memory, and no limit was
+        exceeded.
         """
         return self._counter("memory.events", "oom_kill") if self._counter("memory.events", "oom") else 0
 
     def refused_forks(self) -> int:
-        """How often `pids.max` refused a fork."""
+        """Return how often `pids.max` prevented a fork."""
         return self._counter("pids.events", "max")
 
     def _counter(self, file: str, name: str) -> int:
         try:
             text = self._files.read(file)
         except OSError:
-            return 0  # no such controller; or it cannot be read now, and is read again at the next look
+            return 0  # there is no such controller, or it cannot be read now and is read again later
         return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} ")), 0)
 
-    def remove(self, bound_s: float = REMOVE_BOUND_S) -> bool:
-        """Kill what is in it and remove it, with what the job made below it. False: not within the bound.
+    def remove(self, timeout_s: float = REMOVE_TIMEOUT_S) -> bool:
+        """Kill everything in it and remove it with the folders that the job made below it. Return False after the
+        timeout.
 
-        Gives the descriptors back. Raises nothing: what fails is tried again until the bound.
+        Close the descriptors too. Errors are not raised: the operation is repeated until the timeout.
         """
-        deadline = time.monotonic() + bound_s
+        deadline = time.monotonic() + timeout_s
         try:
             while _is_there(self.path):
-                with contextlib.suppress(OSError):  # rmdir below says EBUSY as long as anything lives
+                with contextlib.suppress(OSError):  # rmdir below returns EBUSY as long as anything is alive
                     self.kill()
                 _remove_folders(self.path)
                 if time.monotonic() >= deadline:
                     return not _is_there(self.path)
-                time.sleep(LOOK_S if _is_there(self.path) else 0)
+                time.sleep(RETRY_S if _is_there(self.path) else 0)
             return True
         finally:
-            self.let_go()
+            self.close_files()
 
 
 def _numbers(text: str) -> list[int]:
@@ -119,7 +125,7 @@ def _raise_unless_gone(error: OSError) -> None:
 
 
 def _is_there(path: str) -> bool:
-    """Also of a folder whose parents do not let us look: it is not known to be gone."""
+    """Return whether the folder exists. If its parents cannot be searched, it is not known to be removed."""
     try:
         os.stat(path)  # noqa: PTH116 - asked every few milliseconds
     except OSError as exc:
@@ -136,9 +142,9 @@ def _remove_folders(path: str) -> None:
 
 
 def _open_up(error: OSError) -> None:
-    """A job may have taken the mode from a folder that it made, or that is ours: the next round can look inside."""
+    """Restore the mode of a folder, which a job may have changed, so that the next round can look inside."""
     if error.errno == errno.EACCES and isinstance(error.filename, str):
         try:
             os.chmod(error.filename, _OWNERS_ALL)  # noqa: PTH101 - beside its sibling
         except OSError:
-            return  # it belongs to another user, or is gone
+            return  # it belongs to another user, or was removed

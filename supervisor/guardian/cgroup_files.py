@@ -1,6 +1,6 @@
-"""The files of one cgroup, opened before there is a job in it: no mode, no mount and no name changes then what they do.
+"""The files of one cgroup, opened before there is a job in it: no later chmod, mount or rename changes what they do.
 
-Light on purpose: guardians use it.
+This module is light, because guardians import it.
 """
 
 from __future__ import annotations
@@ -11,50 +11,49 @@ import os
 import threading
 
 GONE = frozenset({errno.ENOENT, errno.ENODEV})
-"""By name, and by descriptor: a cgroup that was removed, which only an empty one can be."""
+"""The errors for a removed cgroup, by name and by descriptor. Only an empty cgroup can be removed."""
 _READ = os.O_RDONLY | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CLOEXEC
-HELD = {
+KEPT_OPEN = {
     "cgroup.kill": _WRITE,
     "cgroup.events": _READ,
     "cgroup.procs": _READ,
     "memory.events": _READ,
     "pids.events": _READ,
 }
-"""The last two are there only with their controllers."""
+"""The last two exist only with their controllers."""
 _CHUNK_BYTES = 1 << 14
 
 
 class CgroupFiles:
-    """By descriptor where one is held, else by path. `path` is the cgroup's folder."""
+    """Access by descriptor where one is open, otherwise by path. `path` is the folder of the cgroup."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._fds: dict[str, int] = {}
-        # The server's backstop may be reading in its thread when the starter's thread gives them back.
+        # The server's backstop may read in its thread while the starter's thread closes the files.
         self._lock = threading.Lock()
 
     def hold(self) -> None:
-        """Open all there are. Raises OSError, having kept none."""
+        """Open all files that exist. Raise OSError, and then keep none open."""
         with self._lock:
             try:
-                for name, flags in HELD.items():
+                for name, flags in KEPT_OPEN.items():
                     if name not in self._fds:
                         self._hold(name, flags)
             except OSError:
-                self._let_go()
+                self._close_files()
                 raise
 
     def _hold(self, name: str, flags: int) -> None:
-        with contextlib.suppress(FileNotFoundError):  # each process that uses it will say so
+        with contextlib.suppress(FileNotFoundError):  # reported by whatever uses the file
             self._fds[name] = os.open(f"{self._path}/{name}", flags)
 
-    def let_go(self) -> None:
-        """Give the descriptors back."""
+    def close_files(self) -> None:
         with self._lock:
-            self._let_go()
+            self._close_files()
 
-    def _let_go(self) -> None:
+    def _close_files(self) -> None:
         for fd in self._fds.values():
             os.close(fd)
         self._fds.clear()
@@ -67,7 +66,7 @@ class CgroupFiles:
         return read(f"{self._path}/{name}")
 
     def read_if_there(self, name: str) -> str:
-        """Nothing of a cgroup that is gone. Raises OSError."""
+        """Return an empty text for a removed cgroup. Raise OSError."""
         try:
             return self.read(name)
         except OSError as exc:
@@ -85,7 +84,7 @@ class CgroupFiles:
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError):
-            self._let_go()
+            self._close_files()
 
 
 def _read_again(fd: int) -> str:
@@ -102,7 +101,7 @@ def read(path: str) -> str:
 
 
 def write(path: str, text: str) -> None:
-    """One write(2), as these files want it. Raises OSError."""
+    """Write with one write(2), as these files require. Raise OSError."""
     fd = os.open(path, _WRITE)
     try:
         os.write(fd, text.encode("ascii"))

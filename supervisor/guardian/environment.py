@@ -1,7 +1,7 @@
-"""The environment that children get: an allow-list, never the server's own.
+"""The environment that children get: a list of allowed variables, never the server's own environment.
 
-The server's environment may hold keys, and the initial environment of every process is readable in /proc by
-processes of the same user. So the forkserver itself is exec'd with the short list.
+The server's environment may contain keys, and processes of the same user can read the initial environment of every
+process in /proc. So the forkserver itself is executed with the short list.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ ALLOWED = frozenset(
 )
 _ALLOWED_PREFIX = "LC_"
 COOKIE = "DEADSTOP_COOKIE"
-"""The server's mark: everything below the forkserver has this variable, unless it took it out."""
+"""The marker of the server: everything below the forkserver has this variable, unless it removed it."""
 JOB_ID = "DEADSTOP_JOB_ID"
-"""The same for everything that a job has started; its runner puts it there."""
+"""The marker of a job: everything that the job has started has this variable, which its runner sets."""
 _FOR_PYTHON = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8"})
-"""What the forkserver's interpreter may need to find our own modules. Jobs do not get these."""
+"""The variables that the forkserver's interpreter may need to find our own modules. Jobs do not get these."""
 
 
 def passed_environment(pass_env: Iterable[str] = ()) -> dict[str, str]:
-    """The server's variables that jobs get: the allow-list, and the names in `pass_env`."""
+    """Return the server's variables that jobs get: the allowed ones, and those named in `pass_env`."""
     wanted = ALLOWED | set(pass_env)
     return {name: value for name, value in os.environ.items() if name in wanted or name.startswith(_ALLOWED_PREFIX)}
 
 
 def with_python(environment: dict[str, str]) -> dict[str, str]:
-    """`environment` and what Python itself needs, for an interpreter of ours that is exec'd."""
+    """Return `environment` with the variables that Python needs, for an interpreter of ours that is executed."""
     return {name: value for name, value in os.environ.items() if name in _FOR_PYTHON} | environment

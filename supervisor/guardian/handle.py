@@ -1,4 +1,4 @@
-"""A process, named for good: by a pidfd, or by pid and start time where the kernel has none."""
+"""Identify a process for good: by a pidfd, or by pid and start time where the kernel has no pidfds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import signal
 from dataclasses import dataclass
 
 from supervisor.guardian.pidfd import HAS_PIDFD, has_ended, ignore_missing, open_pidfd, send_signal
-from supervisor.guardian.proc import Stat, look_at, read_stat
+from supervisor.guardian.proc import Stat, read_stat, try_read_stat
 
 
 @dataclass(frozen=True, slots=True)
 class Survivor:
-    """A process that should be gone. `status` as psutil names it: running, sleeping, disk-sleep, stopped, zombie."""
+    """A process that should have ended. `status` is psutil's: running, sleeping, disk-sleep, stopped, zombie."""
 
     pid: int
     name: str
@@ -21,14 +21,14 @@ class Survivor:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A process of one boot, named for good, but not held on to as by a Handle."""
+    """The identity of a process of one boot. Unlike a Handle it keeps no descriptor."""
 
     pid: int
     start_ticks: int
 
     @classmethod
     def of(cls, pid: int) -> Identity:
-        """Of a process that the caller knows to be alive, or to have been just now. Raises OSError."""
+        """Identify a process that is known to be alive, or to have been alive just now. Raise OSError."""
         stat = read_stat(pid)
         return cls(pid, 0 if stat is None else stat.start_ticks)
 
@@ -37,10 +37,10 @@ class Identity:
         return cls(stat.pid, stat.start_ticks)
 
     def send(self, number: signal.Signals, *, use_pidfd: bool = HAS_PIDFD) -> bool:
-        """Signal exactly this process. False when it is gone, or not ours to signal. Raises OSError."""
+        """Signal exactly this process. Return False if it has ended or may not be signalled. Raise OSError."""
         handle = Handle.open(self.pid, use_pidfd=use_pidfd)
         try:
-            # Opened first, then compared: if this is the one, the handle is that of no other.
+            # Compare after opening: if the start time matches now, the handle belongs to this process.
             return handle.start_ticks == self.start_ticks and handle.send(number)
         finally:
             handle.close()
@@ -48,10 +48,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """`pidfd` is None when the process was gone before it could be opened, or where there are none. Close it when done.
+    """A handle of a process. Close it after use. `pidfd` is None if the process ended too early, or where there are
+    none.
 
-    Without a pidfd the pid and the start time name the process. Between a look at them and a signal the pid could pass
-    to somebody else, if within microseconds all other pids were used up: that is the best that can be done there.
+    Without a pidfd, the pid and the start time identify the process. Between a check and a signal the pid could be
+    reused, if all other pids were used up within microseconds: nothing better is possible there.
     """
 
     pid: int
@@ -60,7 +61,7 @@ class Handle:
 
     @classmethod
     def open(cls, pid: int, *, use_pidfd: bool = HAS_PIDFD) -> Handle:
-        """Name a process that the caller knows to be alive, or to have been just now. Raises OSError."""
+        """Identify a process that is known to be alive, or to have been alive just now. Raise OSError."""
         pidfd = open_pidfd(pid) if use_pidfd else None
         try:
             stat = read_stat(pid)
@@ -76,9 +77,9 @@ class Handle:
 
     @property
     def ended(self) -> bool:
-        """Every thread has ended. A zombie has ended; whether it was reaped is another question.
+        """Whether every thread has ended. A zombie has ended, whether it was reaped or not.
 
-        What cannot be read has not ended, as far as is known.
+        If that cannot be read, the process is not known to have ended.
         """
         if self.pidfd is not None:
             return has_ended(self.pidfd)
@@ -90,19 +91,19 @@ class Handle:
 
     @property
     def stopped(self) -> bool:
-        """It does nothing until it is continued, or a debugger lets it go. Ask of one that has not ended.
+        """Whether it is suspended until a SIGCONT or a debugger continues it. For a process that has not ended.
 
-        False also when that cannot be read: then it is not known to be stopped.
+        False also if that cannot be read: then the process is not known to be stopped.
         """
-        stat = look_at(self.pid)
+        stat = try_read_stat(self.pid)
         return stat is not None and stat.state in "Tt"
 
     def kill(self) -> bool:
-        """SIGKILL exactly this process. False when it is gone, or not ours to signal."""
+        """Send SIGKILL to exactly this process. Return False if it has ended or may not be signalled."""
         return self.send(signal.SIGKILL)
 
     def send(self, number: signal.Signals) -> bool:
-        """Signal exactly this process. False when it is gone, or not ours to signal."""
+        """Signal exactly this process. Return False if it has ended or may not be signalled."""
         if self.pidfd is not None:
             return send_signal(self.pidfd, number)
         return not self.ended and ignore_missing(os.kill, self.pid, number)

@@ -1,4 +1,4 @@
-"""Descriptors that are kept free for what stops jobs: what takes many of them asks here first."""
+"""Descriptors that stay free for stopping jobs: code that opens many of them checks here first."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import errno
 import os
 
 FOR_STOPS = 24
-"""A backstop's round over several trees, the survivors' names and a file of the journal, at once."""
+"""The descriptors for a backstop's round over several trees, the survivors' names and a file of the journal at once."""
 
 
 def require_descriptors(count: int) -> None:
-    """Raise OSError (EMFILE) unless this process can open `count` more and FOR_STOPS besides.
+    """Raise OSError (EMFILE) unless this process can open `count` more descriptors and FOR_STOPS besides.
 
-    Looks by taking them for a moment: there is no call that counts what is free below a limit.
+    The check opens them for a moment, because no call counts the free descriptors below a limit.
     """
     taken: list[int] = []
     try:
@@ -22,8 +22,8 @@ def require_descriptors(count: int) -> None:
     except OSError as exc:
         if exc.errno != errno.EMFILE:
             raise
-        words = f"too few descriptors are free: {count} are needed, and {FOR_STOPS} are kept for stopping jobs"
-        raise OSError(errno.EMFILE, words) from None
+        message = f"too few descriptors are free: {count} are needed, and {FOR_STOPS} are kept for stopping jobs"
+        raise OSError(errno.EMFILE, message) from None
     finally:
         for fd in taken:
             os.close(fd)

@@ -1,4 +1,4 @@
-"""What this kernel offers beyond POSIX. Found out once; a test passes less to force the fallbacks."""
+"""The features of this kernel beyond POSIX. They are detected once; tests disable some to force the fallbacks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from supervisor.guardian.proc import HAS_CHILDREN_FILES
 
 @dataclass(frozen=True, slots=True)
 class KernelFeatures:
-    """`pidfd`: without it a process is named by pid and start time, and its end is looked for every few milliseconds.
-    `children_files`: without them a tree is found by reading the whole process table.
-    `subreaper`: False takes subreapers away; whether there are any is found out by the probe of containment.
+    """Without `pidfd` a process is identified by pid and start time, and its end is polled every few milliseconds.
+    Without `children_files` a tree is found by reading the whole process table. Without `subreaper` no subreapers are
+    used; whether there are any is found out by the containment probe.
     """
 
     pidfd: bool = HAS_PIDFD

@@ -1,11 +1,11 @@
-"""The ladder: which step a stop has reached at a given moment. Pure; the caller brings the time.
+"""The ladder: which step a stop has reached at a given moment. Pure: the caller passes the time.
 
 Detection is t0. All figures below are for a budget of 2 s and scale with it:
 
     ask         0      the shared Event is set; the task unwinds by itself
-    terminate   0.25   SIGTERM, if the runner has not acknowledged; else at 0.70; at once when it is gone already
-    kill        1.20   SIGKILL; earlier for a tree with much memory, because tearing that down takes time
-    backstop    1.60   the supervisor kills for itself: the guardian is stopped, dead or late
+    terminate   0.25   SIGTERM, if the runner has not acknowledged; else at 0.70; at once if the runner has ended
+    kill        1.20   SIGKILL; earlier for a tree with much memory, because freeing that takes time
+    backstop    1.60   the supervisor kills by itself: the guardian is stopped, dead or late
     verdict     1.85   a proof, or the survivors are named
 
 The guardian takes the first three steps, the supervisor the last two.
@@ -26,11 +26,11 @@ KILL_S = 1.20
 BACKSTOP_S = 1.60
 VERDICT_S = 1.85
 GRACE_AFTER_TERMINATE_S = 0.50
-"""SIGTERM to SIGKILL, when SIGTERM came early because nobody is left to be asked."""
+"""The time from SIGTERM to SIGKILL if SIGTERM came early because the runner had ended."""
 RESULT_GRACE_S = 0.50
 """How long a process may take to end by itself after it has reported the result of its task."""
 GRACE_WHEN_VANISHED_S = 0.20
-"""A client that vanished was noticed a second late, so its job is terminated at once and killed soon after."""
+"""The end of a connection is noticed a second late, so the job is terminated at once and killed soon after."""
 TEARDOWN_S_PER_GIB = 0.205
 """How long the kernel takes to free a killed process's memory."""
 
@@ -51,9 +51,9 @@ class Step(IntEnum):
 class Ladder:
     """One stop. Times are absolute seconds on one monotonic clock.
 
-    `after_result`: the task has reported, and what is left of it is swept. `acknowledged` and `runner_gone_at` are what
-    is known of the runner; `rss_bytes` is the tree's memory. Make a new value with `dataclasses.replace` when something
-    is learned; the step for a given time can only rise by that.
+    `after_result` means that the task has reported, and that its remaining processes are swept. `acknowledged` and
+    `runner_gone_at` describe the runner; `rss_bytes` is the tree's memory. Create a new value with
+    `dataclasses.replace` when something changes; the step for a given time can only rise by that.
     """
 
     t0: float
@@ -112,14 +112,14 @@ class Ladder:
         return self.t0 + VERDICT_S * self.scale
 
     def step(self, now: float) -> Step:
-        """The highest step that is due."""
+        """Return the highest step that is due."""
         for step, due in self._dues():
             if now >= due:
                 return step
         return Step.ASK
 
     def next_due(self, now: float) -> float | None:
-        """When the next step is due; None after the last."""
+        """Return the time of the next step, or None after the last one."""
         return min((due for _, due in self._dues() if due > now), default=None)
 
     def _dues(self) -> tuple[tuple[Step, float], ...]:

@@ -1,6 +1,6 @@
-"""From the guardian's first line to a runner that waits for its order: what depends on the level of containment.
+"""The start of a guardian, from its first line to a runner that waits for its order, at each level of containment.
 
-Everything here happens in the guardian before it has a thread, and before it says hello.
+All of this happens before the guardian has a thread, and before it reports that it is ready.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from supervisor.guardian.table_sweep import TableSweep
 
 
 class LaunchFailed(Exception):
-    """The guardian cannot hold a job as planned; the message says why. Met by the guardian, which refuses."""
+    """Raised when the guardian cannot contain a job as planned. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """What the guardian holds: the runner is its own child, or that of a namespace's init. Pids are the host's."""
+    """The runner of a guardian. It is the guardian's own child, or that of a namespace's init. Pids are the host's."""
 
     runner_pid: int
     namespace: Namespace | None = None
@@ -37,18 +37,20 @@ class Launched:
         return None if self.namespace is None else self.namespace.init_pid
 
     def runner_status(self, reaped: dict[int, int]) -> int | None:
-        """The runner's wait status, None while it runs. `reaped` is what the guardian has just reaped: pid → status."""
+        """Return the runner's wait status, or None while it runs. `reaped` maps the pids just reaped to their
+        statuses.
+        """
         return reaped.get(self.runner_pid) if self.namespace is None else self.namespace.runner_status(reaped)
 
 
 def prepare(plan: Plan) -> None:
-    """Make this process a guardian of `plan.level`: whatever is orphaned below it comes to it."""
+    """Make this process a guardian of `plan.level`, to which orphans below it are reparented."""
     if plan.level is not Level.PGROUP:
         posix.become_subreaper()
 
 
 def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
-    """Start the process that calls `run`, contained as planned. Raises LaunchFailed; there may be children then."""
+    """Start the process that calls `run`, contained as planned. Raise LaunchFailed; there may be children then."""
     match plan.level:
         case Level.PGROUP | Level.SUBREAPER | Level.CGROUP:
             launched = Launched(_fork_runner(run))
@@ -61,7 +63,7 @@ def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
         case _:
             assert_never(plan.level)
     if plan.leaf is not None:
-        # Before it is handed a job: what it forks from now on is born in there, and cannot take its files away.
+        # Before the job starts: everything that it forks is created in the cgroup, and cannot take its files away.
         try:
             plan.leaf.hold().add(launched.runner_pid)
         except OSError as exc:
@@ -69,8 +71,8 @@ def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
     return launched
 
 
-def sweep_of(plan: Plan, launched: Launched, leave_out: frozenset[int]) -> Sweep:
-    """What the guardian will signal and see empty; `leave_out` are its own children that are not the job's."""
+def make_sweep(plan: Plan, launched: Launched, leave_out: frozenset[int]) -> Sweep:
+    """Return the sweep for the level. `leave_out` are the guardian's own children that do not belong to the job."""
     if plan.level is not Level.PGROUP:
         return Sweep(
             os.getpid(),
@@ -82,7 +84,7 @@ def sweep_of(plan: Plan, launched: Launched, leave_out: frozenset[int]) -> Sweep
     return TableSweep(
         os.getpid(),
         leave_out=leave_out,
-        sightings=KnownProcesses(os.getpid(), Identity.of(launched.runner_pid), leave_out=leave_out),
+        known_processes=KnownProcesses(os.getpid(), Identity.of(launched.runner_pid), leave_out=leave_out),
         use_pidfd=plan.means.pidfd,
     )
 

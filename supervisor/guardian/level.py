@@ -1,6 +1,6 @@
-"""How strongly an attempt is held: the levels, and the plan that its guardian is started with.
+"""The levels of containment, and the plan that a guardian is started with.
 
-Light on purpose: the forkserver loads it, and every guardian unpickles a plan.
+This module is light: the forkserver imports it, and every guardian unpickles a plan.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 
 
 class Level(StrEnum):
-    """From the weakest to the strongest. Each one stacks on those before it that the machine has."""
+    """The levels from the weakest to the strongest. Each includes the weaker ones that the machine supports."""
 
     PGROUP = "pgroup"
     SUBREAPER = "subreaper"
@@ -23,29 +23,29 @@ class Level(StrEnum):
 
     @property
     def takes_cgroup(self) -> bool:
-        """Whether its attempts have a cgroup each, where the machine has cgroups."""
+        """Whether each attempt has a cgroup, where the machine has cgroups."""
         return self in {Level.CGROUP, Level.PIDNS}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one guardian does to hold its job. `leaf` is the attempt's own cgroup.
+    """How one guardian contains its job. `leaf` is the attempt's own cgroup.
 
-    It is there at level cgroup, and at level pidns when the machine has cgroups.
+    There is one at level cgroup, and at level pidns if the machine has cgroups.
     """
 
     level: Level
     leaf: AttemptCgroup | None = None
     means: KernelFeatures = AVAILABLE
     records: str | None = None
-    """The folder of the attempts' records, where a guardian that has lost its server leaves its last word."""
+    """The folder of the attempts' records, where a guardian that has lost its server writes its proof."""
 
     @property
     def proof(self) -> Literal["echild", "cgroup_empty", "pidns_gone", "process_table"]:
-        """What it means here that the guardian has no child left and the cgroup, if there is one, is empty.
+        """The meaning of a guardian without children, with an empty cgroup if there is one.
 
-        The kernel lets a namespace's init be reaped only after all else in it has been. Where orphans do not come to
-        the guardian it means little by itself: there the process table was searched.
+        The kernel lets a namespace's init be reaped only after everything else in it. Where orphans are not reparented
+        to the guardian the missing children prove little, so there the process table was searched too.
         """
         if self.level is Level.PGROUP:
             return "process_table"

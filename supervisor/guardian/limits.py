@@ -1,12 +1,12 @@
-"""Holding a job to its limits, inside its guardian.
+"""Enforce a job's limits, inside its guardian.
 
-Where the kernel has a controller for it, the limit is written into the attempt's cgroup and the kernel's counters tell
-when it was hit. Where it has none, the tree is measured from time to time. RLIMIT_NPROC would count strangers of the
-same user and do nothing for root; RLIMIT_AS breaks programs that reserve more address space than they use.
+Where the kernel has a controller for a limit, the limit is written into the attempt's cgroup and the kernel's counters
+show when it was reached. Otherwise the tree is measured from time to time. RLIMIT_NPROC would count unrelated processes
+of the same user and do nothing for root; RLIMIT_AS breaks programs that reserve more address space than they use.
 
-Measured are: processes, zombies among them; threads, as `pids.max` counts them; resident memory, each shared page once;
-and what memfds hold that no process has mapped, where /proc lets their descriptors be read. Not measured: files in a
-tmpfs, what is in flight between sockets, and the kernel's own memory. A controller counts those too.
+The measurement includes processes, zombies among them; threads, as `pids.max` counts them; resident memory, each shared
+page once; and memfds that no process has mapped, where /proc shows their descriptors. It does not include files in a
+tmpfs, data in flight between sockets, and the kernel's own memory. A controller counts those too.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dataclasses import replace
 from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.cgroup_files import write
 from supervisor.guardian.memory import memfds_of, share_of
-from supervisor.guardian.proc import Stat, look_at
+from supervisor.guardian.proc import Stat, try_read_stat
 from supervisor.guardian.protocol import Limit, LimitReached
 
 SAMPLE_EVERY_S = 0.2
 RUNNER_THREADS = 8
-"""What `pids.max` allows on top: the kernel counts threads, and those of our own runner are not the job's concern."""
+"""The addition to `pids.max`: the kernel counts threads, and those of our own runner do not count for the job."""
 CPU_PERIOD_US = 100_000
 MIN_QUOTA_US = 1000
 MAX_PIDS = 4_194_304
-"""The kernel's PID_MAX_LIMIT: pids.max takes no more."""
+"""The kernel's PID_MAX_LIMIT: pids.max accepts no more."""
 
 
 class LimitWatch:
-    """Nothing to do until `set`. Afterwards `check` whenever `next_due` has come, and once more at the end."""
+    """Does nothing until `set`. Afterwards call `check` when `next_due` has come, and once more at the end."""
 
     def __init__(self, leaf: AttemptCgroup | None) -> None:
         self._leaf = leaf
@@ -41,7 +41,9 @@ class LimitWatch:
         """The first limit that was reached."""
 
     def set(self, limit: Limit, now: float) -> None:
-        """Begin. What the kernel does not take for a limit that it has a controller for is measured instead."""
+        """Start enforcing. A limit that the kernel rejects, although it has a controller for it, is measured
+        instead.
+        """
         self._limit = limit
         if self._leaf is not None:
             refused = set(self._write_limits(self._leaf.path, limit))
@@ -50,7 +52,7 @@ class LimitWatch:
             self.next_due = now + SAMPLE_EVERY_S
 
     def _write_limits(self, folder: str, limit: Limit) -> Iterator[str]:
-        """The controllers that refused."""
+        """Yield the controllers that rejected their limit."""
         for controller, write_limit in (("pids", _limit_pids), ("cpu", _limit_cpu), ("memory", _limit_memory)):
             if controller in limit.controllers:
                 try:
@@ -59,17 +61,17 @@ class LimitWatch:
                     yield controller
 
     def check(self, pids: Iterable[int], now: float) -> None:
-        """Measure the job, whose processes these are."""
+        """Measure the processes of the job."""
         if self.next_due is None or self.reached is not None:
             return
         self.next_due = now + SAMPLE_EVERY_S
         self.check_counters()
         if self.reached is None:
-            stats = [stat for pid in pids if (stat := look_at(pid)) is not None]
+            stats = [stat for pid in pids if (stat := try_read_stat(pid)) is not None]
             self.reached = self._memory(stats) or self._processes(stats)
 
     def check_counters(self) -> None:
-        """See whether the kernel had to hold the job back. For the end too: what it killed is gone by then."""
+        """Check whether the kernel enforced a limit. This works at the end too, when the processes have ended."""
         if self._leaf is None or self.reached is not None:
             return
         if self._is_counted("memory") and self._leaf.oom_kills() > 0:
@@ -88,10 +90,10 @@ class LimitWatch:
         unmapped = sum({key: size for stat in stats for key, size in memfds_of(stat.pid).items()}.values())
         if sum(stat.rss_bytes for stat in stats) + unmapped <= limit:
             return None
-        # That counts a page once for every process that shares it. The exact sum costs more, so it comes second.
+        # This sum counts a shared page for every process. The exact sum costs more, so it is computed only then.
         shares = [(stat, share_of(stat.pid)) for stat in stats]
         used = sum(stat.rss_bytes if share is None else share.pss_bytes for stat, share in shares)
-        # What of a memfd is mapped is in that already, and looks like any other shared memory.
+        # The mapped part of a memfd is included already, and looks like any other shared memory.
         used += max(0, unmapped - sum(share.shmem_bytes for _, share in shares if share is not None))
         return LimitReached("memory", limit, used) if used > limit else None
 
@@ -118,7 +120,7 @@ def _limit_cpu(folder: str, limit: Limit) -> None:
 def _limit_memory(folder: str, limit: Limit) -> None:
     if limit.memory_bytes is None:
         return
-    # A job without one of its processes is a broken job: the kernel ends all of it or nothing.
+    # A job that loses one of its processes is broken, so the kernel is to end all of it or nothing.
     write(f"{folder}/memory.oom.group", "1")
     if os.path.exists(f"{folder}/memory.swap.max"):  # noqa: PTH110 - not on kernels without swap accounting
         write(f"{folder}/memory.swap.max", "0")

@@ -1,10 +1,10 @@
-"""The guardian: one per job, the only reaper of its tree, never a line of the user's code.
+"""The guardian: one process per job, the only reaper of its tree. It never runs a line of the user's code.
 
-It is the `multiprocessing.Process` of an attempt. Before it has a thread it becomes a subreaper and forks the
-runner; from then on every orphan of the job comes to it, whatever session or group it moved to. It runs the
-first three steps of the ladder and ends with the proof: waitpid(-1) says ECHILD.
+It is the `multiprocessing.Process` of an attempt. Before it has a thread it becomes a subreaper and forks the runner;
+from then on every orphan of the job is reparented to it, whatever session or group it moved to. It takes the first
+three steps of the ladder and ends with the proof: waitpid(-1) returns ECHILD.
 
-Here is how the process begins; `guardian_loop` is what it then does.
+This module is the entry point; `loop` is the rest of the process.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from supervisor.guardian.protocol import (
     Refused,
 )
 from supervisor.guardian.resource_tracker import Tracker
-from supervisor.guardian.sweep import end_children
+from supervisor.guardian.sweep import kill_children
 
 NAME = "deadstop-guard"
-"""As `ps` shows it."""
+"""The name that `ps` shows."""
 
 
 def main(
@@ -43,7 +43,7 @@ def main(
     stderr: Connection,
     stack: Connection,
 ) -> NoReturn:
-    """Entry point of the child process. `control` leads to the supervisor; `channel` and the pipes are the runner's."""
+    """Run the child process. `control` leads to the supervisor; `channel` and the pipes belong to the runner."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
@@ -51,7 +51,7 @@ def main(
     posix.set_dumpable(False)
     posix.set_name(NAME)
     prepare(plan)
-    # Among others the forkserver's alive pipe and the server's resource tracker, which must not wait for us.
+    # This closes the forkserver's alive pipe and the server's resource tracker, which must not wait for this process.
     close_all_but(procfs.FOLDER_FD, *(end.fileno() for end in (control, channel, stdout, stderr, stack)))
     tracker = Tracker.start()
     acknowledge_read, acknowledge_write = os.pipe2(os.O_CLOEXEC)
@@ -62,7 +62,7 @@ def main(
         )
     except LaunchFailed as exc:
         control.sendall(encode(Refused(str(exc))))
-        end_children()  # left alone they would come to the supervisor, which does not look for them
+        kill_children()  # otherwise they would be reparented to the supervisor, which does not look for them
         os._exit(1)
     for end in (channel, stdout, stderr, stack):
         end.close()

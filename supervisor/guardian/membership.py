@@ -1,13 +1,13 @@
-"""What belongs to a job where no orphan comes back: remembered while it can be seen, searched for in the process table.
+"""The processes of a job without a subreaper: remembered while they can be seen, and searched for in the process table.
 
-For level pgroup, where the kernel hands an orphan to pid 1 and nothing says whose it was. A process is taken for one of
-the job's if
-- it is below the guardian, or below one that is the job's; or
-- it was that at an earlier look; or
-- it is in a session of the job's, and with that in one of its process groups; or
-- its environment has the job's mark.
-What fits none of these is not found: a daemon in a new session with an emptied environment, whose parents ended between
-two looks. That is why the level is called best effort. Light on purpose: guardians use it.
+At level pgroup the kernel reparents an orphan to pid 1, and nothing shows where it came from. A process is taken for
+one of the job's if
+- it is below the guardian, or below another process of the job; or
+- it was there in an earlier sample; or
+- it is in a session of the job; or
+- its environment has the job's marker.
+Anything else is not found: a daemon in a new session with an emptied environment, whose parents ended between two
+samples. That is why the level is called best effort. This module is light, because guardians import it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ MANY_SESSIONS = 256
 
 
 class KnownProcesses:
-    """One job's. `root` is its guardian, in whose session the job begins; `leave_out` are the guardian's own."""
+    """The processes of one job. `root` is its guardian, whose session the job starts in; `leave_out` are the guardian's
+    own.
+    """
 
     def __init__(
         self,
@@ -42,18 +44,17 @@ class KnownProcesses:
         self._sessions: set[int] = {root}
         self._search_at = MANY_SESSIONS
         self.mark = mark or {}
-        """Variables that everything of the job has in its environment, unless it took them out."""
+        """Variables that every process of the job has in its environment, unless it removed them."""
 
     def look(self, *, on_error: OnError = reraise) -> None:
-        """Remember what is below the guardian and below what is known. Costs some microseconds a process.
+        """Remember what is below the guardian and below known processes. This takes some microseconds for each process.
 
-        Goes on without what cannot be read, if `on_error` returns.
+        Continue without what cannot be read, if `on_error` returns.
         """
         self._known = {self._runner, *self._alive()}
         if len(self._sessions) >= self._search_at:
-            self.search(
-                on_error=on_error
-            )  # which forgets those that are over, as a job that runs for days may have had thousands
+            # The search forgets sessions that have ended. A job that runs for days may have had thousands of them.
+            self.search(on_error=on_error)
             self._search_at = max(MANY_SESSIONS, 2 * len(self._sessions))
         for root in [self._root, *(one.pid for one in self._alive())]:
             for pid in descendants(root, leave_out=frozenset(self._not_ours), on_error=on_error):
@@ -66,30 +67,30 @@ class KnownProcesses:
                     self._remember(stat)
 
     def known(self) -> list[Identity]:
-        """What was seen and has not ended, without a search."""
+        """Return the known processes that have not ended, without a search."""
         return [one for one in self._alive() if one.pid not in self._not_ours]
 
     def search(self, table: dict[int, Stat] | None = None, *, on_error: OnError = reraise) -> list[Identity]:
-        """Everything of the job that has not ended, from one reading of the whole table: this one, or a fresh one.
+        """Return every process of the job that has not ended, from one reading of the process table, or from `table`.
 
-        Raises Unreadable, unless `on_error` returns: then it is what could be read.
+        Raise Unreadable, unless `on_error` returns: then the result contains what could be read.
         """
         if table is None:
             table = self._read_table(on_error)
         else:
-            self._forget_what_is_over(table)
+            self._forget_ended(table)
         found: dict[int, Stat] = {}
-        # Whatever began before the runner is a stranger.
+        # Processes that started before the runner are unrelated.
         younger = [stat for stat in table.values() if stat.start_ticks >= self._runner.start_ticks]
         pending = [stat for stat in younger if stat.pid not in self._not_ours]
         pending = self._collect(pending, found)
         for stat in pending:
-            # An orphan's new parent is older than any of the job's; the others are below one that is looked at.
+            # The new parent of an orphan is older than the job. All other processes are below one that is checked.
             parent = table.get(stat.ppid)
             if (parent is None or parent.start_ticks <= self._runner.start_ticks) and self._is_marked(stat, on_error):
                 found[stat.pid] = stat
                 self._remember(stat)
-        self._collect(pending, found)  # what is below those, marked or not
+        self._collect(pending, found)  # the processes below those, with or without the marker
         return [_identity(stat) for stat in found.values() if not stat.ended]
 
     def _read_table(self, on_error: OnError) -> dict[int, Stat]:
@@ -100,12 +101,12 @@ class KnownProcesses:
             on_error(error)
 
         table = process_table(note)
-        if not failed:  # else somebody who lives may be missing in it
-            self._forget_what_is_over(table)
+        if not failed:  # otherwise a living process may be missing in the table
+            self._forget_ended(table)
         return table
 
     def _collect(self, pending: list[Stat], found: dict[int, Stat]) -> list[Stat]:
-        """Add to `found` what is the job's for what is known by now, until nothing more is. Those that are left."""
+        """Add the processes of the job to `found` until there are no more. Return those that are left."""
         while fresh := [stat for stat in pending if stat.pid not in found and self._is_ours(stat, found)]:
             for stat in fresh:
                 found[stat.pid] = stat
@@ -119,8 +120,8 @@ class KnownProcesses:
         self._known.add(_identity(stat))
         self._sessions.add(stat.sid)
 
-    def _forget_what_is_over(self, table: dict[int, Stat]) -> None:
-        """A number is free again once its process, or its session, is over, and may then be a stranger's."""
+    def _forget_ended(self, table: dict[int, Stat]) -> None:
+        """Forget processes and sessions that have ended: the kernel may reuse their IDs for unrelated processes."""
         self._known = {one for one in self._known if one.pid in table and _identity(table[one.pid]) == one}
         there = {stat.sid for stat in table.values()}
         ours = {*self._known, self._runner}
@@ -131,7 +132,7 @@ class KnownProcesses:
         }
 
     def _is_root(self, stat: Stat) -> bool:
-        """Whether it is the guardian. What has its number and is younger than the runner is a stranger."""
+        """Return whether it is the guardian. A younger process with the same pid is unrelated."""
         return stat.pid == self._root and stat.start_ticks <= self._runner.start_ticks
 
     def _is_ours(self, stat: Stat, found: dict[int, Stat]) -> bool:
@@ -154,7 +155,7 @@ class KnownProcesses:
 
 
 def _may_live(one: Identity) -> bool:
-    """What cannot be read is not known to be gone."""
+    """Return whether the process may be alive: if that cannot be read, it is not known to have ended."""
     try:
         stat = read_stat(one.pid)
     except Unreadable:
@@ -162,10 +163,11 @@ def _may_live(one: Identity) -> bool:
     return stat is not None and _identity(stat) == one and not stat.ended
 
 
-def mark_of(order: RunTask | Describe) -> dict[str, str]:
-    """What everything that is started for this order has in its environment. Empty where that would not be enough.
+def env_marker_of(order: RunTask | Describe) -> dict[str, str]:
+    """Return the variables that every process of this order has in its environment, or none if they would not be
+    enough.
 
-    The description of a task module is no job, and a server's cookie alone is in every process of the server.
+    The description of a task module is not a job, and the server's cookie is in every process of the server.
     """
     cookie = order.environment.get(COOKIE)
     return {COOKIE: cookie, JOB_ID: order.job_id} if isinstance(order, RunTask) and cookie is not None else {}

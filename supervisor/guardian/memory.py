@@ -1,4 +1,4 @@
-"""How much memory a process has, as exactly as /proc tells it."""
+"""The memory of a process, as exactly as /proc shows it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ _BLOCK_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Resident memory with each shared page divided among its users; `shmem_bytes` is what of it is shared memory."""
+    """Resident memory with each shared page divided among its users. `shmem_bytes` is the part that is shared
+    memory.
+    """
 
     pss_bytes: int
     shmem_bytes: int
 
 
 def share_of(pid: int) -> Share | None:
-    """None where it cannot be known: gone, without an address space, another user's, or a kernel without this file.
+    """Return None if it is unknown: the process has ended, has no address space or is another user's, or there is no
+    such file.
 
-    The kernel walks the process's page tables for it: some milliseconds for gigabytes.
+    The kernel walks the page tables of the process for it, which takes some milliseconds for gigabytes.
     """
     try:
         text = procfs.read(f"{pid}/smaps_rollup")
@@ -39,9 +42,9 @@ def _kib(value: bytes) -> int:
 
 
 def memfds_of(pid: int) -> dict[tuple[int, int], int]:
-    """The memfds that a process holds by descriptor, as (device, inode) → bytes. What cannot be read is left out.
+    """Return the memfds that a process holds by descriptor, as (device, inode) → bytes. Unreadable ones are left out.
 
-    Their pages are in nobody's resident memory until they are mapped: see memfd_create(2).
+    Their pages count as no process's resident memory until they are mapped: see memfd_create(2).
     """
     found: dict[tuple[int, int], int] = {}
     try:

@@ -1,6 +1,7 @@
-"""unshare(2), mount(2) and capset(2) through libc: Python has the first from 3.12 on, and the others not at all.
+"""unshare(2), mount(2) and capset(2) through the C library: Python offers the first from 3.12 on, and the others not at
+all.
 
-Linux only: elsewhere each raises OSError with ENOSYS. Errors name what was tried.
+On other systems than Linux each raises OSError with ENOSYS. Errors name the operation.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ _CAPABILITY_WORDS = 6  # effective, permitted, inheritable; 64 bits each as two 
 
 
 def unshare(flags: int, what: str) -> None:
-    """Move this process (NEWPID: its future children) into new namespaces; `what` names it in errors.
+    """Move this process (NEWPID: its future children) into new namespaces. `what` names the operation in errors.
 
-    NEWUSER wants a process without threads.
+    NEWUSER requires a process without threads.
     """
     _call("unshare", what, ctypes.c_int(flags))
 
 
 def make_mounts_private() -> None:
-    """From here on no mount made in this mount namespace shows in another one, nor the other way round."""
+    """Stop the propagation of mounts between this mount namespace and others, in both directions."""
     _mount("none", "/", None, MS_REC | MS_PRIVATE, "make mounts private")
 
 
 def mount_proc() -> None:
-    """A /proc of this process's own pid namespace, over the one that is there."""
+    """Mount a /proc of this process's own pid namespace over the existing one."""
     _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mount /proc")
 
 
 def drop_capabilities() -> None:
-    """Give up every capability of this thread, as an ordinary user's process has none. See capabilities(7)."""
+    """Give up every capability of this thread, since an ordinary user's process has none. See capabilities(7)."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     none = (ctypes.c_uint32 * _CAPABILITY_WORDS)()
     _call("capset", "drop capabilities", header, none)

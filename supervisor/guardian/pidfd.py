@@ -1,7 +1,7 @@
-"""pidfds: a file descriptor that names one process for good and becomes readable when it has ended.
+"""pidfds: a file descriptor identifies one process for good and becomes readable when the process has ended.
 
-Unlike a pid it is never reused, and unlike `Process.sentinel` nobody can keep it from firing by inheriting a
-pipe. See pidfd_open(2).
+Unlike a pid it is never reused. Unlike `Process.sentinel`, an inherited pipe cannot keep it from becoming readable. See
+pidfd_open(2).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 
 def _works() -> bool:
-    # By doing it: old kernels and sandboxes refuse what the C library offers.
+    # Try it: old kernels and sandboxes reject calls that the C library offers.
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         return False
     try:
@@ -28,7 +28,7 @@ HAS_PIDFD = _works()
 
 
 def open_pidfd(pid: int) -> int | None:
-    """A pidfd, or None when the process is already gone and reaped. Call only where HAS_PIDFD."""
+    """Return a pidfd, or None if the process has been reaped. Call this only if HAS_PIDFD."""
     try:
         return os.pidfd_open(pid)
     except ProcessLookupError:
@@ -36,14 +36,14 @@ def open_pidfd(pid: int) -> int | None:
 
 
 def has_ended(pidfd: int) -> bool:
-    """Whether every thread of the process has ended (it may still wait to be reaped)."""
+    """Return whether every thread of the process has ended. It may still have to be reaped."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(0))
 
 
 def send_signal(pidfd: int, number: signal.Signals) -> bool:
-    """Signal exactly that process. False when it is gone, or became another user's and may not be signalled."""
+    """Signal exactly that process. Return False if it has ended, or became another user's and may not be signalled."""
     try:
         signal.pidfd_send_signal(pidfd, number)
     except (ProcessLookupError, PermissionError):
@@ -52,9 +52,10 @@ def send_signal(pidfd: int, number: signal.Signals) -> bool:
 
 
 def ignore_missing(send: Callable[[int, int], None], pid: int, number: int) -> bool:
-    """Call `send` (os.kill or os.killpg); False when there is nobody to receive it.
+    """Call `send` (os.kill or os.killpg). Return False if there is no such process.
 
-    False also for a process that became another user's (setuid) and may not be signalled: a sweep goes on without it.
+    Return False also for a process that became another user's (setuid) and may not be signalled: a sweep goes on
+    without it.
     """
     try:
         send(pid, number)

@@ -1,12 +1,12 @@
-"""A pid namespace of the job's own, and its init: when init ends, the kernel has ended everything in it.
+"""A pid namespace for the job, and its init: when init ends, the kernel has ended everything in it.
 
     guardian            unshares USER and PID, and stays outside: its /proc, and with it its sweeps, are the host's
     └─ init             pid 1 inside; unshares NS, mounts a /proc; reaps everything; dies with the guardian
        └─ runner        pid 2 inside
 
-Whoever is in the namespace cannot leave it, cannot name a process outside, and cannot end init: signals that init
-has no handler for do not reach it from inside. So the guardian cannot be signalled, and when it is killed,
-together with the server or not, init goes with it (PDEATHSIG) and takes the rest along. See pid_namespaces(7).
+A process in the namespace cannot leave it, cannot name a process outside, and cannot end init: signals from inside that
+init has no handler for do not reach it. So the guardian cannot be signalled, and when it is killed, together with the
+server or not, init is killed too (PDEATHSIG) and everything with it. See pid_namespaces(7).
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from typing import NoReturn
 
 from runner import posix
 from runner.posix import close_all_but
-from supervisor.guardian import namespaces
-from supervisor.guardian import user_namespace as own_ids
+from supervisor.guardian import namespaces, user_namespace
 from supervisor.guardian.proc import children
 from supervisor.guardian.sweep import reap_children
 
-START_BOUND_S = 1.0
-"""How long init may take to have forked the runner; it needs a few milliseconds."""
+START_TIMEOUT_S = 1.0
+"""How long init may take to fork the runner; it needs a few milliseconds."""
 _FORKED = "forked"
 _FAILED = "failed"
 _ENDED = "ended"
@@ -36,15 +35,15 @@ _EX_SOFTWARE = 70
 
 
 class NamespaceFailed(Exception):
-    """A namespace could not be made. Met by the guardian, before there is a job; the message says why."""
+    """Raised when a namespace cannot be created, before there is a job. The message says why."""
 
 
 @dataclass(slots=True)
 class Namespace:
-    """The guardian's end. Pids are the host's; `lifeline_fd` is held only so that its end means the guardian's.
+    """The guardian's side. Pids are the host's. `lifeline_fd` is a pipe whose end means that the guardian has ended.
 
-    `mounts_fd` holds the mount namespace. The kernel takes some ten milliseconds to take one apart, one after the
-    other, and init would not be reaped before: so it happens when the guardian ends, which has reported by then.
+    `mounts_fd` keeps the mount namespace. The kernel needs some ten milliseconds to destroy one, does so one by one,
+    and init would not be reaped before. So it happens when the guardian ends, which has reported by then.
     """
 
     init_pid: int
@@ -54,25 +53,25 @@ class Namespace:
     mounts_fd: int
 
     def runner_status(self, reaped: dict[int, int]) -> int | None:
-        """The runner's wait status, None while it runs. `reaped` is what the guardian has just reaped: pid → status.
+        """Return the runner's wait status, or None while it runs. `reaped` maps the pids just reaped to their statuses.
 
-        `report_fd` becomes readable when it has ended. Init says how; an init that was killed took the runner along,
-        and its own status stands for both.
+        `report_fd` becomes readable when the runner has ended. Init reports its status. If init was killed, the runner
+        was killed with it, and init's own status stands for both.
         """
         try:
-            word, _, status = os.read(self.report_fd, 64).decode().partition(" ")
+            kind, _, status = os.read(self.report_fd, 64).decode().partition(" ")
         except BlockingIOError:
             return None
-        return int(status) if word == _ENDED else reaped.get(self.init_pid)
+        return int(status) if kind == _ENDED else reaped.get(self.init_pid)
 
 
 def launch(run: Callable[[], NoReturn]) -> Namespace:
-    """Make the namespace; `run` is called in its second process. Raises NamespaceFailed.
+    """Create the namespace; `run` is called in its second process. Raise NamespaceFailed.
 
     For a process without threads, once: afterwards it lives in a user namespace of its own and cannot fork again.
     """
     try:
-        own_ids.unshare_user_and_pid()
+        user_namespace.unshare_user_and_pid()
     except OSError as exc:
         raise NamespaceFailed(exc.strerror) from exc
     report_read, report_write = os.pipe2(os.O_CLOEXEC)
@@ -102,10 +101,10 @@ def launch(run: Callable[[], NoReturn]) -> Namespace:
 
 
 def _wait_for_fork(report_fd: int) -> None:
-    if not select.select([report_fd], [], [], START_BOUND_S)[0]:
-        raise NamespaceFailed(f"its init did not start a runner within {START_BOUND_S} s")
-    word, _, reason = _read_line(report_fd).partition(" ")
-    if word != _FORKED:
+    if not select.select([report_fd], [], [], START_TIMEOUT_S)[0]:
+        raise NamespaceFailed(f"its init did not start a runner within {START_TIMEOUT_S} s")
+    kind, _, reason = _read_line(report_fd).partition(" ")
+    if kind != _FORKED:
         raise NamespaceFailed(reason or "its init was killed")
 
 
@@ -121,7 +120,7 @@ def _read_line(fd: int) -> str:
 
 
 def _init(run: Callable[[], NoReturn], report_fd: int, lifeline_fd: int, mounts: socket.socket) -> NoReturn:
-    """The life of pid 1. It has no handler for any signal: so none from inside reaches it."""
+    """Run pid 1. It has no handler for any signal, so none from inside reaches it."""
     status = _EX_SOFTWARE
     try:
         posix.set_parent_death_signal(signal.SIGKILL)
@@ -134,7 +133,7 @@ def _init(run: Callable[[], NoReturn], report_fd: int, lifeline_fd: int, mounts:
         runner_pid = os.fork()
         if runner_pid == 0:
             if os.geteuid() != 0:
-                namespaces.drop_capabilities()  # whoever makes a user namespace has all of them in it
+                namespaces.drop_capabilities()  # the creator of a user namespace has all of them in it
             run()
         _keep_only(report_fd, lifeline_fd)
         os.write(report_fd, f"{_FORKED}\n".encode())
@@ -148,7 +147,7 @@ def _init(run: Callable[[], NoReturn], report_fd: int, lifeline_fd: int, mounts:
 
 
 def _leave_if_orphaned(lifeline_fd: int) -> None:
-    # Where others compare getppid(): a parent in another pid namespace is 0, alive or dead.
+    # Comparing getppid() does not work here: a parent in another pid namespace is 0, alive or dead.
     if select.select([lifeline_fd], [], [], 0)[0]:
         os._exit(0)
 
@@ -157,13 +156,13 @@ def _own_proc() -> None:
     namespaces.unshare(namespaces.NEWNS, "make a mount namespace")
     namespaces.make_mounts_private()
     namespaces.mount_proc()
-    found = os.readlink("/proc/self")  # noqa: PTH115 - that it is read anew is the point
+    found = os.readlink("/proc/self")  # noqa: PTH115 - it must be read now
     if found != str(os.getpid()):
         raise OSError(0, f"cannot use the mounted /proc: it calls this process {found}")
 
 
 def _keep_only(*keep: int) -> None:
-    # The supervisor waits for the ends of the runner's pipes and of the guardian's control socket.
+    # The supervisor waits for EOF on the runner's pipes and on the guardian's control socket.
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
@@ -171,7 +170,7 @@ def _keep_only(*keep: int) -> None:
 
 
 def _reap_all(runner_pid: int, report_fd: int) -> None:
-    """Until nothing is left. The runner's end is told once everything that had ended with it is reaped as well."""
+    """Reap until nothing is left. Report the runner's end after everything that ended with it has been reaped."""
     runner_status: int | None = None
     while runner_status is None:
         pid, status = os.waitpid(-1, 0)
@@ -188,7 +187,7 @@ def _reap_all(runner_pid: int, report_fd: int) -> None:
 
 
 def probe() -> str | None:
-    """Make a namespace once, with a runner that looks around and ends. None, or why it cannot be had.
+    """Create a namespace once, with a runner that checks it and ends. Return None, or the reason why it is impossible.
 
     For a process of its own: see `launch`.
     """
@@ -201,11 +200,11 @@ def probe() -> str | None:
     os.write(go_write, b"!")
     _, status = os.waitpid(namespace.init_pid, 0)
     found = namespace.runner_status({namespace.init_pid: status})
-    return None if found == 0 else f"a process in it found something else, and ended with wait status {found}"
+    return None if found == 0 else f"the process in it saw other processes, and ended with wait status {found}"
 
 
 def _look_around(go_fd: int) -> NoReturn:
-    """In the place of a runner, which waits for an order: its /proc is its namespace's, and it cannot end init."""
+    """Take the place of a runner, which waits for an order: its /proc is its namespace's, and it cannot end init."""
     os.read(go_fd, 1)
     alone = [name for name in os.listdir("/proc") if name.isdigit()] == ["1", str(os.getpid())]
     os.kill(1, signal.SIGKILL)

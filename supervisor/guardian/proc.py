@@ -1,10 +1,11 @@
-"""Reading /proc fast enough to win against a fork storm.
+"""Read /proc fast enough to win against a fork storm.
 
-`/proc/<pid>/task/<tid>/children` lists a process's children in one read; a psutil walk of the whole table costs
-ten to a hundred times as much. The kernel promises an exact list only for frozen processes, so every caller
-repeats until nothing is left. See proc_pid_children(5).
+`/proc/<pid>/task/<tid>/children` lists a process's children in one read; a psutil walk of the whole table takes ten to
+a hundred times as long. The kernel promises an exact list only for frozen processes, so every caller repeats until
+nothing is left. See proc_pid_children(5).
 
-What is gone is None, or nothing in a list. What cannot be read raises Unreadable, or goes to the caller's `on_error`.
+A process that has ended is None, or missing in a list. What cannot be read raises Unreadable, or is passed to the
+caller's `on_error`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from supervisor.guardian import procfs
 from supervisor.guardian.procfs import Unreadable
 
 _ANOTHER_USERS = frozenset({errno.EACCES, errno.EPERM})
-"""How /proc refuses to show a process of another user, where it is mounted with hidepid: see proc(5)."""
+"""The errors of /proc for a process of another user, where it is mounted with hidepid: see proc(5)."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -35,7 +36,7 @@ def _has_children_files() -> bool:
 HAS_CHILDREN_FILES = _has_children_files()
 
 OnError = Callable[[Unreadable], object]
-"""Told what could not be read, by a walk that goes on without it."""
+"""A callback for what could not be read, for a walk that continues without it."""
 
 
 def reraise(error: Unreadable) -> NoReturn:
@@ -44,9 +45,12 @@ def reraise(error: Unreadable) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """The fields of /proc/<pid>/stat that we use. `start_ticks` counts clock ticks since boot: with the pid it
-    names a process for good. `terminal` is the controlling terminal's device number, 0 for none. `threads` tells a
-    dead process from one whose main thread alone has ended: both show state Z."""
+    """The fields of /proc/<pid>/stat that we use.
+
+    `start_ticks` counts clock ticks since boot: with the pid it identifies a process for good. `terminal` is the
+    controlling terminal's device number, 0 for none. `threads` distinguishes a dead process from one whose main thread
+    alone has ended: both show state Z.
+    """
 
     pid: int
     name: str
@@ -61,14 +65,14 @@ class Stat:
 
     @property
     def ended(self) -> bool:
-        """Whether all of it has ended, so that only its parent's wait is missing."""
+        """Whether every thread has ended, so that only its parent has to reap it."""
         return self.state in "ZX" and self.threads <= 1
 
 
 def read_stat(pid: int) -> Stat | None:
-    """One process's line, or None when there is no such process (any more). Raises Unreadable.
+    """Return one process's line, or None if there is no such process (any more). Raise Unreadable.
 
-    None also of another user's, where /proc is mounted so that they are not shown.
+    Return None also for another user's process, where /proc is mounted so that those are hidden.
     """
     try:
         raw = procfs.read(f"{pid}/stat")
@@ -86,8 +90,8 @@ def _is_another_users(pid: int) -> bool:
         return False
 
 
-def look_at(pid: int) -> Stat | None:
-    """The same for a caller that does nothing else when it knows less: None also when it cannot be read now."""
+def try_read_stat(pid: int) -> Stat | None:
+    """Return the same, and None also if it cannot be read now, for a caller that can do without it."""
     try:
         return read_stat(pid)
     except Unreadable:
@@ -95,7 +99,7 @@ def look_at(pid: int) -> Stat | None:
 
 
 def parse_stat(raw: bytes) -> Stat:
-    """The text of /proc/<pid>/stat. See proc_pid_stat(5)."""
+    """Parse the text of /proc/<pid>/stat. See proc_pid_stat(5)."""
     # The name is in parentheses and may itself contain parentheses and spaces.
     end = raw.rindex(b")")
     name = raw[raw.index(b"(") + 1 : end].decode(errors="replace")
@@ -115,7 +119,7 @@ def parse_stat(raw: bytes) -> Stat:
 
 
 def boot_id() -> str:
-    """What names this boot of the machine: start times of two boots cannot be compared."""
+    """Return the ID of this boot of the machine: start times of two boots cannot be compared."""
     try:
         text = procfs.read("sys/kernel/random/boot_id")
     except Unreadable:  # containers may hide it
@@ -124,12 +128,12 @@ def boot_id() -> str:
 
 
 def process_ids() -> list[int]:
-    """Every process that /proc shows. Raises Unreadable."""
+    """Return every process that /proc shows. Raise Unreadable."""
     return [int(name) for name in procfs.names() or () if name.isdigit()]
 
 
 def process_table(on_error: OnError = reraise) -> dict[int, Stat]:
-    """All of them, by pid. Some ten microseconds for each process of the machine."""
+    """Return all of them by pid. This takes some ten microseconds for each process of the machine."""
     table: dict[int, Stat] = {}
     for pid in process_ids():
         try:
@@ -145,9 +149,9 @@ def process_table(on_error: OnError = reraise) -> dict[int, Stat]:
 
 
 def environment_of(pid: int) -> dict[bytes, bytes]:
-    """The variables that a process was exec'd with; empty when it is gone, or belongs to another user.
+    """Return the variables that a process was executed with; none if it has ended, or belongs to another user.
 
-    Raises Unreadable when it may be read, and cannot be now.
+    Raise Unreadable if it may be read, but cannot be read now.
     """
     try:
         raw = procfs.read(f"{pid}/environ") or b""
@@ -159,7 +163,7 @@ def environment_of(pid: int) -> dict[bytes, bytes]:
 
 
 def children(pid: int, *, use_children_files: bool = HAS_CHILDREN_FILES, on_error: OnError = reraise) -> list[int]:
-    """The direct children of every thread of `pid`; empty when the process is gone."""
+    """Return the direct children of every thread of `pid`; none if the process has ended."""
     if not use_children_files:
         return _children_by_parent(on_error).get(pid, [])
     found: list[int] = []
@@ -178,7 +182,7 @@ def _threads(pid: int, on_error: OnError) -> list[str]:
         return procfs.names(f"{pid}/task") or []
     except Unreadable as exc:
         on_error(exc)
-    return [str(pid)]  # the first thread's number is its process's: its file may still be readable
+    return [str(pid)]  # the first thread has the number of its process, and its file may still be readable
 
 
 def _children_by_parent(on_error: OnError) -> dict[int, list[int]]:
@@ -197,10 +201,10 @@ def descendants(
     on_error: OnError = reraise,
     first: list[int] | None = None,
 ) -> list[int]:
-    """Everything below `pid`, parents before children, without `leave_out` and what is below it.
+    """Return everything below `pid`, parents before children, without `leave_out` and what is below it.
 
     Zombies are included: they are children until they are reaped. `first` are the direct children of `pid`, if the
-    caller knows them better. With an `on_error` that returns, the walk goes on with what can be read.
+    caller knows them better. With an `on_error` that returns, the walk continues with what can be read.
     """
     table = None if use_children_files else _children_by_parent(on_error)
     found: list[int] = []

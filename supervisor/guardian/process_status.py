@@ -1,4 +1,4 @@
-"""What /proc/PID/status knows of a process and /proc/PID/stat does not. See proc_pid_status(5)."""
+"""Fields of /proc/PID/status that /proc/PID/stat does not have. See proc_pid_status(5)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from supervisor.guardian.procfs import Unreadable
 
 
 def ignores(pid: int, number: signal.Signals) -> bool:
-    """Whether a process ignores a signal. False when it is gone, or cannot be read."""
+    """Return whether a process ignores a signal. Return False if it has ended or cannot be read."""
     fields = _fields(pid, b"SigIgn:")
     return bool(fields) and bool(int(fields[0], 16) >> (number - 1) & 1)
 
 
 def inner_pid(pid: int) -> int | None:
-    """What a process is called in its own pid namespace; None when it is gone, or cannot be read."""
+    """Return the pid of a process in its own pid namespace; None if it has ended or cannot be read."""
     fields = _fields(pid, b"NSpid:")
     return int(fields[-1]) if fields else None
 

@@ -1,10 +1,10 @@
-"""The only way to /proc: through one descriptor, which is opened before there is a job.
+"""The only access to /proc: through one descriptor, which is opened before there is a job.
 
-A job of root can mount something over /proc, or over /proc/PID. So root reads a /proc of its own, a mount that is in no
-folder and that nothing can be mounted over (open_tree(2)). Without the right to make one the folder is opened once, and
-what is mounted inside of it is refused (RESOLVE_NO_XDEV, see openat2(2)).
+A job of root can mount something over /proc, or over /proc/PID. So root reads a /proc of its own: a mount without a
+path, over which nothing can be mounted (open_tree(2)). Without the right to create one, the folder is opened once, and
+mounts inside of it are not followed (RESOLVE_NO_XDEV, see openat2(2)).
 
-What cannot be read is never taken for gone: see Unreadable.
+What cannot be read never counts as ended: see Unreadable.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _GONE = frozenset({errno.ENOENT, errno.ESRCH})
 
 
 class Unreadable(OSError):
-    """Something in /proc may be there and cannot be read now: no descriptors, no memory, not allowed.
+    """Raised when something in /proc may exist but cannot be read now: no descriptors, no memory, not permitted.
 
-    Met by everyone who reads /proc; the answer is never "gone". A sweep goes on without it, a proof waits.
+    It never means that a process has ended. A sweep goes on without it, a proof waits.
     """
 
 
@@ -61,12 +61,12 @@ def _syscall(number: int, *arguments: object) -> int:
     return result
 
 
-def _clone() -> int:
-    """The mount that is at /proc, with its options, once more. Raises OSError."""
+def _clone_mount() -> int:
+    """Copy the mount at /proc, with its options. Raise OSError."""
     flags = ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC)
     clone = _syscall(_NR_OPEN_TREE, ctypes.c_int(_AT_FDCWD), b"/proc", flags)
     try:
-        # Else what is mounted inside of the one could show in the other.
+        # Otherwise mounts inside of one could appear in the other.
         private = _MountAttributes(propagation=_MS_PRIVATE)
         size = ctypes.c_size_t(ctypes.sizeof(private))
         empty_path = ctypes.c_uint(_AT_EMPTY_PATH)
@@ -77,8 +77,8 @@ def _clone() -> int:
     return clone
 
 
-def _make() -> int:
-    """A new one, for a process at whose /proc there is something else by now. Raises OSError."""
+def _new_mount() -> int:
+    """Create a new one, for a process whose /proc has something else mounted on it. Raise OSError."""
     context = _syscall(_NR_FSOPEN, b"proc", ctypes.c_uint(_FSOPEN_CLOEXEC))
     try:
         create = ctypes.c_uint(_FSCONFIG_CMD_CREATE)
@@ -90,7 +90,9 @@ def _make() -> int:
 
 
 def _open_mount(mount: int) -> int | None:
-    """What fsmount and open_tree give can only be passed through. None: it does not show this process."""
+    """Open the folder: the descriptors from fsmount and open_tree are only paths. Return None if it does not show this
+    process.
+    """
     try:
         folder = os.open(".", _FOLDER, dir_fd=mount)
     finally:
@@ -104,8 +106,8 @@ def _open_mount(mount: int) -> int | None:
 
 
 def _mount_detached() -> int | None:
-    """A mount of /proc that only this descriptor leads to. None: this process may not make one."""
-    for mount in (_clone, _make):
+    """Return a mount of /proc that only this descriptor leads to, or None if this process may not create one."""
+    for mount in (_clone_mount, _new_mount):
         try:
             folder = _open_mount(mount())
         except OSError:
@@ -116,7 +118,7 @@ def _mount_detached() -> int | None:
 
 
 def _open_folder() -> tuple[int, bool]:
-    """A descriptor (-1: there is none) and whether something can be mounted inside of what it leads to."""
+    """Return a descriptor (-1 if there is none), and whether others can mount something inside of it."""
     detached = _mount_detached()
     try:
         folder = os.open("/proc", _FOLDER) if detached is None else detached
@@ -124,14 +126,14 @@ def _open_folder() -> tuple[int, bool]:
         return -1, True
     if folder > 2:
         return folder, detached is None
-    # Started without stdin, stdout or stderr: those numbers are used for others.
+    # The server was started without stdin, stdout or stderr: their numbers are reserved.
     above = fcntl.fcntl(folder, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(folder)
     return above, detached is None
 
 
 FOLDER_FD, _SHARED = _open_folder()
-"""Inherited by guardians, which keep it when they close all else."""
+"""Guardians inherit it, and keep it when they close everything else."""
 
 
 def _refuses_mounts() -> bool:
@@ -152,14 +154,14 @@ _BENEATH = _SHARED and _refuses_mounts()
 
 
 def open_file(path: str, flags: int = os.O_RDONLY) -> int:
-    """A descriptor for /proc/`path`. Raises OSError."""
+    """Open /proc/`path`. Raise OSError."""
     if _BENEATH:
         return _open_beneath(path, flags)
     return os.open(path, flags | os.O_CLOEXEC, dir_fd=FOLDER_FD)
 
 
 def read(path: str) -> bytes | None:
-    """The text of /proc/`path`; None when it is gone. Raises Unreadable."""
+    """Return the text of /proc/`path`, or None if it does not exist any more. Raise Unreadable."""
     try:
         fd = open_file(path)
         try:
@@ -173,7 +175,7 @@ def read(path: str) -> bytes | None:
 
 
 def read_again(fd: int) -> bytes:
-    """The text as it is now of a file that is held open. Raises OSError."""
+    """Return the present text of an open file. Raise OSError."""
     text = b""
     while chunk := os.pread(fd, _CHUNK_BYTES, len(text)):
         text += chunk
@@ -181,7 +183,7 @@ def read_again(fd: int) -> bytes:
 
 
 def names(path: str = ".") -> list[str] | None:
-    """What is in the folder /proc/`path`; None when it is gone. Raises Unreadable."""
+    """Return the names in the folder /proc/`path`, or None if it does not exist any more. Raise Unreadable."""
     try:
         fd = open_file(path, _FOLDER)
         try:
@@ -195,12 +197,12 @@ def names(path: str = ".") -> list[str] | None:
 
 
 def link(path: str) -> str:
-    """Where the link /proc/`path` leads. Raises OSError."""
+    """Return the target of the link /proc/`path`. Raise OSError."""
     return os.readlink(path, dir_fd=FOLDER_FD)
 
 
 def stat(path: str) -> os.stat_result:
-    """What /proc/`path` leads to. Raises OSError."""
+    """Return the status of what /proc/`path` leads to. Raise OSError."""
     return os.stat(path, dir_fd=FOLDER_FD)
 
 

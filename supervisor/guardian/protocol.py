@@ -1,7 +1,6 @@
-"""The frames between supervisor and guardian, one JSON object a line as all others.
+"""The messages between supervisor and guardian: one JSON object a line, as all others.
 
-supervisor → guardian   Limit, Mark, Stop
-guardian → supervisor   Hello or Refused, Acknowledged, Signalled, Ended
+supervisor → guardian   Limit, Mark, Stop guardian → supervisor   Hello or Refused, Acknowledged, Signalled, Ended
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pydantic import Field, TypeAdapter
 class Stop:
     """Run the ladder. `t0` is on CLOCK_MONOTONIC (seconds), which all processes of a machine share.
 
-    `after_result`: the task has reported its result and is not asked any more.
+    `after_result` means that the task has reported its result and cannot be asked any more.
     """
 
     t0: float
@@ -31,7 +30,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Hold the job to these limits. `controllers` are those that its cgroup has; the rest is sampled."""
+    """Enforce these limits. `controllers` are those that the cgroup has; the other limits are measured."""
 
     memory_bytes: int | None = None
     processes: int | None = None
@@ -42,7 +41,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The variables by which a process of the job is known, for a level that has to search. Before the job begins."""
+    """The environment variables that identify a process of the job, for a level that has to search. Sent before the job
+    starts.
+    """
 
     variables: dict[str, str]
     type: Literal["mark"] = "mark"
@@ -53,7 +54,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The guardian is as its level needs it, and its runner is forked.
+    """The guardian is set up for its level, and its runner is forked.
 
     `init_pid` is that of the job's pid namespace, if it has one.
     """
@@ -66,7 +67,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The guardian cannot hold a job as planned, and ends. Nothing of a job was started."""
+    """The guardian cannot contain a job as planned, and ends. Nothing of a job was started."""
 
     reason: str
     type: Literal["refused"] = "refused"
@@ -82,7 +83,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Signalled:
-    """The first round of a step: who got which signal."""
+    """The first round of a step: the processes, and the signal that they got."""
 
     signal: Literal["SIGTERM", "SIGKILL"]
     pids: list[int]
@@ -92,7 +93,7 @@ class Signalled:
 
 @dataclass(frozen=True, slots=True)
 class LimitReached:
-    """The job was ended because of a limit. `seen` is what was measured; None when the kernel itself held it back."""
+    """The job was ended because of a limit. `seen` is the measured value; None if the kernel enforced the limit."""
 
     kind: Literal["memory", "processes"]
     limit: int
@@ -101,13 +102,13 @@ class LimitReached:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Nothing of the job is left: waitpid(-1) said ECHILD, and its cgroup, if it has one, holds nothing either.
+    """Nothing of the job is left: waitpid(-1) returned ECHILD, and the cgroup, if there is one, is empty.
 
-    At level pgroup: ECHILD, and the process table shows nothing that is known to be the job's.
+    At level pgroup it means ECHILD, and a process table without any process that is known to be the job's.
 
-    `runner_status` is the runner's wait status as waitpid(2) gives it. Milliseconds count from detection of the
-    cause, and are None when no cause was asked or the step was not needed. `leftovers` counts the processes
-    that a finished task had left behind.
+    `runner_status` is the runner's wait status as waitpid(2) returns it. Milliseconds count from the detection of the
+    cause; they are None if there was no cause or the step was not needed. `leftovers` counts the processes that a
+    finished task had left behind.
     """
 
     runner_status: int | None

@@ -1,7 +1,7 @@
-"""multiprocessing's resource tracker, one of the job's own: what the job leaves in /dev/shm goes when it ends.
+"""multiprocessing's resource tracker, one for each job: what the job leaves in /dev/shm is removed when it ends.
 
-It is forked from the guardian, where multiprocessing would start an interpreter: so it is there sooner, shares its
-memory and ends in a millisecond instead of twenty, which count when a hundred jobs end together.
+It is forked from the guardian, where multiprocessing would start an interpreter. So it is ready sooner, shares memory
+and ends in a millisecond instead of twenty, which counts when a hundred jobs end together.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from runner.posix import close_all_but
 from supervisor.guardian.sweep import reap_children
 
 NAME = "deadstop-track"
-"""As `ps` shows it."""
-TRACKER_BOUND_S = 0.1
-"""How long the tracker gets to end by itself; it needs about a millisecond."""
+"""The name that `ps` shows."""
+TRACKER_TIMEOUT_S = 0.1
+"""How long the tracker may take to end by itself; it needs about a millisecond."""
 
 
 class Tracker:
-    """A child of the guardian, but none of the job's. `pid` is None once it has ended."""
+    """A child of the guardian that does not belong to the job. `pid` is None once it has ended."""
 
     def __init__(self, pid: int, fd: int) -> None:
         self.pid: int | None = pid
         self.fd = fd
-        self.own_pids = frozenset({pid})
-        """What a sweep of the guardian's children must leave out."""
+        self.tracker_pids = frozenset({pid})
+        """The children that a sweep of the guardian must leave out."""
 
     @classmethod
     def start(cls) -> Tracker:
-        """Start one for this process and those that it forks, in place of an inherited one.
+        """Start a tracker for this process and those that it forks, in place of an inherited one.
 
         Call it in a process without threads.
         """
@@ -49,7 +49,7 @@ class Tracker:
         return cls(pid, write_end)
 
     def end(self, child_fd: int) -> None:
-        """Close its pipe, whose last writer this process must be, and wait for it to clean up and end.
+        """Close its pipe, of which this process must be the last writer, and wait until it has cleaned up and ended.
 
         `child_fd` becomes readable when a child has ended.
         """
@@ -58,14 +58,14 @@ class Tracker:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGCONT)
-        deadline = time.monotonic() + TRACKER_BOUND_S
+        deadline = time.monotonic() + TRACKER_TIMEOUT_S
         while self.pid not in reap_children():
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
                 break
-            # The byte that says so may have been read already, hence the short bound.
+            # That byte may have been read already, hence the short timeout.
             select.select([child_fd], [], [], min(left_s, 0.005))
             with contextlib.suppress(BlockingIOError):
                 os.read(child_fd, 4096)
@@ -73,10 +73,10 @@ class Tracker:
 
 
 def _track(read_end: int) -> NoReturn:
-    """The life of the tracker: until the last writer of its pipe has ended."""
+    """Run the tracker until the last writer of its pipe has ended."""
     try:
         posix.set_name(NAME)
-        # It complains on stderr about what a job leaked; that is no concern of the server's log.
+        # It reports on stderr what a job has leaked, which does not belong in the server's log.
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(null, standard)

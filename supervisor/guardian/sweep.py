@@ -1,11 +1,11 @@
-"""Signalling a whole tree and reaping it, again and again until it is empty.
+"""Signal a whole process tree and reap it, again and again until it is empty.
 
-A snapshot of a tree is never enough: while it is read, its processes fork. So SIGTERM goes to newcomers on every
-round, but to each process once, because many programs take a second one for "leave your clean-up". SIGKILL rounds end
-only when there is nothing left to kill. Killing without stopping first wins against fork storms more often than
-stopping first.
+A snapshot of a tree is never enough: while it is read, its processes fork. So every round sends SIGTERM to new
+processes, but once to each, because many programs take a second one as a request to skip their clean-up. Rounds of
+SIGKILL end only when nothing is left. Killing without stopping first wins against fork storms more often than stopping
+first.
 
-A part of a round that fails (no descriptors, say) is left out, and noted: all others have their turn.
+If a part of a round fails (no descriptors, say), the error is recorded and the other parts still run.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from dataclasses import dataclass, field
 
 from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.handle import Identity
-from supervisor.guardian.own_view import Own
-from supervisor.guardian.parts import Parts
+from supervisor.guardian.own_process import OwnProcess
 from supervisor.guardian.pidfd import ignore_missing
-from supervisor.guardian.proc import HAS_CHILDREN_FILES, Stat, children, descendants, look_at, read_stat
+from supervisor.guardian.proc import HAS_CHILDREN_FILES, Stat, children, descendants, read_stat, try_read_stat
 from supervisor.guardian.process_status import ignores, inner_pid
 from supervisor.guardian.procfs import Unreadable
+from supervisor.guardian.round_errors import RoundErrors
 
 LOOK_S = 0.002
 
 
 @dataclass(slots=True)
 class Sweep:
-    """The tree below one process (`root`, never signalled itself), without `leave_out`.
+    """The tree below one process (`root`, which is never signalled itself), without `leave_out`.
 
-    `leaf` is its cgroup, if it has one: then the kill goes there first.
-    `init_pid` is the init of a pid namespace in that tree. It is ours and not the job's, but killing it kills them all.
+    `leaf` is its cgroup, if it has one: then the kill starts there. `init_pid` is the init of a pid namespace in that
+    tree. It does not belong to the job, but killing it kills the whole namespace.
     """
 
     root: int
@@ -41,21 +41,21 @@ class Sweep:
     init_pid: int | None = None
     use_children_files: bool = HAS_CHILDREN_FILES
     next_look: float | None = None
-    """When to `look`; None at levels where an orphan comes back by itself and nothing has to be remembered."""
+    """When to call `look`; None at levels where orphans are reparented to the root and nothing has to be remembered."""
     seen: set[int] = field(default_factory=set)
-    own: Own = field(default_factory=Own)
-    parts: Parts = field(default_factory=Parts)
+    own: OwnProcess = field(default_factory=OwnProcess)
+    errors: RoundErrors = field(default_factory=RoundErrors)
     _terminated: set[Identity] = field(default_factory=set)
     _hung_up: set[Identity] = field(default_factory=set)
 
     def pids(self) -> list[int]:
-        """Everything of the job that is there now, zombies included."""
+        """Return every process of the job, zombies included."""
         found = self.sample()
         self.seen.update(found)
         return found
 
     def sample(self) -> list[int]:
-        """The same for a look that comes again and again for as long as the job runs: who it met is not kept."""
+        """Return the same, for sampling during the whole run of a job: the processes are not remembered."""
         return [pid for pid in self._walk() if pid != self.init_pid]
 
     def _walk(self) -> list[int]:
@@ -63,61 +63,64 @@ class Sweep:
             self.root,
             leave_out=self.leave_out,
             use_children_files=self.use_children_files,
-            on_error=self.parts.noting("tree"),
-            first=self._directly_below(),
+            on_error=self.errors.recorder("tree"),
+            first=self._own_children(),
         )
 
-    def _directly_below(self) -> list[int] | None:
-        """None: they cannot be known better than others are."""
-        if not self._knows_own_children:
+    def _own_children(self) -> list[int] | None:
+        """Return None if the children of the root cannot be read better than those of others."""
+        if not self._is_own_tree:
             return None
-        with self.parts.part("children"):
+        with self.errors.guard("children"):
             return self.own.children()
         return None
 
     @property
-    def _knows_own_children(self) -> bool:
+    def _is_own_tree(self) -> bool:
         return self.root == self.own.pid and self.use_children_files
 
     def look(self, now: float) -> None:
-        """Remember what is there, where that is needed."""
+        """Remember the processes, where that is needed."""
 
     def mark(self, variables: dict[str, str]) -> None:
-        """Take note of what the job's processes have in their environment, where that is needed."""
+        """Store the environment variables of the job's processes, where that is needed."""
 
     def orphans(self) -> list[int]:
-        """What is the job's and not below the root. Nothing, where orphans come to the root."""
+        """Return the job's processes that are not below the root. There are none where orphans are reparented to the
+        root.
+        """
         return []
 
-    def is_left_with(self, own_child: int | None) -> bool:
-        """Whether no other child is directly below the root: what is orphaned comes there, so none means no tree.
+    def has_no_child_but(self, own_child: int | None) -> bool:
+        """Return whether the root has no other child. Orphans are reparented to the root, so then the tree is empty.
 
-        Zombies are children, and what cannot be read is not known to be none.
+        Zombies are children, and children that cannot be read are not known to be absent.
         """
         try:
-            if self._knows_own_children:
+            if self._is_own_tree:
                 return set(self.own.children()) <= {own_child}
             return set(children(self.root, use_children_files=self.use_children_files)) <= {own_child}
         except OSError:
             return False
 
     def terminate(self) -> list[int]:
-        """SIGTERM, then SIGCONT so that stopped ones receive it, to all that have not had it yet. Who they were.
+        """Send SIGTERM, and SIGCONT to wake stopped ones, to all processes that have not had it yet. Return those.
 
-        The leader of a terminal that ignores it, as an interactive shell does, gets SIGHUP besides.
+        The leader of a terminal that ignores SIGTERM, as an interactive shell does, gets SIGHUP besides.
         """
         found = self.pids()
         fresh = self._terminate(found)
         for pid in found:
-            stat = look_at(pid)
+            stat = try_read_stat(pid)
             if stat is not None and _leads_terminal(stat) and ignores(pid, signal.SIGTERM):
                 self._once(self._hung_up, Identity.shown_by(stat), signal.SIGHUP)
         return fresh
 
     def stop_command(self, pid: int) -> list[int]:
-        """The same for one command of the job, with what is below it and what is in its process group.
+        """Do the same for one command of the job, with the processes below it and in its process group.
 
-        `pid` is what its runner calls it, which differs in a pid namespace. Nothing is done for what is not the job's.
+        `pid` is the runner's number for it, which differs in a pid namespace. Nothing happens if it is not one of the
+        job's processes.
         """
         found = self.pids()
         leader = pid if self.init_pid is None else next((one for one in found if inner_pid(one) == pid), None)
@@ -128,10 +131,10 @@ class Sweep:
                 leader,
                 leave_out=self.leave_out,
                 use_children_files=self.use_children_files,
-                on_error=self.parts.noting("tree"),
+                on_error=self.errors.recorder("tree"),
             )
         )
-        stats = (look_at(one) for one in found)
+        stats = (try_read_stat(one) for one in found)
         grouped = {stat.pid for stat in stats if stat is not None and stat.pgid == leader}
         return self._terminate([one for one in found if one == leader or one in below | grouped])
 
@@ -143,12 +146,12 @@ class Sweep:
         try:
             stat = read_stat(pid)
         except Unreadable as exc:
-            self.parts.note("stat", exc)
-            return Identity(pid, 0)  # it gets its signal, and a second one if it can be read later
+            self.errors.record("stat", exc)
+            return Identity(pid, 0)  # it is signalled now, and again if it can be read later
         return None if stat is None else Identity.shown_by(stat)
 
     def _once(self, had: set[Identity], identity: Identity, number: signal.Signals) -> bool:
-        """Whether it had not had this signal yet; now it has."""
+        """Send this signal unless the process has had it. Return whether it was sent."""
         if identity in had:
             return False
         had.add(identity)
@@ -157,16 +160,16 @@ class Sweep:
         return True
 
     def kill(self) -> list[int]:
-        """One round of SIGKILL over all that is there now. Who they were.
+        """Send SIGKILL to all processes that exist now. Return them.
 
-        What has left the cgroup is still in the tree, and what is not ours to signal is in the cgroup.
+        The tree contains processes that have left the cgroup, and the cgroup those that we may not signal.
         """
-        self.parts.clear()
+        self.errors.clear()
         found = self._walk()
         if self.leaf is not None:
-            with self.parts.part("cgroup.kill"):
+            with self.errors.guard("cgroup.kill"):
                 self.leaf.kill()
-        # With its init the kernel ends a whole namespace, also what is being forked right now.
+        # When init ends, the kernel ends the whole namespace, including processes that are just being forked.
         for pid in [self.init_pid] if self.init_pid in found else found:
             self._signal(pid, signal.SIGKILL)
         pids = [pid for pid in found if pid != self.init_pid]
@@ -177,28 +180,28 @@ class Sweep:
         ignore_missing(os.kill, pid, number)
 
     def proven_empty(self) -> bool:
-        """The proof: there is no child, not even a zombie, and the cgroup holds nothing. Only inside `root` itself.
+        """Return the proof: there is no child, not even a zombie, and the cgroup is empty. Only inside `root` itself.
 
-        None is given while /proc does not show this process, or the cgroup cannot be read.
+        Return False while /proc does not show this process, or the cgroup cannot be read.
         """
         return _has_no_child() and self.own.is_seen() and (self.leaf is None or not self.leaf.populated)
 
     def rss_bytes(self) -> int:
-        """Resident memory of the tree; shared pages count for each process that maps them."""
-        stats = (look_at(pid) for pid in self.pids())
+        """Return the resident memory of the tree. Shared pages count for each process that maps them."""
+        stats = (try_read_stat(pid) for pid in self.pids())
         return sum(stat.rss_bytes for stat in stats if stat is not None)
 
 
 def _leads_terminal(stat: Stat) -> bool:
-    """Whether it is the first process in a terminal: the leader of its session, or else a child of another session."""
+    """Return whether it is the first process in a terminal: the session's leader, or a child of another session."""
     if not stat.terminal or stat.pgid != stat.pid:
         return False
     parent = read_stat(stat.ppid)
     return stat.sid == stat.pid or parent is None or parent.sid != stat.sid
 
 
-def end_children() -> None:
-    """Kill and reap everything below this process. Only for one that owns all its children."""
+def kill_children() -> None:
+    """Kill and reap everything below this process. Only for a process that owns all its children."""
     sweep = Sweep(os.getpid())
     while not _has_no_child():
         sweep.kill()
@@ -215,7 +218,7 @@ def _has_no_child() -> bool:
 
 
 def reap_children() -> dict[int, int]:
-    """Collect every child that has ended: pid → wait status. Only for a process that owns all its children."""
+    """Reap every child that has ended: pid → wait status. Only for a process that owns all its children."""
     reaped: dict[int, int] = {}
     while True:
         try:

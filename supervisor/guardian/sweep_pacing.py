@@ -1,8 +1,9 @@
-"""When to go over a tree again, which is never read whole: it forks while it is read. Pure; the caller brings the time.
+"""When to sweep a tree again. It forks while it is read, so it is never read completely. Pure: the caller passes the
+time.
 
-A round that met newcomers is followed by the next one soon, because there may be more of them. One that met only those
-who have had their signal is followed after a pause that doubles: they are ending, and the end of a child wakes the
-guardian anyway. A hundred guardians that all look every few milliseconds would take the time that the ends need.
+A round that found new processes is soon followed by the next one, because there may be more. A round that found only
+processes that have had their signal is followed after a pause that doubles: they are ending, and the end of a child
+wakes the guardian anyway. A hundred guardians that check every few milliseconds would take the time that the ends need.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class SweepPacing:
-    """Seconds. `after_newcomers_s` and the first and longest pause without any. The first round is due at once."""
+    """Seconds: `after_newcomers_s`, and the first and longest pause without new processes. The first round is due at
+    once.
+    """
 
     after_newcomers_s: float
     first_pause_s: float
@@ -26,11 +29,11 @@ class SweepPacing:
 
     @classmethod
     def of_kill(cls) -> SweepPacing:
-        """A storm is won by whoever rests less."""
+        """Return short pauses, because a fork storm needs a sweep that is faster."""
         return cls(after_newcomers_s=0.0, first_pause_s=0.002, longest_pause_s=0.032)
 
     def made(self, now: float, *, newcomers: bool) -> None:
-        """A round has been made just now."""
+        """Schedule the next round after one that was made at `now`."""
         if newcomers:
             self._pause_s = 0.0
             self.due = now + self.after_newcomers_s

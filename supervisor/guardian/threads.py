@@ -1,4 +1,4 @@
-"""Signals to one thread of another process, found by its name. Linux only: elsewhere there is none to find."""
+"""Signals to one thread of another process, found by its name. Elsewhere than on Linux none is found."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ _tgkill = getattr(LIBC, "tgkill", None)  # glibc has it since 2.30
 
 
 def find_thread(pid: int, name: str) -> int | None:
-    """The id, in our own pid namespace, of the thread that calls itself `name`; None when there is none.
-
-    Raises Unreadable.
+    """Return the ID, in our own pid namespace, of the thread with this name, or None if there is none. Raise
+    Unreadable.
     """
     for thread in procfs.names(f"{pid}/task") or ():
         found = procfs.read(f"{pid}/task/{thread}/comm")
@@ -25,7 +24,7 @@ def find_thread(pid: int, name: str) -> int | None:
 
 
 def signal_thread(pid: int, thread: int, number: int) -> bool:
-    """tgkill(2). False when there is no such thread (any more), or no such call on this system."""
+    """Call tgkill(2). Return False if there is no such thread (any more), or no such call on this system."""
     if _tgkill is None:
         return False
     if _tgkill(pid, thread, number) == 0:

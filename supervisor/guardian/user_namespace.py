@@ -1,7 +1,7 @@
-"""A user namespace in which ids are what they are outside: the price of a pid namespace for an ordinary user.
+"""A user namespace that maps IDs to themselves, which an ordinary user needs to create a pid namespace.
 
-As root every id is mapped to itself, so that files have their owners and a job may change users. An ordinary user
-may map only itself: everybody else is shown as nobody. See user_namespaces(7).
+For root every ID is mapped to itself, so that files keep their owners and a job may change users. An ordinary user may
+map only itself: every other user is shown as nobody. See user_namespaces(7).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _EX_SOFTWARE = 70
 
 
 def unshare_user_and_pid() -> None:
-    """Move this process into the one, and its next child into the other. Raises OSError, whose strerror says all."""
+    """Move this process into a new user namespace, and its next child into a new pid namespace. Raise OSError."""
     if os.geteuid() != 0:
         uid, gid = os.geteuid(), os.getegid()
         namespaces.unshare(namespaces.NEWUSER | namespaces.NEWPID, "make a user and a pid namespace")
@@ -36,10 +36,10 @@ def unshare_user_and_pid() -> None:
 
 @contextmanager
 def _mapped_from_outside() -> Iterator[None]:
-    """Maps every id to itself, once the block has unshared: files keep their owners, and a job may change users.
+    """Map every ID to itself once the block has called unshare: files keep their owners, and a job may change users.
 
-    More than one id takes a capability outside, which this process does not have any more by then: so a child does it
-    that stays behind.
+    Mapping more than one ID needs a capability outside, which this process no longer has then. So a child that stays
+    outside does it.
     """
     pid = os.getpid()
     go_read, go_write = os.pipe2(os.O_CLOEXEC)
@@ -73,13 +73,13 @@ def _map_all_ids(pid: int, go_fd: int) -> NoReturn:
 
 
 def identical(id_map: str) -> str:
-    """A map for a child namespace in which every id that exists by `id_map` is itself."""
+    """Return a map for a child namespace in which every ID of `id_map` is itself."""
     lines = (line.split() for line in id_map.splitlines())
     return "".join(f"{inside} {inside} {count}\n" for inside, _outside, count in lines)
 
 
 def _write(path: str, text: str) -> None:
-    # One write(2): the kernel takes a map whole or not at all.
+    # One write(2): the kernel accepts a map only as a whole.
     fd = procfs.open_file(path, os.O_WRONLY)
     try:
         os.write(fd, text.encode("ascii"))

@@ -190,7 +190,7 @@ class Attempt:
         A guardian that was only late may still report its own proof meanwhile; then that is the end.
         """
         bound = self._bound
-        held = SweepTarget(bound.guardian, bound.started.plan.leaf, bound.sightings, bound.init_pid)
+        held = SweepTarget(bound.guardian, bound.started.plan.leaf, bound.known_processes, bound.init_pid)
         self._log.warning("backstop", guardian_ended=held.guardian.ended)
         began = time.monotonic()
         told: bool | None = None
@@ -249,7 +249,7 @@ class Attempt:
         if self._ladder is not None:
             killed_ms = round((time.monotonic() - self._ladder.t0) * 1000, 1)
         return Gone(
-            proof=Proof.ADOPTED_REAPED if self._bound.sightings is None else Proof.PROCESS_TABLE,
+            proof=Proof.ADOPTED_REAPED if self._bound.known_processes is None else Proof.PROCESS_TABLE,
             error=error,
             processes_seen=len(self._swept),
             killed_ms=killed_ms,

@@ -131,7 +131,7 @@ def test_a_guardian_s_sweep_signals_without_its_cgroup(number: int) -> None:
         others = frozenset(descendants(os.getpid())) - {process.pid, *descendants(process.pid)}
         sweep = Sweep(os.getpid(), leaf, leave_out=others)
         assert process.pid in sweep.kill()
-        assert "cgroup.kill" in sweep.parts.failed
+        assert "cgroup.kill" in sweep.errors.failed
         assert process.wait(5) == -signal.SIGKILL
         assert leaf.populated
         files.number = None

@@ -14,7 +14,7 @@ from tests.support.leaks import is_of_multiprocessing
 from tests.support.observer import Beacon, Handle, Watched, descendants, describe
 from tests.support.server import RunningServer
 
-START_BOUND_S = 60.0
+START_TIMEOUT_S = 60.0
 TREE = 4
 """Processes of each job's command: a shell and three more, one of them in a session of its own."""
 
@@ -57,7 +57,7 @@ def hang_up_on_many(server: RunningServer, count: int, folder: Path, bound_s: fl
         body = {"task": "shell", "input": {"command": command(beacon.path), "terminal": False}}
         streams = [stack.enter_context(EventStream(server.url, server.token, body=body)) for _ in range(count)]
         for stream in streams:
-            stream.until_output("READY", START_BOUND_S)
+            stream.until_output("READY", START_TIMEOUT_S)
         tree = stack.enter_context(Watched(set(descendants(server.pid)) - idle))
         assert len(tree.handles) >= count * TREE
         hung_up = min(stream.hang_up() for stream in streams)

@@ -13,7 +13,7 @@ import pytest
 from supervisor.guardian.environment import passed_environment
 from supervisor.guardian.level import Level
 from supervisor.node.workers.pool import WorkerPool
-from supervisor.node.workers.starter import START_BOUND_S, Starter
+from supervisor.node.workers.starter import START_TIMEOUT_S, Starter
 from supervisor.node.workers.worker import Worker
 from tests.support.core import until
 
@@ -22,7 +22,7 @@ BOUND_S = 10.0
 
 @asynccontextmanager
 async def pool_of(
-    size: int = 0, *, start_bound_s: float = START_BOUND_S, first_pause_s: float = 0.01
+    size: int = 0, *, start_bound_s: float = START_TIMEOUT_S, first_pause_s: float = 0.01
 ) -> AsyncIterator[WorkerPool]:
     made = Starter(passed_environment(), start_bound_s)
     pool = WorkerPool(made, size, Level.SUBREAPER, first_pause_s=first_pause_s)

@@ -19,7 +19,7 @@ from tests.support.client import EventStream
 from tests.support.levels import leaves, remember_tree
 
 ROOT = Path(__file__).parents[2]
-START_BOUND_S = 15.0
+START_TIMEOUT_S = 15.0
 STOP_BOUND_S = 10.0
 
 used: set[Path] = set()
@@ -100,7 +100,7 @@ class RunningServer:
 
     def _wait_until_ready(self) -> str:
         # server.json has no event that one could wait for without a library; a dying server ends the wait at once.
-        deadline = time.monotonic() + START_BOUND_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
                 written = json.loads((self.state_dir / "server.json").read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ class RunningServer:
                     return str(written["url"])
             if self.has_ended(0.005):
                 raise AssertionError(f"the server ended with {self.process.wait()}:\n{self.stderr}")
-        raise AssertionError(f"the server was not ready within {START_BOUND_S} s:\n{self.stderr}")
+        raise AssertionError(f"the server was not ready within {START_TIMEOUT_S} s:\n{self.stderr}")
 
     def has_ended(self, bound_s: float) -> bool:
         poller = select.poll()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.guardian import last_word
+from supervisor.guardian import offline_proof
 from supervisor.guardian.handle import Identity
 from supervisor.node.cleanup.attempt_records import Note
 from supervisor.node.cleanup.losses import Loss, losses_of
@@ -24,7 +24,7 @@ def loss(folder: Path, note: Note = NOTE, *, ended: set[int] | None = None, left
 def leave_a_word(folder: Path) -> None:
     (folder / "a.json").write_text("{}")
     fd = os.open(folder, os.O_RDONLY)
-    assert last_word.leave(fd, "a", "echild", 5)
+    assert offline_proof.leave(fd, "a", "echild", 5)
     os.close(fd)
 
 
@@ -67,6 +67,6 @@ def test_without_a_word_that_can_be_read_nothing_is_claimed(tmp_path: Path, text
 
 def test_no_word_is_left_for_an_attempt_without_a_record(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
-    assert not last_word.leave(fd, "a", "echild", 5)
+    assert not offline_proof.leave(fd, "a", "echild", 5)
     os.close(fd)
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ import pytest
 
 from supervisor.guardian import procfs
 from supervisor.guardian.handle import Handle
-from supervisor.guardian.own_view import Own
+from supervisor.guardian.own_process import OwnProcess
 from supervisor.guardian.proc import children, descendants, environment_of, process_table, read_stat
 from supervisor.guardian.procfs import Unreadable
 from supervisor.guardian.sweep import Sweep
@@ -99,7 +99,7 @@ def test_a_table_without_this_process_is_not_taken_for_one(monkeypatch: pytest.M
 
 
 def test_what_is_held_open_is_read_without_a_descriptor(child: subprocess.Popen[bytes]) -> None:
-    own = Own()
+    own = OwnProcess()
     with no_descriptors():
         assert own.is_seen()
         assert child.pid in own.children()
@@ -113,7 +113,7 @@ def test_what_is_held_open_is_read_without_a_descriptor(child: subprocess.Popen[
 def test_a_proof_needs_this_process_in_it_and_the_kernel_s_word(
     monkeypatch: pytest.MonkeyPatch, child: subprocess.Popen[bytes]
 ) -> None:
-    own = Own()
+    own = OwnProcess()
     assert own.is_seen()
     assert child.pid in own.proven_children()
     with monkeypatch.context() as hidden:
@@ -129,7 +129,7 @@ def test_a_proof_needs_this_process_in_it_and_the_kernel_s_word(
 
 
 def test_a_zombie_that_is_not_shown_keeps_the_proof_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = Own()
+    own = OwnProcess()
     with subprocess.Popen(["true"]) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         assert ended.pid in own.proven_children()
@@ -146,7 +146,7 @@ def test_a_sweep_signals_whom_it_can_name(
     sweep = Sweep(os.getpid(), leave_out=frozenset(descendants(os.getpid())) - {child.pid})
     fail(monkeypatch, number)
     assert sweep.kill() == [child.pid]
-    assert sweep.parts.failed
+    assert sweep.errors.failed
     assert child.wait(5) == -signal.SIGKILL
 
 
@@ -164,7 +164,7 @@ for where in (f"/proc/{child.pid}", f"/proc/{me}/task", "/proc"):
     assert child.pid in children(me), where
 assert os.listdir("/proc") == []  # the control: the name is what was mounted
 print(procfs._SHARED)
-later = "from supervisor.guardian.own_view import Own; own = Own(); print(own.is_seen(), len(own.children()))"
+later = "from supervisor.guardian.own_process import OwnProcess; own = OwnProcess(); print(own.is_seen(), len(own.children()))"
 subprocess.run([sys.executable, "-c", later], check=True)  # begun behind the mount, as a second forkserver is
 child.kill()
 """

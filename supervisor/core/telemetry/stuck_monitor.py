@@ -18,7 +18,7 @@ from supervisor.core.running.controller import JobController
 from supervisor.core.tasks.catalog import BUILT_IN
 from supervisor.core.telemetry.faults import Faults
 from supervisor.core.telemetry.stuck_rules import Finding, StuckLimits, judge
-from supervisor.guardian.proc import look_at
+from supervisor.guardian.proc import try_read_stat
 from supervisor.node.inspect.diagnosis import Diagnosis, as_found, diagnose
 from supervisor.node.inspect.stack_taking import take_stack
 
@@ -177,7 +177,7 @@ def describe(owner: JobController, finding: Finding, now: float) -> str:
 
 
 def _what_holds(runner_pid: int | None) -> str:
-    stat = None if runner_pid is None else look_at(runner_pid)
+    stat = None if runner_pid is None else try_read_stat(runner_pid)
     if stat is None:
         return "its process has ended"
     return f"process {stat.pid}: {_HOLDS.get(stat.state, 'state ' + stat.state)}"

@@ -16,10 +16,10 @@ from typing import Protocol
 from supervisor.guardian.handle import Handle, Identity
 from supervisor.guardian.kernel_features import KernelFeatures
 from supervisor.guardian.membership import KnownProcesses
-from supervisor.guardian.own_view import Own
-from supervisor.guardian.parts import Parts
+from supervisor.guardian.own_process import OwnProcess
 from supervisor.guardian.proc import read_stat
 from supervisor.guardian.procfs import Unreadable
+from supervisor.guardian.round_errors import RoundErrors
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Orphan:
 
 
 class Guarded(Protocol):
-    """As much of an attempt as is needed here. At level pgroup, which has `sightings`, no orphan comes."""
+    """As much of an attempt as is needed here. At level pgroup, which has `known_processes`, no orphan comes."""
 
     @property
     def guardian(self) -> Handle: ...
     @property
-    def sightings(self) -> KnownProcesses | None: ...
+    def known_processes(self) -> KnownProcesses | None: ...
 
 
 class Adopted:
@@ -47,37 +47,37 @@ class Adopted:
 
     def __init__(self, guardians: set[Identity], means: KernelFeatures) -> None:
         self._guardians = guardians
-        self._own = Own(use_children_files=means.children_files)
+        self._own = OwnProcess(use_children_files=means.children_files)
         self._sid = os.getsid(0)
 
-    def of(self, attempts: Sequence[Guarded], parts: Parts) -> list[Orphan]:
-        """Those that count against any of these attempts. That they could not be listed is noted in `parts`."""
-        oldest = [held.guardian.start_ticks for held in attempts if held.sightings is None]
+    def of(self, attempts: Sequence[Guarded], errors: RoundErrors) -> list[Orphan]:
+        """Those that count against any of these attempts. That they could not be listed is noted in `errors`."""
+        oldest = [held.guardian.start_ticks for held in attempts if held.known_processes is None]
         if not oldest:
             return []
-        with parts.part("adopted"):
-            found = [self._orphan(pid, parts) for pid in self._children(parts)]
+        with errors.guard("adopted"):
+            found = [self._orphan(pid, errors) for pid in self._children(errors)]
             return [one for one in found if one is not None and _is_younger(one, min(oldest))]
         return []
 
-    def _children(self, parts: Parts) -> list[int]:
-        with parts.part("adopted"):
+    def _children(self, errors: RoundErrors) -> list[int]:
+        with errors.guard("adopted"):
             return self._own.proven_children()
         return self._own.children()  # no proof can be read from it, but it says where to signal
 
-    def _orphan(self, pid: int, parts: Parts) -> Orphan | None:
+    def _orphan(self, pid: int, errors: RoundErrors) -> Orphan | None:
         """None: it is the supervisor's own, or a guardian, or gone."""
         try:
             stat = read_stat(pid)
         except Unreadable as exc:
-            return self._unread(pid, exc, parts)
+            return self._unread(pid, exc, errors)
         if stat is None:
-            return self._unread(pid, Unreadable(errno.EPERM, "it is not shown", f"/proc/{pid}"), parts)
+            return self._unread(pid, Unreadable(errno.EPERM, "it is not shown", f"/proc/{pid}"), errors)
         if stat.sid == self._sid or Identity.shown_by(stat) in self._guardians:
             return None
         return Orphan(pid, stat.start_ticks)
 
-    def _unread(self, pid: int, error: Unreadable, parts: Parts) -> Orphan | None:
+    def _unread(self, pid: int, error: Unreadable, errors: RoundErrors) -> Orphan | None:
         # It is a child of ours and not reaped, so its number cannot be another's: the kernel says without /proc.
         try:
             if os.getsid(pid) == self._sid:
@@ -85,7 +85,7 @@ class Adopted:
         except ProcessLookupError:
             return None
         if pid in {one.pid for one in self._guardians.copy()}:
-            parts.note("adopted", error)  # perhaps that guardian, perhaps one that has got its number
+            errors.record("adopted", error)  # perhaps that guardian, perhaps one that has got its number
             return None
         return Orphan(pid, None)
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import structlog
 
 from supervisor.guardian.handle import Handle, Identity
-from supervisor.guardian.last_word import RECORD_SUFFIX, SUFFIX, name_of
+from supervisor.guardian.offline_proof import RECORD_SUFFIX, SUFFIX, name_of
 from supervisor.guardian.proc import boot_id, read_stat
 from supervisor.node.storage.folder import Folder
 

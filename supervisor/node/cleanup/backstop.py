@@ -26,10 +26,10 @@ from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.handle import Handle, Identity, Survivor
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.membership import KnownProcesses
-from supervisor.guardian.parts import Parts
 from supervisor.guardian.pidfd import ignore_missing
 from supervisor.guardian.proc import OnError, Stat, descendants, process_table, read_stat
 from supervisor.guardian.procfs import Unreadable
+from supervisor.guardian.round_errors import RoundErrors
 from supervisor.node.cleanup.adopted import Adopted
 
 log = structlog.get_logger()
@@ -51,20 +51,20 @@ class SweepTarget:
 
     guardian: Handle
     leaf: AttemptCgroup | None = None
-    sightings: KnownProcesses | None = None
+    known_processes: KnownProcesses | None = None
     init_pid: int | None = None
 
     def search(self, table: dict[int, Stat] | None = None, *, on_error: OnError) -> list[Identity]:
         """What the process table shows of it, where only that can tell. Goes on without what cannot be read."""
-        return [] if self.sightings is None else self.sightings.search(table, on_error=on_error)
+        return [] if self.known_processes is None else self.known_processes.search(table, on_error=on_error)
 
 
-def _search(attempts: Sequence[SweepTarget], parts: Parts) -> list[list[Identity]]:
+def _search(attempts: Sequence[SweepTarget], errors: RoundErrors) -> list[list[Identity]]:
     """The same for many, from one reading of the table."""
-    on_error = parts.noting("process table")
-    with parts.part("process table"):
-        table = process_table(on_error) if any(held.sightings is not None for held in attempts) else None
-        return [held.search(None if parts.failed else table, on_error=on_error) for held in attempts]
+    on_error = errors.recorder("process table")
+    with errors.guard("process table"):
+        table = process_table(on_error) if any(held.known_processes is not None for held in attempts) else None
+        return [held.search(None if errors.failed else table, on_error=on_error) for held in attempts]
     return [[] for _ in attempts]
 
 
@@ -149,32 +149,32 @@ class Backstop:
 
         A part that fails is noted and left out. What was not seen then counts as not gone.
         """
-        parts = Parts()
-        rounds = self._kill_once(attempts, parts)
-        if parts.out_of_descriptors:
-            parts.clear()
+        errors = RoundErrors()
+        rounds = self._kill_once(attempts, errors)
+        if errors.out_of_descriptors:
+            errors.clear()
             posix.restore_open_files_limit(self._open_files)
             with self._reserve.released():
-                rounds = self._kill_once(attempts, parts)
-        self._tell(parts.failed)
+                rounds = self._kill_once(attempts, errors)
+        self._tell(errors.failed)
         return rounds
 
-    def _kill_once(self, attempts: Sequence[SweepTarget], parts: Parts) -> list[Round]:
+    def _kill_once(self, attempts: Sequence[SweepTarget], errors: RoundErrors) -> list[Round]:
         guardians = [held.guardian for held in attempts]
-        trees = [self._below_guardian(guardian, parts) for guardian in guardians]
-        inside = [_kill_inside(held.leaf, parts) for held in attempts]
-        sighted = _search(attempts, parts)
-        orphans = self._adopted.of(attempts, parts)
-        below = {orphan.pid: [orphan.pid, *self._below(orphan.pid, parts)] for orphan in orphans}
+        trees = [self._below_guardian(guardian, errors) for guardian in guardians]
+        inside = [_kill_inside(held.leaf, errors) for held in attempts]
+        sighted = _search(attempts, errors)
+        orphans = self._adopted.of(attempts, errors)
+        below = {orphan.pid: [orphan.pid, *self._below(orphan.pid, errors)] for orphan in orphans}
         for pid in {pid for tree in (*trees, *below.values()) for pid in tree}:
-            with parts.part("signal"):
+            with errors.guard("signal"):
                 ignore_missing(os.kill, pid, signal.SIGKILL)
         for one in {one for found in sighted for one in found}:
-            with parts.part("signal"):
+            with errors.guard("signal"):
                 one.send(signal.SIGKILL, use_pidfd=self._means.pidfd)
         for guardian in guardians:
             # Last, so that until then nothing below it is reparented away while it is being listed.
-            with parts.part("guardian"):
+            with errors.guard("guardian"):
                 guardian.kill()
         for orphan in orphans:
             reap(orphan.pid)
@@ -188,19 +188,21 @@ class Backstop:
                 )
                 for number, guardian in enumerate(guardians)
             ],
-            parts,
+            errors,
         )
 
-    def _look(self, attempts: Sequence[SweepTarget], seen: Sequence[frozenset[int]], before: Parts) -> list[Round]:
+    def _look(
+        self, attempts: Sequence[SweepTarget], seen: Sequence[frozenset[int]], before: RoundErrors
+    ) -> list[Round]:
         """What is left now, of each. Nothing is gone that could not be looked for."""
-        parts = Parts()
+        errors = RoundErrors()
         # In this order: what a guardian leaves is adopted before its end can be seen.
         ended = [held.guardian.ended for held in attempts]
         empty = [held.leaf is None or not held.leaf.populated for held in attempts]
-        alive = _search(attempts, parts)
-        left = self._adopted.of(attempts, parts)
-        certain = not parts.failed
-        before.add(parts)
+        alive = _search(attempts, errors)
+        left = self._adopted.of(attempts, errors)
+        certain = not errors.failed
+        before.add(errors)
         return [
             Round(
                 done=certain
@@ -222,22 +224,22 @@ class Backstop:
             else:
                 log.info("backstop_parts_work_again")
 
-    def _below(self, pid: int, parts: Parts) -> list[int]:
-        with parts.part("tree"):
-            return descendants(pid, use_children_files=self._means.children_files, on_error=parts.noting("tree"))
+    def _below(self, pid: int, errors: RoundErrors) -> list[int]:
+        with errors.guard("tree"):
+            return descendants(pid, use_children_files=self._means.children_files, on_error=errors.recorder("tree"))
         return []
 
-    def _below_guardian(self, guardian: Handle, parts: Parts) -> list[int]:
-        return self._below(guardian.pid, parts) if not guardian.ended else []
+    def _below_guardian(self, guardian: Handle, errors: RoundErrors) -> list[int]:
+        return self._below(guardian.pid, errors) if not guardian.ended else []
 
     def _survivors(self, held: SweepTarget) -> tuple[Survivor, ...]:
-        parts = Parts()
-        pids = self._below_guardian(held.guardian, parts)
-        pids += _inside(held.leaf, parts)
-        with parts.part("process table"):
-            pids += [one.pid for one in held.search(on_error=parts.noting("process table"))]
-        for orphan in self._adopted.of([held], parts):
-            pids += [orphan.pid, *self._below(orphan.pid, parts)]
+        errors = RoundErrors()
+        pids = self._below_guardian(held.guardian, errors)
+        pids += _inside(held.leaf, errors)
+        with errors.guard("process table"):
+            pids += [one.pid for one in held.search(on_error=errors.recorder("process table"))]
+        for orphan in self._adopted.of([held], errors):
+            pids += [orphan.pid, *self._below(orphan.pid, errors)]
         found = [_survivor(pid) for pid in dict.fromkeys(pids)]
         there = [survivor for survivor in found if survivor is not None]
         # An init cannot end before all else in its namespace has: it is ours, and waits for those who are to be named.
@@ -253,17 +255,17 @@ def _survivor(pid: int) -> Survivor | None:
     return None if stat is None else Survivor(stat.pid, stat.name, _STATES.get(stat.state, stat.state))
 
 
-def _inside(leaf: AttemptCgroup | None, parts: Parts) -> list[int]:
+def _inside(leaf: AttemptCgroup | None, errors: RoundErrors) -> list[int]:
     if leaf is not None:
-        with parts.part("cgroup.procs"):
+        with errors.guard("cgroup.procs"):
             return leaf.pids()
     return []
 
 
-def _kill_inside(leaf: AttemptCgroup | None, parts: Parts) -> list[int]:
-    found = _inside(leaf, parts)
+def _kill_inside(leaf: AttemptCgroup | None, errors: RoundErrors) -> list[int]:
+    found = _inside(leaf, errors)
     if leaf is not None:
-        with parts.part("cgroup.kill"):
+        with errors.guard("cgroup.kill"):
             leaf.kill()
     return found
 

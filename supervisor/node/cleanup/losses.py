@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.guardian.last_word import SUFFIX, LastWord
+from supervisor.guardian.offline_proof import SUFFIX, OfflineProof
 from supervisor.node.cleanup.attempt_records import Note
 
 
@@ -51,8 +51,8 @@ def _loss(path: Path, note: Note, *, is_this_boot: bool, ended: Mapping[str, set
     return Loss("its guardian left no word, and the next server found none of its processes")
 
 
-def _last_word(path: Path) -> LastWord | None:
+def _last_word(path: Path) -> OfflineProof | None:
     try:
-        return LastWord.read(path.with_suffix(SUFFIX))
+        return OfflineProof.read(path.with_suffix(SUFFIX))
     except (OSError, ValueError):
         return None  # there is none, or a machine that lost power cut it short: then nothing is known

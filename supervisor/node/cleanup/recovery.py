@@ -26,10 +26,18 @@ from supervisor.guardian import resource_tracker as tracker
 from supervisor.guardian.environment import COOKIE, JOB_ID
 from supervisor.guardian.handle import Identity
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
-from supervisor.guardian.last_word import SUFFIX
-from supervisor.guardian.parts import Parts
-from supervisor.guardian.proc import OnError, boot_id, descendants, environment_of, look_at, process_table, read_stat
+from supervisor.guardian.offline_proof import SUFFIX
+from supervisor.guardian.proc import (
+    OnError,
+    boot_id,
+    descendants,
+    environment_of,
+    process_table,
+    read_stat,
+    try_read_stat,
+)
 from supervisor.guardian.procfs import Unreadable
+from supervisor.guardian.round_errors import RoundErrors
 from supervisor.node.cleanup import semaphores
 from supervisor.node.cleanup.attempt_records import Note
 from supervisor.node.cleanup.losses import Loss, losses_of
@@ -38,7 +46,7 @@ BOUND_S = 2.0
 ROUND_S = 0.01
 GUARDIAN_BOUND_S = 0.5
 """How long a guardian whose server has died gets to end its job and write that down; it needs some 30 ms."""
-TRACKER_BOUND_S = 0.3
+TRACKER_TIMEOUT_S = 0.3
 """How long multiprocessing's trackers get to clean up: they end by themselves when all others have."""
 _NO_JOB = ""
 _SERVER_TRACKER = b"from multiprocessing.resource_tracker import"
@@ -69,11 +77,11 @@ def recover(earlier: Iterable[tuple[Path, Note]], means: KernelFeatures = AVAILA
     """
     this_boot = boot_id()
     notes = list(earlier)
-    servers = [note for _, note in notes if note.job_id is None and note.boot_id == this_boot]
-    alive = {note.cookie for note in servers if any(map(_is_there, note.processes))}
-    dead = [(path, note) for path, note in notes if note.cookie not in alive]
+    servers = [record for _, record in notes if record.job_id is None and record.boot_id == this_boot]
+    alive = {record.cookie for record in servers if any(map(_is_there, record.processes))}
+    dead = [(path, record) for path, record in notes if record.cookie not in alive]
     recovered = Recovered()
-    search = Search.of([note for _, note in dead if note.boot_id == this_boot], means)
+    search = Search.of([record for _, record in dead if record.boot_id == this_boot], means)
     if search is not None:
         _wait_for_guardians(search, time.monotonic() + GUARDIAN_BOUND_S)
         recovered.left = _end_all(search, recovered, time.monotonic() + BOUND_S)
@@ -83,7 +91,7 @@ def recover(earlier: Iterable[tuple[Path, Note]], means: KernelFeatures = AVAILA
     if recovered.left or recovered.unread:
         log.error("orphans_left", pids=sorted(recovered.left), unread=recovered.unread)
     else:
-        removed = semaphores.remove({note.cookie for _, note in dead})
+        removed = semaphores.remove({record.cookie for _, record in dead})
         if removed:
             log.warning("semaphores_removed", count=removed)
         for path, _ in dead:
@@ -107,20 +115,22 @@ class Search:
         """None: there is nothing to look for."""
         if not notes:
             return None
-        jobs = {process: note.job_id for note in notes if note.job_id is not None for process in note.processes}
-        guardians = frozenset(note.processes[0] for note in notes if note.job_id is not None and note.processes)
-        return cls(frozenset(note.cookie.encode() for note in notes), guardians, jobs, frozenset(_ancestors()), means)
+        jobs = {process: record.job_id for record in notes if record.job_id is not None for process in record.processes}
+        guardians = frozenset(record.processes[0] for record in notes if record.job_id is not None and record.processes)
+        return cls(
+            frozenset(record.cookie.encode() for record in notes), guardians, jobs, frozenset(_ancestors()), means
+        )
 
-    def run(self, parts: Parts) -> dict[Identity, str]:
+    def run(self, errors: RoundErrors) -> dict[Identity, str]:
         """What is there now, with the job that each belongs to. What cannot be read is noted, and left out."""
-        on_error = parts.noting("process table")
+        on_error = errors.recorder("process table")
         found: dict[Identity, str] = {}
         for pid, stat in process_table(on_error).items():
             if stat.ended or pid in self.spared:
                 continue
             me = Identity.shown_by(stat)
             job_id: str | None = None
-            with parts.part("environment"):
+            with errors.guard("environment"):
                 job_id = self._job_of(me)
             if job_id is None:
                 continue
@@ -152,21 +162,21 @@ class Search:
 
 def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset[int]:
     """Rounds of SIGKILL until nothing is found. What would not go."""
-    trackers_until = time.monotonic() + TRACKER_BOUND_S
-    parts = Parts()
-    while (found := search.run(parts)) or parts.failed:
+    trackers_until = time.monotonic() + TRACKER_TIMEOUT_S
+    errors = RoundErrors()
+    while (found := search.run(errors)) or errors.failed:
         now = time.monotonic()
         if now >= deadline:
-            recovered.unread = dict(parts.failed)
+            recovered.unread = dict(errors.failed)
             return frozenset(process.pid for process in found)
-        parts.clear()
+        errors.clear()
         for process, job_id in found.items():
             if _is_tracker(process.pid) and now < trackers_until:
                 continue  # it has semaphores and shared memory to remove, and ends when those that use it have
-            with parts.part("signal"):
+            with errors.guard("signal"):
                 if process.send(signal.SIGKILL, use_pidfd=search.means.pidfd):
                     recovered.ended[job_id].add(process.pid)
-        parts.clear()  # of the signals: the next search sees whom they have not reached
+        errors.clear()  # of the signals: the next search sees whom they have not reached
         time.sleep(ROUND_S)
     return frozenset()
 
@@ -178,7 +188,7 @@ def _wait_for_guardians(search: Search, deadline: float) -> None:
 
 
 def _works(process: Identity) -> bool:
-    stat = look_at(process.pid)
+    stat = try_read_stat(process.pid)
     return stat is not None and Identity.shown_by(stat) == process and not stat.ended and stat.state not in "Tt"
 
 
@@ -187,7 +197,7 @@ def _is_tracker(pid: int) -> bool:
         command = procfs.read(f"{pid}/cmdline") or b""
     except Unreadable:
         return False
-    stat = look_at(pid)
+    stat = try_read_stat(pid)
     return _SERVER_TRACKER in command or (stat is not None and stat.name == tracker.NAME)
 
 

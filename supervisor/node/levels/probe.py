@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner import posix
-from supervisor.guardian.cgroup import LOOK_S, AttemptCgroup
+from supervisor.guardian.cgroup import RETRY_S, AttemptCgroup
 from supervisor.guardian.environment import passed_environment, with_python
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.level import Level
@@ -175,7 +175,7 @@ def _within_bound(condition: Callable[[], bool]) -> bool:
     while not condition():
         if time.monotonic() >= deadline:
             return False
-        time.sleep(LOOK_S)
+        time.sleep(RETRY_S)
     return True
 
 

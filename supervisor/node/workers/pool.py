@@ -17,7 +17,7 @@ from supervisor.node.cleanup.backstop import SweepTarget, reap
 from supervisor.node.cleanup.upkeep import keep_up
 from supervisor.node.workers.helper_thread import HelperThread
 from supervisor.node.workers.retries import FIRST_PAUSE_S
-from supervisor.node.workers.starter import START_BOUND_S, Starter
+from supervisor.node.workers.starter import START_TIMEOUT_S, Starter
 from supervisor.node.workers.worker import Worker
 from supervisor.node.workers.worker_maker import SetMaker
 
@@ -194,7 +194,7 @@ class WorkerPool:
         """Put away a set whose guardian has ended or is about to."""
         used.cut()
         # One that is stopped does not see the end of its lifeline.
-        self._leaving[used] = asyncio.get_running_loop().call_later(START_BOUND_S, used.guardian.kill)
+        self._leaving[used] = asyncio.get_running_loop().call_later(START_TIMEOUT_S, used.guardian.kill)
         used.watch_exit(used.guardian, lambda: self._guardian_ended(used))
 
     def _guardian_ended(self, used: Worker) -> None:
@@ -233,7 +233,7 @@ class WorkerPool:
         while self._ready:
             self.retire(self._ready.popleft())
         try:
-            async with asyncio.timeout(START_BOUND_S):
+            async with asyncio.timeout(START_TIMEOUT_S):
                 while self._leaving:
                     self._left.clear()
                     await self._left.wait()

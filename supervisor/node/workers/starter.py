@@ -33,7 +33,7 @@ from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
 
 log = structlog.get_logger()
 
-START_BOUND_S = 2.0
+START_TIMEOUT_S = 2.0
 GIVE_UP_BOUNDS = 4
 """After so many times the bound of a start it is given up with its thread."""
 RETIRE_BOUND_S = 0.1
@@ -59,7 +59,7 @@ class Starter:
     def __init__(
         self,
         child_environment: dict[str, str],
-        start_bound_s: float = START_BOUND_S,
+        start_bound_s: float = START_TIMEOUT_S,
         cgroups: CgroupTree | None = None,
         means: KernelFeatures = AVAILABLE,
         open_files: posix.Limit | None = None,

@@ -16,7 +16,7 @@ from runner.protocol import MAX_FRAME_BYTES, CancelRequest, Describe, RunTask
 from runner.reporter import READ_BYTES
 from supervisor.guardian.handle import Handle
 from supervisor.guardian.level import Level
-from supervisor.guardian.membership import KnownProcesses, mark_of
+from supervisor.guardian.membership import KnownProcesses, env_marker_of
 from supervisor.guardian.protocol import FROM_GUARDIAN, Hello, Limit, Mark, Refused, Stop
 from supervisor.node.workers.exit_watch import ExitWatch
 from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
@@ -138,7 +138,7 @@ class Worker:
         self.root_pid = hello.init_pid or hello.guardian_pid
         """All below it is the job's."""
         self.started = started
-        self.sightings: KnownProcesses | None = None
+        self.known_processes: KnownProcesses | None = None
         """What to search the process table for, at level pgroup."""
         self._watches: dict[Handle, ExitWatch] = {}
 
@@ -186,8 +186,8 @@ class Worker:
         if limit is not None:
             self.control.send(limit)
         if self.level is Level.PGROUP:
-            mark = mark_of(order)
-            self.sightings = KnownProcesses(self.guardian.pid, self.runner.identity, mark=mark)
+            mark = env_marker_of(order)
+            self.known_processes = KnownProcesses(self.guardian.pid, self.runner.identity, mark=mark)
             self.control.send(Mark(mark))
         self.channel.send(order)
 

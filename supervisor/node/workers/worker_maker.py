@@ -13,7 +13,7 @@ import structlog
 from supervisor.guardian.level import Level
 from supervisor.node.workers.retries import Retries
 from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
-from supervisor.node.workers.starter import START_BOUND_S, Starter
+from supervisor.node.workers.starter import START_TIMEOUT_S, Starter
 from supervisor.node.workers.worker import Worker
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ class SetMaker:
             future.add_done_callback(self._discard_late)  # the thread may be in the middle of it
             raise
         try:
-            async with asyncio.timeout(START_BOUND_S):
+            async with asyncio.timeout(START_TIMEOUT_S):
                 met = await Worker.meet(started)
             try:
                 self._on_met(met)
@@ -93,7 +93,7 @@ class SetMaker:
             return met
         except TimeoutError:
             self._starter.retire(started)
-            raise StartFailed(f"cannot start a guardian: no hello within {START_BOUND_S} s") from None
+            raise StartFailed(f"cannot start a guardian: no hello within {START_TIMEOUT_S} s") from None
         except BaseException:
             self._starter.retire(started)
             raise

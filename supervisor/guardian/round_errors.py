@@ -1,4 +1,6 @@
-"""The parts of one round, each guarded on its own: one that fails never keeps another from its turn."""
+"""The errors of one round. Each part of the round is guarded, so that a failure does not keep the others from
+running.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +9,38 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 FAILURES = (OSError, MemoryError)
-"""No descriptors, no memory, not allowed, a device error: what a system call can answer. A bug is none of these."""
+"""The errors that a system call can return: no descriptors, no memory, not permitted, a device error. A bug is not
+one.
+"""
 
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
-class Parts:
-    """What failed in this round, by part, in words."""
+class RoundErrors:
+    """The parts of this round that have failed, with messages."""
 
     def __init__(self) -> None:
         self.failed: dict[str, str] = {}
         self.errors: list[OSError | MemoryError] = []
 
     @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Go on behind the block when it fails."""
+    def guard(self, name: str) -> Iterator[None]:
+        """Record an error of the block, and continue after it."""
         try:
             yield
         except FAILURES as exc:
-            self.note(name, exc)
+            self.record(name, exc)
 
-    def note(self, name: str, error: OSError | MemoryError) -> None:
-        """One part of the round has failed."""
+    def record(self, name: str, error: OSError | MemoryError) -> None:
         self.errors.append(error)
         self.failed[name] = (error.strerror or str(error)) if isinstance(error, OSError) else "out of memory"
 
-    def noting(self, name: str) -> Callable[[OSError], None]:
-        """For a walk that reports what it could not read and goes on."""
-        return lambda error: self.note(name, error)
+    def recorder(self, name: str) -> Callable[[OSError], None]:
+        """Return a callback for a walk that reports what it could not read and continues."""
+        return lambda error: self.record(name, error)
 
-    def add(self, other: Parts) -> None:
-        """What has failed in the other has failed here."""
+    def add(self, other: RoundErrors) -> None:
+        """Add the errors of another round."""
         self.failed.update(other.failed)
         self.errors.extend(other.errors)
 
@@ -46,6 +49,6 @@ class Parts:
         return any(isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS for error in self.errors)
 
     def clear(self) -> None:
-        """A new round begins."""
+        """Forget the errors when a new round begins."""
         self.failed.clear()
         self.errors.clear()

@@ -53,30 +53,30 @@ def pids(found: list[Identity]) -> set[int]:
 
 def test_what_was_seen_below_is_known_when_its_parent_is_gone(stranger: int) -> None:
     with shell(f"setsid sh -c 'echo $$; exec {LIFETIME}' & wait") as (runner, daemon):
-        sightings = KnownProcesses(stranger, Identity.of(runner))
-        sightings.look()
+        known_processes = KnownProcesses(stranger, Identity.of(runner))
+        known_processes.look()
         os.kill(runner, signal.SIGKILL)
         os.waitid(os.P_PID, runner, os.WEXITED | os.WNOWAIT)
-        assert pids(sightings.search()) == {daemon}
+        assert pids(known_processes.search()) == {daemon}
         # The control: whoever had not looked does not know it.
         assert pids(KnownProcesses(stranger, Identity.of(runner)).search()) == set()
 
 
 def test_a_session_is_the_jobs_as_long_as_it_lasts(stranger: int) -> None:
     with shell(f"({LIFETIME} & echo $!) ; exec sleep 30") as (runner, orphan):
-        sightings = KnownProcesses(stranger, Identity.of(runner))
-        assert pids(sightings.search()) >= {runner, orphan}  # and the subshell, until it has ended
+        known_processes = KnownProcesses(stranger, Identity.of(runner))
+        assert pids(known_processes.search()) >= {runner, orphan}  # and the subshell, until it has ended
 
 
 def test_what_is_over_is_forgotten(stranger: int) -> None:
     """A job may run for days and start a session every second."""
     with shell(f"echo $$; exec {LIFETIME}") as (runner, _):
-        sightings = KnownProcesses(stranger, Identity.of(runner))
-        sightings._known |= {Identity(runner, ticks) for ticks in range(1000)}
-        sightings._sessions |= set(range(5_000_000, 5_001_000))  # no kernel gives such numbers
-        sightings.look()
-        assert (len(sightings._known), len(sightings._sessions)) == (1, 2)
-        assert pids(sightings.search()) == {runner}
+        known_processes = KnownProcesses(stranger, Identity.of(runner))
+        known_processes._known |= {Identity(runner, ticks) for ticks in range(1000)}
+        known_processes._sessions |= set(range(5_000_000, 5_001_000))  # no kernel gives such numbers
+        known_processes.look()
+        assert (len(known_processes._known), len(known_processes._sessions)) == (1, 2)
+        assert pids(known_processes.search()) == {runner}
 
 
 def test_a_session_number_that_is_somebody_elses_now_is_forgotten(stranger: int) -> None:
@@ -93,11 +93,11 @@ def test_a_mark_tells_one_job_from_another(stranger: int, job_id: str, found: bo
     with ExitStack() as stack:
         runner, _ = stack.enter_context(shell("echo $$; exec sleep 30"))
         marked, below = stack.enter_context(shell(f"{LIFETIME} & echo $!; wait", MARK | {"DEADSTOP_JOB_ID": job_id}))
-        sightings = KnownProcesses(stranger, Identity.of(runner), mark=MARK)
-        assert pids(sightings.search()) == ({runner, marked, below} if found else {runner})
-        sightings.mark = {}
+        known_processes = KnownProcesses(stranger, Identity.of(runner), mark=MARK)
+        assert pids(known_processes.search()) == ({runner, marked, below} if found else {runner})
+        known_processes.mark = {}
         if not found:
-            assert pids(sightings.search()) == {runner}
+            assert pids(known_processes.search()) == {runner}
 
 
 def test_a_process_of_another_user_is_left_and_nothing_is_raised() -> None:

@@ -1,4 +1,4 @@
-"""What the runner tells its guardian: that it has seen the ask, and which commands are to be signalled."""
+"""Messages from the runner to its guardian: it has seen the ask, or a command is to be signalled."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from runner.protocol import AskSeen, StopCommand
 MAX_UNPARSED_BYTES = 4096
 
 
-class RunnerWords:
+class RunnerMessages:
     """The guardian's end of the pipe."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._unparsed = b""
 
-    def hear(self, on_ask: Callable[[], object], on_stop: Callable[[int], object]) -> bool:
-        """Act on what has come. False at the end, when nothing more will come."""
+    def handle(self, on_ask: Callable[[], object], on_stop: Callable[[int], object]) -> bool:
+        """Call the handlers for the messages that have arrived. Return False at the end of the pipe."""
         frames = self.read()
         for frame in frames or ():
             match frame:
@@ -30,7 +30,7 @@ class RunnerWords:
         return frames is not None
 
     def read(self) -> list[AskSeen | StopCommand] | None:
-        """Return what has come, or None at the end. Call it when there is something to read."""
+        """Return the messages that have arrived, or None at the end of the pipe. Call it when the pipe is readable."""
         data = os.read(self.fd, MAX_UNPARSED_BYTES)
         if not data:
             return None
@@ -41,7 +41,7 @@ class RunnerWords:
             try:
                 frames.append(decode(RUNNER_TO_GUARDIAN, line))
             except ProtocolError:
-                # A process that the task has forked holds the pipe as well. What it writes may be anything, and can
-                # only ask for signals to its own job.
+                # A process that the task has forked has the pipe too. It may write anything, but can only request
+                # signals to its own job.
                 continue
         return frames

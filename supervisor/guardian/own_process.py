@@ -1,4 +1,6 @@
-"""What a process can see of itself in /proc, held open: it can be read when no descriptor can be opened any more."""
+"""This process as /proc shows it, through files that stay open: they can be read when no descriptor is free any
+more.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from supervisor.guardian.proc import HAS_CHILDREN_FILES, children, parse_stat
 from supervisor.guardian.procfs import Unreadable
 
 
-class Own:
-    """Make it in the process that it is of, after the last fork. Orphans come to its first thread."""
+class OwnProcess:
+    """Create it in the process itself, after the last fork. Orphans are reparented to the first thread."""
 
     def __init__(self, *, use_children_files: bool = HAS_CHILDREN_FILES) -> None:
         self.pid = os.getpid()
@@ -21,7 +23,7 @@ class Own:
         self._children = _Held(f"{self.pid}/task/{self.pid}/children")
 
     def is_seen(self) -> bool:
-        """Whether /proc shows this very process: if not, it is not the one that a proof can be read from."""
+        """Return whether /proc shows this very process. If not, it is another /proc, and proves nothing."""
         try:
             text = self._stat.read()
         except OSError:
@@ -30,27 +32,28 @@ class Own:
         return (stat.pid, stat.ppid, stat.sid) == (self.pid, os.getppid(), os.getsid(0))
 
     def children(self) -> list[int]:
-        """The children of this process, zombies included, with all that was orphaned below it. Raises Unreadable."""
+        """Return the children of this process, zombies and reparented orphans included. Raise Unreadable."""
         if not self._use_children_files:
             return children(self.pid, use_children_files=False)
         try:
             first = [int(child) for child in self._children.read().split()]
         except OSError as exc:
             raise Unreadable(exc.errno, exc.strerror, f"/proc/{self.pid}/task/{self.pid}/children") from exc
-        # What other threads have forked is never an orphan: left out when it cannot be read.
+        # Children that other threads have forked are never orphans, so they are left out if they cannot be read.
         others: list[int] = children(self.pid, on_error=lambda _: None)
         return list(dict.fromkeys([*first, *others]))
 
     def proven_children(self) -> list[int]:
-        """The same, for a proof. Raises Unreadable, too, when this is not the /proc that shows all of them.
+        """Return the same for a proof. Raise Unreadable too if this /proc does not show all children.
 
-        Read twice, because a list that changes while it is read may leave one out; and the kernel is asked another way.
+        The list is read twice, because a list that changes meanwhile may leave a child out, and compared with
+        waitid(2).
         """
         if not self.is_seen():
             raise Unreadable(errno.ENOENT, "it does not show this process", "/proc")
         shown = set(self.children())
         try:
-            # Looked at and left: its status belongs to its own waiter.
+            # WNOWAIT leaves the child to its own waiter.
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return self.children()
@@ -60,13 +63,12 @@ class Own:
         return sorted(shown)
 
     def close(self) -> None:
-        """Give the descriptors back."""
         self._stat.close()
         self._children.close()
 
 
 class _Held:
-    """One file, open from the start; if that failed, it is tried again at each look."""
+    """A file that stays open. If it could not be opened at first, each read tries again."""
 
     def __init__(self, path: str) -> None:
         self._path = path

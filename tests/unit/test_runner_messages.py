@@ -9,17 +9,17 @@ import pytest
 
 from runner.codec import encode
 from runner.protocol import AskSeen, StopCommand
-from supervisor.guardian.runner_words import MAX_UNPARSED_BYTES, RunnerWords
+from supervisor.guardian.runner_messages import MAX_UNPARSED_BYTES, RunnerMessages
 
 
 @pytest.fixture
-def pipe() -> Iterator[tuple[RunnerWords, int]]:
+def pipe() -> Iterator[tuple[RunnerMessages, int]]:
     read, write = os.pipe()
-    yield RunnerWords(read), write
+    yield RunnerMessages(read), write
     os.close(read)
 
 
-def test_frames_are_read_wherever_they_were_cut(pipe: tuple[RunnerWords, int]) -> None:
+def test_frames_are_read_wherever_they_were_cut(pipe: tuple[RunnerMessages, int]) -> None:
     words, write = pipe
     found: list[object] = []
     for byte in encode(AskSeen()) + encode(StopCommand(7)):
@@ -30,7 +30,7 @@ def test_frames_are_read_wherever_they_were_cut(pipe: tuple[RunnerWords, int]) -
     assert words.read() is None
 
 
-def test_nonsense_hides_nothing_and_costs_a_known_amount_of_memory(pipe: tuple[RunnerWords, int]) -> None:
+def test_nonsense_hides_nothing_and_costs_a_known_amount_of_memory(pipe: tuple[RunnerMessages, int]) -> None:
     words, write = pipe
     os.write(write, b'nonsense\n{"type": "stop_command", "pid": "all"}\n' + encode(StopCommand(8)))
     assert words.read() == [StopCommand(8)]
