@@ -1,4 +1,4 @@
-"""A job's events, from the text of a stream of server-sent events."""
+"""A job's states, and its events from the text of a stream of server-sent events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-TERMINAL_TYPES = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.timed_out", "job.lost"})
+ACTIVE_STATES = ("queued", "starting", "running", "cancelling")
+FINAL_STATES = ("succeeded", "failed", "cancelled", "timed_out", "lost")
+TERMINAL_TYPES = frozenset(f"job.{state}" for state in FINAL_STATES)
+"""The event of a final state is always a job's last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from deadstop.client.errors import ClientError, Rejected
-from deadstop.client.events import Event
+from deadstop.client.events import ACTIVE_STATES, FINAL_STATES, Event
 from deadstop.client.submission import Submission
 from supervisor.cli import formatting
 from supervisor.cli.arguments import build_input, find_task
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 Json = Any
 
-ACTIVE_STATES = ("queued", "starting", "running", "cancelling")
-FINAL_STATES = ("succeeded", "failed", "cancelled", "timed_out", "lost")
+STARTED_STATES = frozenset(ACTIVE_STATES) - {"queued"}
 
 
 async def run_task(
@@ -65,7 +64,7 @@ async def show(client: JsonClient, job_id: str, *, as_json: bool) -> ExitCode:
         print(json.dumps(job, indent=2))
         return ExitCode.OK
     processes: list[dict[str, Json]] = []
-    if job["state"] in {"starting", "running", "cancelling"}:
+    if job["state"] in STARTED_STATES:
         try:
             processes = (await client.processes(job_id))["processes"]
         except Rejected as exc:
@@ -113,7 +112,7 @@ async def cancel(client: JsonClient, job_ids: list[str], *, force: bool, wait_s:
     outcomes = [await client.cancel(job_id, force=force) for job_id in job_ids]
     worst = ExitCode.OK
     for job_id, first in zip(job_ids, outcomes, strict=True):
-        pending = first["state"] in {"running", "starting", "cancelling"} and wait_s > 0
+        pending = first["state"] in STARTED_STATES and wait_s > 0
         job = await client.cancel(job_id, force=force, wait_s=wait_s) if pending else first
         code, line = _cancel_outcome(job, was_over=first["state"] in FINAL_STATES, waited_s=wait_s)
         print(f"{job_id}: {line}", flush=True)

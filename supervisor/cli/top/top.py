@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from deadstop.client.errors import ClientError, Unreachable
+from deadstop.client.events import ACTIVE_STATES
 from supervisor.cli.exits import ExitCode
 from supervisor.cli.top.screen import Screen, draw
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 Json = Any
 
 PERIOD_S = 1.0
-ACTIVE = "queued,starting,running,cancelling"
 _KEYS = {b"\x1b[A": "k", b"\x1b[B": "j", b"\x1bOA": "k", b"\x1bOB": "j", b"\x03": "q", b"\x1b": "escape"}
 
 
@@ -66,7 +66,7 @@ async def _keep_refreshing(client: JsonClient, screen: Screen, keys: asyncio.Que
 async def _refresh(client: JsonClient, screen: Screen) -> None:
     health, active, ended = await asyncio.gather(
         client.health(),
-        client.jobs_page(state=ACTIVE),
+        client.jobs_page(state=",".join(ACTIVE_STATES)),
         client.jobs_page(state="cancelled,timed_out"),
     )
     screen.take(health, active["jobs"], ended["jobs"], more=ended["next_cursor"] is not None)
