@@ -45,7 +45,7 @@ KEEP_ALIVE_S = 15
 log = structlog.get_logger()
 
 
-def serve(settings: Settings) -> int:
+def serve_until_stopped(settings: Settings, make_supervisor: Callable[[], Supervisor]) -> int:
     """Serve until a signal. Return the exit code: 0 after SIGTERM or SIGHUP, 130 after SIGINT, 3 when a job could
     not be proven gone, 1 when the server could not start (one line on standard error says why) or broke.
     """
@@ -58,7 +58,7 @@ def serve(settings: Settings) -> int:
             _listening(settings) as sock,
             asyncio.Runner(loop_factory=ClockedLoop) as runner,
         ):
-            return runner.run(_run(settings, folder, sock))
+            return runner.run(_run(settings, make_supervisor, folder, sock))
     except StartupError as exc:
         logs.say_why_not_started(f"deadstop: {exc}")
         return 1
@@ -79,11 +79,13 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         sock.close()
 
 
-async def _run(settings: Settings, folder: StateFiles, sock: socket.socket) -> int:
+async def _run(
+    settings: Settings, make_supervisor: Callable[[], Supervisor], folder: StateFiles, sock: socket.socket
+) -> int:
     stop = Stop()
     with stop.installed():
         token = settings.token.get_secret_value() if settings.token is not None else folder.token()
-        async with Supervisor(settings) as supervisor:
+        async with make_supervisor() as supervisor:
             drain = Drain()
             connections = Connections(bound_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
             app = create_app(supervisor, token=token, drain=drain, connections=connections)

@@ -41,8 +41,8 @@ def _start_with_options() -> Any:
     """Return a function that starts the server, with the options as its signature for typer to read."""
 
     def start(config: Path | None = None, **given: Any) -> None:
-        from supervisor.api.server import serve as serve_until_stopped  # noqa: PLC0415  # half a second of imports
         from supervisor.config import load_settings  # noqa: PLC0415
+        from supervisor.server import serve as serve_until_stopped  # noqa: PLC0415  # half a second of imports
 
         flags = {name: ",".join(value) if isinstance(value, list) else value for name, value in given.items()}
         raise typer.Exit(serve_until_stopped(load_settings(config, **flags)))

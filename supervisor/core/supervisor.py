@@ -1,13 +1,13 @@
-"""The core's face to the API: submit, look, cancel, and the life of it all."""
+"""Public entry point of the core: submit, query and cancel jobs, and start and stop the background services."""
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from typing import Self
 
 import structlog
 
+from supervisor.background import BackgroundTasks
 from supervisor.config import Settings
 from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import SERVER, Caller, Cause, JobRequest, State
@@ -15,7 +15,6 @@ from supervisor.core.jobs.registry import AnyJob, LiveJob, Registry, state_of
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.retention import Forgotten, Limits
 from supervisor.core.loop.awake_clock import AwakeClock
-from supervisor.core.loop.background import BackgroundTasks
 from supervisor.core.running.controllers import JobControllers
 from supervisor.core.running.pending_cancels import PendingCancels
 from supervisor.core.running.queue import Queue
@@ -28,27 +27,18 @@ from supervisor.core.streams.history import JobHistory
 from supervisor.core.streams.leases import Leases
 from supervisor.core.tasks.catalog import Catalog, TaskDescription
 from supervisor.core.tasks.checking import Checked, Checking
-from supervisor.core.telemetry import span_export
-from supervisor.core.telemetry import transition_log as logbook
-from supervisor.core.telemetry.faults import Faults
-from supervisor.core.telemetry.health import Check, checks_of
+from supervisor.core.tasks.describing import describe_all
+from supervisor.core.telemetry import span_export, transition_log
+from supervisor.core.telemetry.diagnosis import take_stack
+from supervisor.core.telemetry.health import checks_of
 from supervisor.core.telemetry.loop_lag import LoopLag
 from supervisor.core.telemetry.metrics import Metrics, gauges_of
 from supervisor.core.telemetry.stuck_monitor import StuckMonitor, limits_of
+from supervisor.engine.containment import ContainmentStatus
+from supervisor.engine.engine import Engine, JobFiles
+from supervisor.engine.inspection import Check, ProcessRow, StackDump
 from supervisor.errors import Conflict, NotFound, NotReady
-from supervisor.guardian.environment import COOKIE
-from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
-from supervisor.node.cleanup.backstop import Backstop
-from supervisor.node.inspect.processes import ProcessRow
-from supervisor.node.inspect.stack_taking import Stack, take_stack
-from supervisor.node.launch_settings import LaunchSettings
-from supervisor.node.levels.available import Containment
-from supervisor.node.levels.describe import ContainmentStatus, status_of
-from supervisor.node.self_test import SelfTest
-from supervisor.node.storage.state_dir import StateDir
-from supervisor.node.this_process import become_server
-from supervisor.node.workers.pool import WorkerPool
-from supervisor.node.workers.starter import Starter
+from supervisor.faults import Faults
 
 log = structlog.get_logger()
 
@@ -56,11 +46,11 @@ log = structlog.get_logger()
 class Supervisor:
     """All jobs of one server. Use as an async context manager; every other method belongs to the event loop."""
 
-    def __init__(self, settings: Settings, means: KernelFeatures = AVAILABLE) -> None:
+    def __init__(self, settings: Settings, engine: Engine, faults: Faults) -> None:
         self.settings = settings
-        self._means = means
+        self.engine = engine
         self.accepting = False
-        self.faults = Faults()
+        self.faults = faults
         self.clock = AwakeClock()
         self.metrics = Metrics()
         self.loop_lag = LoopLag(self.metrics.lag_s.set)
@@ -70,13 +60,11 @@ class Supervisor:
             settings.max_running, settings.max_queued, {token.name: token.limits for token in settings.tokens}
         )
         self._catalog = Catalog(settings.tasks, switched_off=settings.tasks_off)
-        self._state_dir = StateDir(settings.state_dir)
-        self.looks = self._state_dir.looks
         self.leases = Leases(self.clock)
         self._background = BackgroundTasks(self.faults)
         self._owners = JobControllers(self._background, self.leases)
         self.stuck_watch = StuckMonitor(lambda: self._owners, limits_of(settings), self.faults, self.clock)
-        self.metrics.watch(lambda: gauges_of(self._registry, self._pool))
+        self.metrics.watch(lambda: gauges_of(self._registry, self.engine.status().ready_workers))
         self.journal = Journal(
             settings.state_dir,
             Limits(settings.keep_jobs, settings.keep_s, settings.keep_bytes),
@@ -87,12 +75,11 @@ class Supervisor:
         self.lookup = JobHistory(self._registry, self.journal)
         self._early = PendingCancels(self.clock, on_kept=self.journal.keep_early, on_gone=self.journal.take_early)
         self._holding = Attachments(self._owners.cancel, self.journal.note, self.clock)
-        self._orders = LaunchSettings.from_settings(settings, mark={COOKIE: self._state_dir.records.cookie})
         self._stack = AsyncExitStack()
         self.spans = span_export.open_spans(self._stack)
 
     async def __aenter__(self) -> Self:
-        """Begin: warm sets, the description of tasks and the self-test go on in the background.
+        """Begin. The first workers, the description of tasks and the self-test go on in the background.
 
         Raises StartupError when STATE_DIR or the level of CONTAINMENT cannot be used.
         """
@@ -105,63 +92,39 @@ class Supervisor:
         return self
 
     async def _open(self) -> None:
-        run_as = self._orders.run_as
-        self.metrics.orphans_found(await self._state_dir.open(self._means, for_other_users=run_as.user is not None))
-        self._stack.callback(self._state_dir.close)
-        await asyncio.to_thread(run_as.try_out, self._state_dir.workspaces.folder.path)
+        # The engine first: it ends what an earlier server left running, before anything of it is read.
+        opened = await self.engine.open()
+        self._stack.push_async_callback(self.engine.close)
+        self.metrics.orphans_found(opened.orphans)
         contents = await self.journal.open()
         self._stack.push_async_callback(self.journal.close)
-        self._containment = await asyncio.to_thread(Containment.choose, self.settings, run_as.rules_out, self._means)
-        if self._containment.cgroups is not None:
-            self._stack.callback(self._containment.cgroups.close)
-        self.metrics.orphans_found(self._containment.left_over)
-        starter = Starter(
-            self._orders.environment,
-            cgroups=self._containment.cgroups,
-            means=self._means,
-            records=str(self._state_dir.records.folder.path),
-            open_files=become_server(has_tasks=bool(self.settings.tasks)),
-        )
-        self._stack.callback(starter.close)
-        self._pool = WorkerPool(starter, self.settings.warm, self._containment.levels.default)
-        backstop = Backstop(self._pool.guardians, self._means)
-        self._stack.callback(backstop.close)
-        self._pool.clear = backstop.clear
-        self._stack.push_async_callback(self._pool.close)
-        self._services = Services(
-            pool=self._pool,
-            state_dir=self._state_dir,
-            backstop=backstop,
-            orders=self._orders,
+        services = Services(
+            engine=self.engine,
             journal=self.journal,
             cancel_budget_s=self.settings.cancel_budget_s,
             faults=self.faults,
             clock=self.clock,
             on_end=self._ended,
-            observers=(self.metrics.fact, logbook.tell),
+            observers=(self.metrics.fact, transition_log.tell),
         )
         self.checking = self._stack.enter_context(Checking(self._catalog))
         self._stack.push_async_callback(self._background.close)
-        self._intake = Submitter(
-            services=self._services,
+        self._submitter = Submitter(
+            services=services,
             registry=self._registry,
             journal=self.journal,
             admission=self._admission,
             checking=self.checking,
             early=self._early,
-            levels=self._containment.levels,
-            controllers=self._containment.controllers,
             begin=self._owners.begin,
         )
-        self._selftest = SelfTest(self._background, self._services, self._catalog, self.settings.import_s)
-        self._background.keep("self-test", self._selftest.run)
-        self._intake.restore(contents, self._state_dir.losses)
-        self._state_dir.sort_files(self._registry.knows, self.journal.damaged)
+        self._background.keep("description of tasks", lambda: describe_all(self._catalog, self.engine.describe))
+        self._submitter.restore(contents, opened.losses)
+        damaged = self.journal.damaged
+        self.engine.keep_files(self._registry.knows if damaged is None else None, damaged.suffix if damaged else "")
         self._background.keep("stuck monitor", self.stuck_watch.run)
         self._background.keep("clock", self.clock.run)
         self._background.keep("loop lag", self.loop_lag.run)
-        self._background.keep("state folder", self._state_dir.watch)
-        self._pool.fill()
         self.accepting = True
 
     async def __aexit__(self, *_: object) -> None:
@@ -172,10 +135,21 @@ class Supervisor:
 
     # --- jobs
 
-    def submit(self, request: JobRequest, *, caller: Caller, checked: Checked | None = None) -> tuple[AnyJob, bool]:
+    async def submit(
+        self, request: JobRequest, *, caller: Caller, checked: Checked | None = None
+    ) -> tuple[AnyJob, bool]:
         """Take a job, or find the one that this request was already made for. True: it is new.
 
-        Never blocks. The job starts after its row is written; until then `journal.accepted` can be waited for.
+        Its row is durable when this returns. Raises StorageFull besides what `admit` raises.
+        """
+        known, is_new = self.admit(request, caller=caller, checked=checked)
+        if isinstance(known, LiveJob):
+            await self.journal.accepted(known)
+        return known, is_new
+
+    def admit(self, request: JobRequest, *, caller: Caller, checked: Checked | None = None) -> tuple[AnyJob, bool]:
+        """Do the same, from memory: for a stream, whose first event waits for the row. Never blocks.
+
         Raises InvalidRequest, Conflict, QueueFull, NotReady.
         """
         known = self._registry.find_same(request, caller)
@@ -183,7 +157,7 @@ class Supervisor:
             return known, False
         if not self.accepting:
             raise NotReady("cannot take the job: the server is shutting down", 5)
-        return self._intake.take(request, caller, checked), True
+        return self._submitter.take(request, caller, checked), True
 
     def unproven(self) -> list[str]:
         """Jobs that have begun and have not ended."""
@@ -204,20 +178,24 @@ class Supervisor:
         """Raises NotFound, Conflict while the job is not finished, and StorageFull when that cannot be written."""
         self._registry.get(job_id, caller)
         self.journal.forget(self._registry.remove(job_id).seq)
-        discarding = self._state_dir.discard_files(job_id)
         await self.journal.written()
-        await self._state_dir.discarded(discarding)
+        await self.engine.files.discarded(job_id)
+
+    @property
+    def files(self) -> JobFiles:
+        """The files that jobs left."""
+        return self.engine.files
 
     async def processes(self, job_id: str, caller: Caller) -> list[ProcessRow]:
-        """The job's processes now; empty when it has none. Raises NotFound."""
-        known = self._registry.get(job_id, caller)
-        root_pid = known.root_pid if isinstance(known, LiveJob) else None
-        return [] if root_pid is None else await self.looks.processes(root_pid)
+        """Return the job's processes now; none when it has none. Raises NotFound, NotReady."""
+        self._registry.get(job_id, caller)
+        owner = self._owners.find(job_id)
+        return [] if owner is None or owner.attempt is None else await owner.attempt.processes()
 
-    async def stack(self, job_id: str, caller: Caller, *, native: bool = False) -> Stack:
-        """The stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
+    async def stack(self, job_id: str, caller: Caller, *, native: bool = False) -> StackDump:
+        """Return the stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
         known = self._registry.get(job_id, caller)
-        if (owner := self._owners.find(job_id)) is None or owner.record.guardian_pid is None:
+        if (owner := self._owners.find(job_id)) is None or owner.attempt is None:
             raise Conflict(f"cannot take a stack of job {job_id}: it is {state_of(known)}, no process of it runs")
         return await take_stack(owner, native=native)
 
@@ -233,7 +211,7 @@ class Supervisor:
 
     def _ended(self, record: LiveJob) -> None:
         self._owners.end(record)
-        self._holding.close_files(record)
+        self._holding.end_grace(record)
         for gone in self._registry.trim(self.journal.is_written):
             self.journal.drop(gone)
 
@@ -245,14 +223,14 @@ class Supervisor:
     def _forgotten(self, job: Forgotten) -> None:
         """Retention has taken it out of the journal."""
         if self._registry.drop(job.id, job.seq):
-            self._state_dir.discard_files(job.id)
+            self.engine.files.discard(job.id)
 
     # --- the server itself
 
     @property
     def containment(self) -> ContainmentStatus:
         """The server's level of containment, in words."""
-        return status_of(self._containment.levels)
+        return self.engine.status().containment
 
     @property
     def pending_modules(self) -> frozenset[str]:
@@ -271,13 +249,10 @@ class Supervisor:
         """What must hold for the server to take jobs, and what should."""
         return checks_of(
             accepting=self.accepting,
-            state_dir=self._state_dir,
+            engine=self.engine.status(),
             journal=self.journal,
-            pool=self._pool,
-            selftest=self._selftest,
             catalog=self._catalog,
-            stuck_watch=self.stuck_watch,
-            run_as=self._orders.run_as,
+            stuck_monitor=self.stuck_watch,
             faults=self.faults,
         )
 
@@ -285,6 +260,7 @@ class Supervisor:
         """Take no more jobs, stop those there are, and wait for their ends, bounded. Again with force: kill."""
         self.accepting = False
         self._background.stop_watches()
+        self.engine.stop_watches()
         self._admission.close()
         self._holding.close()
         if late := await end_all(self._owners, self.settings.cancel_budget_s, force=force):

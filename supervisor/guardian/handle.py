@@ -11,15 +11,6 @@ from supervisor.guardian.proc import Stat, read_stat, try_read_stat
 
 
 @dataclass(frozen=True, slots=True)
-class Survivor:
-    """A process that should have ended. `status` is psutil's: running, sleeping, disk-sleep, stopped, zombie."""
-
-    pid: int
-    name: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
 class Identity:
     """The identity of a process of one boot. Unlike a Handle it keeps no descriptor."""
 

@@ -14,9 +14,9 @@ from typing import NoReturn, assert_never
 from runner import posix
 from supervisor.guardian import pidns
 from supervisor.guardian.handle import Identity
-from supervisor.guardian.level import Level, Plan
 from supervisor.guardian.membership import KnownProcesses
 from supervisor.guardian.pidns import Namespace, NamespaceFailed
+from supervisor.guardian.plan import Mechanism, Plan
 from supervisor.guardian.sweep import Sweep
 from supervisor.guardian.table_sweep import TableSweep
 
@@ -44,24 +44,24 @@ class Launched:
 
 
 def prepare(plan: Plan) -> None:
-    """Make this process a guardian of `plan.level`, to which orphans below it are reparented."""
-    if plan.level is not Level.PGROUP:
+    """Make this process a guardian as planned. Orphans below it are reparented to it, unless it uses the table."""
+    if plan.mechanism is not Mechanism.TABLE:
         posix.become_subreaper()
 
 
 def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
     """Start the process that calls `run`, contained as planned. Raise LaunchFailed; there may be children then."""
-    match plan.level:
-        case Level.PGROUP | Level.SUBREAPER | Level.CGROUP:
+    match plan.mechanism:
+        case Mechanism.TABLE | Mechanism.TREE:
             launched = Launched(_fork_runner(run))
-        case Level.PIDNS:
+        case Mechanism.NAMESPACE:
             try:
                 namespace = pidns.launch(lambda: _become_runner(run))
             except NamespaceFailed as exc:
                 raise LaunchFailed(f"cannot make a pid namespace: {exc}") from exc
             launched = Launched(namespace.runner_pid, namespace)
         case _:
-            assert_never(plan.level)
+            assert_never(plan.mechanism)
     if plan.leaf is not None:
         # Before the job starts: everything that it forks is created in the cgroup, and cannot take its files away.
         try:
@@ -72,8 +72,8 @@ def launch(plan: Plan, run: Callable[[], NoReturn]) -> Launched:
 
 
 def make_sweep(plan: Plan, launched: Launched, leave_out: frozenset[int]) -> Sweep:
-    """Return the sweep for the level. `leave_out` are the guardian's own children that do not belong to the job."""
-    if plan.level is not Level.PGROUP:
+    """Return the sweep for the plan. `leave_out` are the guardian's own children that do not belong to the job."""
+    if plan.mechanism is not Mechanism.TABLE:
         return Sweep(
             os.getpid(),
             plan.leaf,

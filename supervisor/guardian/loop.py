@@ -18,8 +18,8 @@ from typing import Literal
 from supervisor.guardian import offline_proof
 from supervisor.guardian.ladder import GRACE_AFTER_TERMINATE_S, Ladder, Step
 from supervisor.guardian.launch import Launched, make_sweep
-from supervisor.guardian.level import Plan
 from supervisor.guardian.limits import LimitWatch
+from supervisor.guardian.plan import Plan
 from supervisor.guardian.protocol import Acknowledged, Ended, Hello, Limit, Mark, Signalled, Stop
 from supervisor.guardian.resource_tracker import Tracker
 from supervisor.guardian.runner_messages import RunnerMessages

@@ -22,8 +22,8 @@ from runner.codec import encode
 from runner.posix import close_all_but
 from supervisor.guardian import procfs
 from supervisor.guardian.launch import LaunchFailed, launch, prepare
-from supervisor.guardian.level import Plan
 from supervisor.guardian.loop import Guardian
+from supervisor.guardian.plan import Plan
 from supervisor.guardian.protocol import (
     Refused,
 )

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-import psutil
-
 from supervisor.guardian import procfs
 from supervisor.guardian.procfs import Unreadable
 
@@ -116,15 +114,6 @@ def parse_stat(raw: bytes) -> Stat:
         start_ticks=int(fields[19]),
         rss_bytes=int(fields[21]) * PAGE_BYTES,
     )
-
-
-def boot_id() -> str:
-    """Return the ID of this boot of the machine: start times of two boots cannot be compared."""
-    try:
-        text = procfs.read("sys/kernel/random/boot_id")
-    except Unreadable:  # containers may hide it
-        text = None
-    return text.decode("ascii").strip() if text else f"booted at {psutil.boot_time():.0f}"
 
 
 def process_ids() -> list[int]:

@@ -1,257 +1,181 @@
-"""One execution of a job: a set is bound to it, its frames become facts, and it ends with a proof.
+"""One attempt of a job on this machine: an order in a worker, its workspace, and its proof.
 
-Ways to the end: the guardian's report (ECHILD); or, when the guardian is dead, stopped or late, the supervisor's
-own rounds of SIGKILL, after which the adopted orphans are reaped. Either way everything that the job had written to
-its channel is read before the end is told.
+It decides two things by itself. What goes on after its first result is swept after RESULT_GRACE_S; and what the job
+left in `out/` is published when it reported a result before anything asked it to stop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-import os
-import time
-from collections.abc import Callable
-
-import structlog
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from runner import protocol
-from supervisor.core.jobs.inputs import Gone, Input, Unproven
-from supervisor.core.jobs.model import Cause, JobError, Proof
-from supervisor.core.telemetry.faults import Faults
-from supervisor.guardian import protocol as guardian_protocol
-from supervisor.guardian.handle import Survivor
-from supervisor.guardian.ladder import Ladder
-from supervisor.guardian.protocol import Limit
-from supervisor.node.attempt_readers import AttemptReaders
-from supervisor.node.cleanup.attempt_records import AttemptRecords
-from supervisor.node.cleanup.backstop import Backstop, Round, SweepTarget
-from supervisor.node.explain_end import explain_limit, explain_status
-from supervisor.node.inspect import native_stacks, stacks
-from supervisor.node.inspect.looks import taken
+from supervisor.engine.containment import NO_LIMITS
+from supervisor.engine.engine import AttemptListener
+from supervisor.engine.inspection import ProcessRow, StackDump
+from supervisor.engine.order import Order, StdinChunk
+from supervisor.engine.report import Began, Ended, Report, ResourceReport, TaskReported
+from supervisor.engine.stop import Stop
+from supervisor.guardian.ladder import RESULT_GRACE_S
+from supervisor.node.execution import Execution
 from supervisor.node.inspect.stacks import NoStack
-from supervisor.node.storage.lane import Lane
+from supervisor.node.inspect.waiting import describe
+from supervisor.node.levels.enforcement import order_for
+from supervisor.node.reports import report_of
+from supervisor.node.services import NodeServices
+from supervisor.node.storage.artifacts import Artifacts, PutAway
 from supervisor.node.workers.worker import Worker
 
-ROUND_S = 0.005
-SLOW_ROUND_S = 0.1
-"""Pause between rounds of SIGKILL before and after the verdict."""
-
-GUARDIAN_ENDED = JobError("guardian", "the process that guards this job was ended from outside; the job was killed")
-SERVER_FAILED = JobError("guardian", "the server failed while it ran this job, and killed it; its log says why")
-
-log = structlog.get_logger()
+FIRST_RETRY_S = 0.1
+LONGEST_RETRY_S = 5.0
+"""Pauses between tries to prove an end that failed by an error of ours."""
 
 
-class Attempt:
-    """Belongs to the job's owner task, which awaits `run`. `stop` may be called at any time from the loop.
-
-    `report_bound_s` is how long a guardian may take to report after its runner has ended without a cause.
-    `on_fact` and `on_frame` may raise: then that one message is lost, and `faults` has the error.
-    """
+class NodeAttempt:
+    """Belongs to the event loop. Implements `engine.Attempt`."""
 
     def __init__(
-        self,
-        job_id: str,
-        bound: Worker,
-        backstop: Backstop,
-        records: AttemptRecords,
-        *,
-        report_bound_s: float,
-        on_fact: Callable[[Input], None],
-        on_frame: Callable[[object], None],
-        faults: Faults,
+        self, worker: Worker, order: Order, listener: AttemptListener, artifacts: Artifacts, services: NodeServices
     ) -> None:
-        self._bound = bound
-        self._job_id = job_id
-        self._backstop = backstop
-        self._records = records
-        self._faults = faults
-        self._awaited = False
-        """A cause was asked: a client may wait for the verdict, so nothing else is waited for."""
-        self._ladder: Ladder | None = None
-        self._swept: set[int] = set()
-        self._report_bound_s = report_bound_s
-        self._report_due = math.inf
-        self._guardian_gone = asyncio.Event()
-        self._readers = AttemptReaders(
-            job_id, bound, on_fact=on_fact, on_frame=on_frame, guardian_gone=self._guardian_gone, faults=faults
+        self._worker = worker
+        self._order = order
+        self._listener = listener
+        self._artifacts = artifacts
+        self._services = services
+        self._reported: TaskReported | None = None
+        self._stopped_before_result = False
+        self._has_workspace = False
+        self._gone = False
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._execution = Execution(
+            order.job_id,
+            worker,
+            services.backstop,
+            services.state_dir.records,
+            report_bound_s=services.cancel_budget_s,
+            on_report=listener.report,
+            on_frame=self._take,
+            faults=services.faults,
         )
-        self._changed = asyncio.Event()
-        self._stack_asked = asyncio.Lock()
-        self._log = log.bind(job_id=job_id)
-        bound.watch_exit(bound.guardian, self._guardian_gone.set)
-        bound.watch_exit(bound.runner, self._runner_ended)
+        limits = order.needs.limits
+        controllers = services.controllers if order.needs.level.takes_cgroup else frozenset()
+        work = services.launch_settings.work(order, artifacts.workspace, artifacts.short_path)
+        self._execution.begin(work, None if limits == NO_LIMITS else order_for(limits, controllers))
+        self._ending = asyncio.create_task(self._end(), name=f"attempt of job {order.job_id}")
 
-    @property
-    def runner_pid(self) -> int:
-        return self._bound.runner.pid
+    def stop(self, stop: Stop) -> None:
+        if self._gone:
+            return  # only the disk is waited for
+        self._stopped_before_result |= self._reported is None
+        self._execution.stop(stop, after_result=self._reported is not None)
 
-    @property
-    def guardian_pid(self) -> int:
-        return self._bound.guardian.pid
+    def write(self, chunk: StdinChunk) -> int:
+        return self._execution.type(protocol.StdinChunk(chunk.text, chunk.eof, chunk.rows, chunk.columns))
 
-    @property
-    def root_pid(self) -> int:
-        """All below it is the job's."""
-        return self._bound.root_pid
+    async def ended(self) -> Ended:
+        return await asyncio.shield(self._ending)
 
-    def stop(self, cause: Cause, budget_s: float, *, after_result: bool = False) -> None:
-        """Start the ladder, or raise it. `after_result`: the task has reported and is not asked. Never blocks."""
-        self._awaited = True
-        self._stop(
-            guardian_protocol.Stop(
-                t0=cause.detected,
-                budget_s=budget_s,
-                force=cause.force,
-                vanished=cause.vanished,
-                after_result=after_result,
-            )
-        )
+    async def processes(self) -> list[ProcessRow]:
+        return [] if self._gone else await self._services.state_dir.looks.processes(self._execution.root_pid)
 
-    def sweep_after_result(self, budget_s: float) -> None:
-        """Stop what is left of a task that has reported. Nobody asked for it: its output is still read to the end."""
-        self._stop(guardian_protocol.Stop(t0=time.monotonic(), budget_s=budget_s, after_result=True))
+    async def stacks(self, *, native: bool = False) -> StackDump:
+        taken_at = datetime.now(UTC)
+        try:
+            if self._gone:
+                raise NoStack("the job's process has ended")
+            lane = self._services.state_dir.looks.stacks
+            return StackDump(await self._execution.stack(lane, native=native), taken_at)
+        except NoStack as exc:
+            return StackDump(None, taken_at, str(exc))
 
-    def _stop(self, stop: guardian_protocol.Stop) -> None:
-        before = self._ladder or Ladder(t0=stop.t0, budget_s=stop.budget_s)
-        self._ladder = before.raised(
-            stop.t0, stop.budget_s, force=stop.force, vanished=stop.vanished, after_result=stop.after_result
-        )
-        self._bound.stop(stop)
-        self._changed.set()
+    def waits_for(self) -> str:
+        return describe(self._execution.runner_pid)
 
-    def type(self, frame: protocol.StdinChunk) -> int:
-        """Send what a client has typed. Never blocks; how many bytes wait to be sent, of this and before."""
-        self._bound.channel.send(frame)
-        return self._bound.channel.writer.transport.get_write_buffer_size()
+    def _take(self, frame: object) -> None:
+        report = report_of(frame, self._execution.runner_pid)
+        if report is None:
+            return
+        if isinstance(report, TaskReported) and self._reported is None:
+            self._reported = report
+            self._sweep_timer = asyncio.get_running_loop().call_later(RESULT_GRACE_S, self._sweep_after_result)
+        self._listener.report(report)
+        if isinstance(report, Began):
+            self._hold_workspace()
 
-    async def stack(self, lane: Lane, *, native: bool) -> str:
-        """The stacks of the runner's threads, Python's or `native` ones as well. Raises NoStack."""
-        async with self._stack_asked:
-            if native:
-                return await taken(lane.later(native_stacks.take, self.runner_pid), lane, native_stacks.BOUND_S)
+    def _hold_workspace(self) -> None:
+        if not self._has_workspace:
+            self._has_workspace = True
+            self._tell(ResourceReport("acquired", "directory", str(self._artifacts.workspace)))
+
+    def _tell(self, report: Report) -> None:
+        try:
+            self._listener.report(report)
+        except Exception as exc:
+            self._services.faults.note("attempt", exc, job_id=self._order.job_id)
+
+    def _sweep_after_result(self) -> None:
+        if not self._gone:
+            self._execution.sweep_after_result(self._services.cancel_budget_s)
+
+    async def _end(self) -> Ended:
+        ended = await self._proven()
+        self._gone = True
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        self._services.pool.retire(self._worker)
+        put_away = await self._put_away()
+        if put_away.existed:
+            self._hold_workspace()  # of a job that came no further than that
+        problems = put_away.problems if self._has_workspace or not put_away.gone else ()
+        workspace = str(self._artifacts.workspace) if self._has_workspace else ""
+        return replace(ended, workspace=workspace, workspace_removed=put_away.gone, problems=problems)
+
+    async def _proven(self) -> Ended:
+        """See the execution to its proof, also when that fails by an error of ours. Cannot raise."""
+        finishing = self._execution.finish
+        pause_s = 0.0
+        while True:
             try:
-                fd = os.dup(self._bound.started.stack.fileno())
-            except OSError:
-                raise NoStack("the job's process has ended") from None
-            taking = lane.later(stacks.take, self.runner_pid, fd)
-            # Closed when the thread has done with it, or never began: who waits for it here may leave before.
-            taking.add_done_callback(lambda _: os.close(fd))
-            return await taken(taking, lane, stacks.BOUND_S)
+                return await finishing()
+            except Exception as exc:
+                self._services.faults.note("attempt", exc, job_id=self._order.job_id)
+            finishing = self._execution.abandon
+            await asyncio.sleep(pause_s)
+            pause_s = min(max(2 * pause_s, FIRST_RETRY_S), LONGEST_RETRY_S)
 
-    async def run(self, work: protocol.RunTask | protocol.Describe, limit: Limit | None = None) -> Gone:
-        """Hand over the order and see the attempt to its end. The Gone is not yet told to `on_fact`."""
-        self._noted(self._records.keep, self._job_id, self._bound.guardian, self._bound.runner)
-        self._bound.hand_over(work, limit)
-        self._readers.start()
+    async def _put_away(self) -> PutAway:
+        succeeded = self._reported is not None and self._reported.error is None and not self._stopped_before_result
         try:
-            report = await self._end()
-            await self._readers.drain(lambda: self._awaited)
-        finally:
-            await self._readers.stop()
-        self._noted(self._records.drop, self._bound.guardian)
-        return self._gone_by_backstop(GUARDIAN_ENDED) if report is None else self._gone_by_report(report)
-
-    async def abandon(self) -> Gone:
-        """Kill the attempt without the guardian's help, because `run` raised. It ends with a proof all the same."""
-        await self._sweep()
-        report = self._reported()
-        self._noted(self._records.drop, self._bound.guardian)
-        return self._gone_by_backstop(SERVER_FAILED) if report is None else self._gone_by_report(report)
-
-    async def _end(self) -> guardian_protocol.Ended | None:
-        """Wait for the guardian's report; None when the backstop had to do it."""
-        while not self._readers.report.done() and (left_s := self._until_backstop_s()) > 0:
-            self._changed.clear()
-            changed = asyncio.ensure_future(self._changed.wait())
-            timeout = None if left_s == math.inf else left_s
-            await asyncio.wait((self._readers.report, changed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            changed.cancel()
-        if self._reported() is None:
-            await self._sweep()
-        return self._reported()
-
-    def _reported(self) -> guardian_protocol.Ended | None:
-        return self._readers.report.result() if self._readers.report.done() else None
-
-    def _runner_ended(self) -> None:
-        # From now on the guardian sweeps what is left and reports. If it is stopped it never will.
-        self._report_due = time.monotonic() + self._report_bound_s
-        self._changed.set()
-
-    def _until_backstop_s(self) -> float:
-        due = self._report_due if self._ladder is None else self._ladder.backstop_at
-        return due - time.monotonic()
-
-    async def _sweep(self) -> None:
-        """Rounds of SIGKILL until nothing is left, past the verdict too: what is not proven is not given up.
-
-        A guardian that was only late may still report its own proof meanwhile; then that is the end.
-        """
-        bound = self._bound
-        held = SweepTarget(bound.guardian, bound.started.plan.leaf, bound.known_processes, bound.init_pid)
-        self._log.warning("backstop", guardian_ended=held.guardian.ended)
-        began = time.monotonic()
-        told: bool | None = None
-        while self._reported() is None:
-            found = await self._round(held)
-            self._swept |= found.seen
-            if found.done:
-                return
-            asked = self._awaited
-            verdict_at = began + self._report_bound_s if self._ladder is None else self._ladder.verdict_at
-            late = time.monotonic() >= verdict_at
-            if late and told is not asked:
-                survivors = await self._survivors(held)
-                event = "cancel_unproven" if asked else "sweep_unproven"
-                self._log.error(event, survivors=[survivor.pid for survivor in survivors])
-                self._readers.tell(Unproven(survivors))
-                told = asked
-            await asyncio.sleep(SLOW_ROUND_S if late else ROUND_S)
-
-    def _noted(self, write: Callable[..., None], *arguments: object) -> None:
-        # What is written down helps the next server; a disk that fails holds up neither the job nor its proof.
-        try:
-            write(*arguments)
+            return await self._artifacts.put_away(
+                publish=succeeded or self._order.keep_files, due_at=self._execution.due_at
+            )
         except Exception as exc:
-            self._faults.note("attempt records", exc, job_id=self._job_id)
+            self._services.faults.note("workspace", exc, job_id=self._order.job_id)
+            return PutAway(existed=False, gone=False)
 
-    async def _round(self, held: SweepTarget) -> Round:
+
+class NodeReservation:
+    """A worker that waits for an order. Implements `engine.Reservation`."""
+
+    node = "local"
+
+    def __init__(self, worker: Worker, services: NodeServices) -> None:
+        self._worker = worker
+        self._services = services
+        self._artifacts: Artifacts | None = None
+
+    async def prepare(self, order: Order) -> str:
+        self._artifacts = Artifacts(order, self._services.state_dir)
+        return await self._artifacts.prepare()
+
+    def start(self, order: Order, listener: AttemptListener) -> NodeAttempt:
+        artifacts = self._artifacts or Artifacts(order, self._services.state_dir)
         try:
-            return await self._backstop.round(held)
-        except Exception as exc:
-            self._faults.note("backstop", exc, job_id=self._job_id)
-            return Round(done=False, seen=frozenset())
+            return NodeAttempt(self._worker, order, listener, artifacts, self._services)
+        except BaseException:
+            self._services.pool.retire(self._worker)
+            raise
 
-    async def _survivors(self, held: SweepTarget) -> tuple[Survivor, ...]:
-        try:
-            return await self._backstop.survivors(held)
-        except Exception as exc:
-            self._faults.note("naming survivors", exc, job_id=self._job_id)
-            return ()
-
-    def _gone_by_report(self, report: guardian_protocol.Ended) -> Gone:
-        return Gone(
-            proof=Proof(report.proof),
-            error=explain_status(report.runner_status),
-            limit=None if report.limit is None else explain_limit(report.limit),
-            leftovers=report.leftovers,
-            processes_seen=report.processes_seen,
-            acknowledged_ms=report.acknowledged_ms,
-            terminated_ms=report.terminated_ms,
-            killed_ms=report.killed_ms,
-            gone_ms=report.gone_ms,
-        )
-
-    def _gone_by_backstop(self, error: JobError) -> Gone:
-        killed_ms = None
-        if self._ladder is not None:
-            killed_ms = round((time.monotonic() - self._ladder.t0) * 1000, 1)
-        return Gone(
-            proof=Proof.ADOPTED_REAPED if self._bound.known_processes is None else Proof.PROCESS_TABLE,
-            error=error,
-            processes_seen=len(self._swept),
-            killed_ms=killed_ms,
-            gone_ms=killed_ms,
-        )
+    def release(self) -> None:
+        self._services.pool.give_back(self._worker)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from supervisor.core.jobs.model import JobError
+from supervisor.engine.report import JobError
 from supervisor.guardian.protocol import LimitReached
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from runner.protocol import Describe, RunTask
 from supervisor.config import Settings
-from supervisor.core.jobs.model import Job, Json
+from supervisor.engine.order import Order
 from supervisor.guardian.environment import passed_environment
 from supervisor.node.run_as import RunAs
 
@@ -20,7 +21,7 @@ class LaunchSettings:
     """Made once from the settings."""
 
     environment: dict[str, str]
-    agent_options: dict[str, Json]
+    agent_options: dict[str, Any]
     agent_secrets: dict[str, str] = field(repr=False)
     run_as: RunAs
 
@@ -44,17 +45,17 @@ class LaunchSettings:
         environment = passed_environment(settings.pass_env) | run_as.environment | mark
         return cls(environment, options, secrets, run_as)
 
-    def work(self, job: Job, module: str, workspace: Path, short_path: Path | None = None) -> RunTask:
-        agent = module == AGENT_MODULE
-        trace = job.request.trace
+    def work(self, order: Order, workspace: Path, short_path: Path | None = None) -> RunTask:
+        """Return what the runner of this order is told."""
+        agent = order.module == AGENT_MODULE
         return RunTask(
-            job_id=job.id,
-            module=module,
-            task=job.request.task,
-            input=job.request.input,
+            job_id=order.job_id,
+            module=order.module,
+            task=order.task,
+            input=dict(order.input),
             workspace=str(workspace),
             short_path=None if short_path is None else str(short_path),
-            environment=self.environment | ({} if trace is None else trace.environment()),
+            environment=self.environment | dict(order.environment),
             options=self.agent_options if agent else {},
             secrets=self.agent_secrets if agent else {},
             user=self.run_as.user,

@@ -12,8 +12,8 @@ from typing import Self
 import structlog
 
 from runner.protocol import User
+from supervisor.engine.containment import Level
 from supervisor.errors import StartupError
-from supervisor.guardian.level import Level
 
 TRY_BOUND_S = 5.0
 _GO_THERE = 'cd -- "$1"'

@@ -1,9 +1,8 @@
-"""Describing tasks and testing oneself are one act: start a set, have it import a module, kill it, see the proof.
+"""Describing tasks and testing oneself are one act: start a worker, have it import a module, kill it, see the proof.
 
-Each module of tasks is described once; of the built-in ones, which are known in writing, only the first. That one is
-started and killed again every EVERY_S, so that "ready" means that jobs really start and stop now, not that they once
-did. Each set has a child that has left the session. It is watched from outside too: what the guardian reports is
-believed only if every process of the set is gone.
+The first module is started and killed again every EVERY_S, so that "ready" means that jobs really start and stop now,
+not that they once did. Each such worker has a child that has left the session. It is watched from outside too: what the
+guardian reports is believed only if every process of the worker is gone.
 
 An error of one round is that round's: it makes the server unready, and the next round is tried as ever.
 """
@@ -13,37 +12,49 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 
 import structlog
 
 from runner import protocol
-from supervisor.core.jobs.inputs import Gone, Input
-from supervisor.core.jobs.model import Cause, Reason
-from supervisor.core.loop.background import BackgroundTasks
-from supervisor.core.running.services import Services
-from supervisor.core.tasks.catalog import Catalog
+from supervisor.background import BackgroundTasks
+from supervisor.engine.order import ModuleDescription, ModuleTask
+from supervisor.engine.report import Ended, Report
+from supervisor.engine.stop import Stop
 from supervisor.guardian.handle import Handle
 from supervisor.guardian.proc import descendants, read_stat
-from supervisor.node.attempt import Attempt
+from supervisor.node.execution import Execution
+from supervisor.node.services import NodeServices
 from supervisor.node.workers.worker import Worker
 
+MODULE = "runner.tasks.shell"
+"""What the self-test imports: it is there on every machine."""
 EVERY_S = 30.0
 AGAIN_S = 2.0
 """After a round that failed the next one comes sooner."""
 LATELY_S = 60.0
 """Readiness is about what happened since then."""
+LOOK_BOUND_S = 2.0
+"""How long looking at the worker's processes may take before the round has failed."""
 
 log = structlog.get_logger()
 
 
-class SelfTest:
-    """Runs as a background task; so do the ends of what it starts. `ok` is for readiness."""
+@dataclass(slots=True)
+class _Seen:
+    """The processes of a worker as they were before it was killed, by handles that are closed with `opened`."""
 
-    def __init__(self, background: BackgroundTasks, services: Services, catalog: Catalog, import_s: float) -> None:
+    opened: ExitStack = field(default_factory=ExitStack)
+    handles: list[Handle] = field(default_factory=list)
+    escaped: list[int] = field(default_factory=list)
+
+
+class SelfTest:
+    """Belongs to the event loop. `ok` is for readiness. `import_s` bounds the import of a module, in seconds."""
+
+    def __init__(self, background: BackgroundTasks, services: NodeServices, import_s: float) -> None:
         self._background = background
         self._services = services
-        self._catalog = catalog
         self._import_s = import_s
         self._proven_at: float | None = None
         self._gone_ms = 0.0
@@ -58,7 +69,7 @@ class SelfTest:
         if self._failure is not None:
             return self._failure
         if self._proven_at is None:
-            return "no set was started and killed yet"
+            return "no worker was started and killed yet"
         age_s = time.monotonic() - self._proven_at
         return f"started and killed {age_s:.0f} s ago, with a child that had left, gone after {self._gone_ms:.0f} ms"
 
@@ -69,102 +80,88 @@ class SelfTest:
         return {"age_s": round(time.monotonic() - self._proven_at, 1), "gone_ms": round(self._gone_ms, 1)}
 
     async def run(self) -> None:
-        """Describe every module, then test from time to time. Never returns."""
-        first, *own = self._catalog.modules
-        await asyncio.gather(self._round(first), *(self._describe_for_certain(module) for module in own))
-        for module, why in self._catalog.errors.items():
-            log.error("task_module_broken", module=module, error=why, traceback=self._catalog.tracebacks.get(module))
+        """Test now, and from time to time. Never returns."""
         while True:
+            try:
+                await self.describe(MODULE)
+            except Exception as exc:
+                self._services.faults.note("self-test", exc)
+                self._fail(f"the self-test failed: {type(exc).__name__}: {exc}")
             await asyncio.sleep(EVERY_S if self._failure is None else AGAIN_S)
-            await self._round(self._catalog.modules[0])
 
-    async def _describe_for_certain(self, module: str) -> None:
-        while module in self._catalog.pending:
-            if not await self._round(module):
-                await asyncio.sleep(AGAIN_S)
-
-    async def _round(self, module: str) -> bool:
-        """Describe a module once. Return False when that failed by an error of ours."""
-        try:
-            await self._describe(module)
-        except Exception as exc:
-            self._services.faults.note("self-test", exc)
-            self._fail(f"the self-test failed: {type(exc).__name__}: {exc}")
-            return False
-        return True
-
-    async def _describe(self, module: str) -> None:
+    async def describe(self, module: str) -> ModuleDescription:
+        """Have a worker import a module, and kill it. Return what the module offers, or why it offers nothing."""
         described: asyncio.Future[protocol.Described] = asyncio.get_running_loop().create_future()
 
         def on_frame(frame: object) -> None:
             if isinstance(frame, protocol.Described) and frame.module == module and not described.done():
                 described.set_result(frame)
 
-        bound = await self._services.pool.take()
+        worker = await self._services.pool.take()
         try:
-            attempt = Attempt(
+            execution = Execution(
                 f"describe {module}",
-                bound,
+                worker,
                 self._services.backstop,
                 self._services.state_dir.records,
                 report_bound_s=self._services.cancel_budget_s,
-                on_fact=_ignore,
+                on_report=_ignore,
                 on_frame=on_frame,
                 faults=self._services.faults,
             )
-            order = self._services.orders.describe(module)
+            execution.begin(self._services.launch_settings.describe(module))
         except BaseException:
-            self._services.pool.retire(bound)
+            self._services.pool.retire(worker)
             raise
-        run = asyncio.ensure_future(attempt.run(order))
+        finishing = asyncio.ensure_future(execution.finish())
         try:
-            await asyncio.wait((described, run), timeout=self._import_s, return_when=asyncio.FIRST_COMPLETED)
-            if not described.done():
-                late = f"its import took over {self._import_s:g} s (DEADSTOP_IMPORT_S)"
-                why = "its import ended the process" if run.done() else late
-                self._catalog.give_up(module, why)
+            await asyncio.wait((described, finishing), timeout=self._import_s, return_when=asyncio.FIRST_COMPLETED)
+            ended = finishing.done()
         finally:
-            # A task of its own: the server may stop, and cancel this one, while the set is being killed.
-            end = self._end(attempt, run, bound, described)
+            # A task of its own: the server may stop, and cancel this one, while the worker is being killed.
+            end = self._end(execution, finishing, worker, described)
             await asyncio.shield(self._background.start(end, f"end of the self-test of {module}"))
-        if described.done():
-            self._catalog.add(described.result())
+        if not described.done():
+            late = f"its import took over {self._import_s:g} s (DEADSTOP_IMPORT_S)"
+            return ModuleDescription(module, error="its import ended the process" if ended else late)
+        return _description(described.result())
 
     async def _end(
         self,
-        attempt: Attempt,
-        run: asyncio.Future[Gone],
-        bound: Worker,
+        execution: Execution,
+        finishing: asyncio.Future[Ended],
+        worker: Worker,
         described: asyncio.Future[protocol.Described],
     ) -> None:
+        seen = _Seen()
         try:
-            with ExitStack() as opened:
-                handles, escaped = _everything_of(attempt.runner_pid, opened)
-                gone_ms = await self._kill(attempt, run)
-                alive = [handle.pid for handle in handles if not handle.ended]
+            with seen.opened:
+                await self._services.state_dir.looks.call(_see, execution.runner_pid, seen, bound_s=LOOK_BOUND_S)
+                gone_ms = await self._kill(execution, finishing)
+                alive = [handle.pid for handle in seen.handles if not handle.ended]
         except BaseException:
-            await self._kill(attempt, run)
+            await self._kill(execution, finishing)
             raise
         finally:
-            self._services.pool.retire(bound)
+            self._services.pool.retire(worker)
         # A module that ended its process, or hangs, never came to start the child: that says nothing about the server.
         if described.done() or alive:
-            self._judge(escaped, alive, gone_ms)
+            self._judge(seen.escaped, alive, gone_ms)
 
-    async def _kill(self, attempt: Attempt, run: asyncio.Future[Gone]) -> float:
-        """Kill the attempt and wait for its proof, with or without its guardian. Return how long that took, in ms."""
+    async def _kill(self, execution: Execution, finishing: asyncio.Future[Ended]) -> float:
+        """Kill the worker and wait for its proof, with or without its guardian. Return how long that took, in ms."""
         asked = time.monotonic()
-        attempt.stop(Cause(Reason.API, asked, datetime.now(UTC), force=True), self._services.cancel_budget_s)
+        execution.stop(Stop(age_s=0.0, budget_s=self._services.cancel_budget_s, force=True))
         try:
-            await run
+            await finishing
         except Exception as exc:
             self._services.faults.note("self-test", exc)
-            await attempt.abandon()
+            await execution.abandon()
         return (time.monotonic() - asked) * 1000
 
     def _judge(self, escaped: list[int], alive: list[int], gone_ms: float) -> None:
         if alive:
-            self._fail(f"the self-test was said to be gone, but processes {alive} of it live")
+            self._fail(f"the self-test was reported gone, but processes {alive} of it live")
         elif not escaped:
             self._fail("the self-test could not start a child in a session of its own")
         else:
@@ -178,18 +175,21 @@ class SelfTest:
         self._failure = why
 
 
-def _everything_of(runner_pid: int, opened: ExitStack) -> tuple[list[Handle], list[int]]:
-    """Return handles of a runner and all below it, closed by `opened`, and the pids of those in another session."""
+def _see(runner_pid: int, seen: _Seen) -> None:
+    """Open handles of a runner and all below it, and note which of them are in another session. Reads /proc."""
     runner = read_stat(runner_pid)
     pids = [] if runner is None else [runner.pid, *descendants(runner.pid)]
-    escaped = [pid for pid in pids if (stat := read_stat(pid)) and runner and stat.sid != runner.sid]
-    handles = []
+    seen.escaped = [pid for pid in pids if (stat := read_stat(pid)) and runner and stat.sid != runner.sid]
     for pid in pids:
         handle = Handle.open(pid)
-        opened.callback(handle.close)
-        handles.append(handle)
-    return handles, escaped
+        seen.opened.callback(handle.close)
+        seen.handles.append(handle)
 
 
-def _ignore(_fact: Input) -> None:
-    """A self-test has no job that could be told."""
+def _description(described: protocol.Described) -> ModuleDescription:
+    tasks = (ModuleTask(task.name, task.description, task.input_schema, task.origin) for task in described.tasks)
+    return ModuleDescription(described.module, tuple(tasks), described.error, described.traceback)
+
+
+def _ignore(_report: Report) -> None:
+    """A self-test has no job."""

@@ -17,10 +17,11 @@ import pytest
 
 from supervisor.core.jobs.model import Cause, JobRequest, Reason, State
 from supervisor.core.jobs.registry import LiveJob
-from supervisor.core.running import controller as owner
 from supervisor.core.supervisor import Supervisor
+from supervisor.engine.containment import Level
 from supervisor.guardian.ladder import RESULT_GRACE_S
-from supervisor.guardian.level import Level
+from supervisor.node import attempt
+from tests.support.attempts import guardian_pid
 from tests.support.core import CALLER, cancel, ended, events, reaches, running, scenario, submit, until
 from tests.support.level_cases import LEVELS
 from tests.support.trees import a_tree, there
@@ -39,7 +40,7 @@ BUDGET_S = 2.0
 async def reported(record: LiveJob) -> set[tuple[int, int]]:
     """Wait until the server has the result; return the tree below the guardian, which is to go."""
     await reaches(record, lambda job: job.phase == "cleanup")
-    return {process for process in a_tree(record) if process[0] != record.guardian_pid}
+    return {process for process in a_tree(record) if process[0] != guardian_pid(record)}
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -63,7 +64,7 @@ def test_what_goes_on_after_its_result_is_ended_without_a_cause(tmp_path: Path, 
 
 def test_without_the_sweep_it_would_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
-    monkeypatch.setattr(owner, "RESULT_GRACE_S", 60.0)
+    monkeypatch.setattr(attempt, "RESULT_GRACE_S", 60.0)
 
     async def body() -> None:
         async with running(tmp_path, tasks=[MODULE]) as supervisor:
@@ -112,13 +113,13 @@ def test_a_cause_after_the_result_hurries_the_end_and_changes_nothing_else(
     stop: Callable[[Supervisor, LiveJob], None],
     request_fields: dict[str, float],
 ) -> None:
-    monkeypatch.setattr(owner, "RESULT_GRACE_S", 60.0)  # so that nothing but the cause can end it
+    monkeypatch.setattr(attempt, "RESULT_GRACE_S", 60.0)  # so that nothing but the cause can end it
 
     async def body() -> None:
         async with running(tmp_path, tasks=[MODULE]) as supervisor:
             for task in ("ignores_sigterm", "leaves_a_stubborn_daemon"):
                 request = JobRequest(task, {}, **request_fields)  # type: ignore[arg-type]
-                record, _ = supervisor.submit(request, caller=CALLER)
+                record, _ = supervisor.admit(request, caller=CALLER)
                 assert isinstance(record, LiveJob)
                 tree = await reported(record)
                 stop(supervisor, record)

@@ -16,6 +16,7 @@ from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from tests.support import provider as providers
+from tests.support.attempts import guardian_pid
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
 from tests.support.pages import pages
 from tests.support.provider import Behaviour, Provider, calls, provider, refuses
@@ -226,9 +227,9 @@ def test_cancel_in_every_phase(
 ) -> None:
     async def body(supervisor: Supervisor, model: Provider) -> None:
         record = submit(supervisor, "agent", prompt="Do it.")
-        await until(lambda: record.guardian_pid is not None)
+        await until(lambda: guardian_pid(record) > 0)
         await moment(record, model)
-        tree = {entry for entry in a_tree(record) if entry[0] != record.guardian_pid}
+        tree = {entry for entry in a_tree(record) if entry[0] != guardian_pid(record)}
         assert tree
         cancel(supervisor, record)
         await ended(record)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.jobs.model import Method, Proof, State
+from supervisor.core.jobs.model import Method, State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
+from supervisor.engine.containment import Level, Proof
 from supervisor.guardian import resource_tracker as tracker
-from supervisor.guardian.level import Level
 from supervisor.guardian.proc import children, descendants, read_stat
 from supervisor.node.workers.server_forkserver import pid as forkserver_pid
+from tests.support.attempts import guardian_pid, node_of
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.level_cases import LEVELS
 from tests.support.levels import PROOFS
@@ -34,8 +35,8 @@ def test_a_killed_guardian_fails_its_job_and_leaves_nothing(tmp_path: Path, leve
             await says(record, "READY")
             await until(lambda: len(named(record, "sleep")) == DAEMONS)
             tree = a_tree(record)
-            with Watched([record.guardian_pid or 0]) as guardian:
-                os.kill(record.guardian_pid or 0, signal.SIGKILL)
+            with Watched([guardian_pid(record)]) as guardian:
+                os.kill(guardian_pid(record), signal.SIGKILL)
                 assert select.select([guardian.handles[0].pidfd], [], [], 1)[0]
             # The control: without a turn of the loop there is no backstop yet, and daemons do not die with a guardian,
             # except with the init of their namespace.
@@ -67,7 +68,7 @@ def check_failed_of_its_guardian(supervisor: Supervisor, record: LiveJob) -> Non
     assert record.job.state is State.FAILED
     assert record.job.error is not None
     assert record.job.error.kind == "guardian"
-    assert not supervisor._state_dir.workspaces.path(record.job.id).exists()
+    assert not node_of(supervisor).state_dir.workspaces.path(record.job.id).exists()
 
 
 def test_a_stopped_guardian_does_not_hold_up_a_job_that_ends_by_itself(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_stopped_guardian_does_not_hold_up_a_job_that_ends_by_itself(tmp_path:
             record = submit(supervisor, "shell", command=f"{DAEMON}; echo READY; exec sleep 60")
             await says(record, "READY")
             tree = a_tree(record)
-            os.kill(record.guardian_pid or 0, signal.SIGSTOP)
+            os.kill(guardian_pid(record), signal.SIGSTOP)
             (runner,) = named(record, "deadstop-runner")
             (shell,) = children(runner)
             os.kill(shell, signal.SIGKILL)  # its own end, as far as the job is concerned
@@ -98,7 +99,7 @@ def test_a_cancel_is_proven_without_the_guardian(tmp_path: Path, sent: signal.Si
             await says(record, "READY")
             tree = a_tree(record)
             cancel(supervisor, record)
-            os.kill(record.guardian_pid or 0, sent)
+            os.kill(guardian_pid(record), sent)
             await ended(record, 3)
             assert alive(tree) == set()
             assert record.job.state is State.CANCELLED
@@ -157,14 +158,14 @@ def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path, level: Level)
 def test_an_idle_set_that_somebody_has_hurt_is_given_to_no_job(tmp_path: Path, whom: str, sent: signal.Signals) -> None:
     async def body() -> None:
         async with running(tmp_path, warm=2) as supervisor:
-            await until(lambda: supervisor._pool.ready == 2)
-            for idle in supervisor._pool._ready:
+            await until(lambda: node_of(supervisor).pool.ready == 2)
+            for idle in node_of(supervisor).pool._ready:
                 handle = idle.guardian if whom == "guardian" else idle.runner
                 handle.send(sent)
                 # Waited for without the loop, which so has not had a turn to hear of it.
                 while not handle.ended and not handle.stopped:
                     time.sleep(0.001)
-            assert supervisor._pool.ready == 2
+            assert node_of(supervisor).pool.ready == 2
             record = await ended(submit(supervisor, "shell", command="true"), 5)
             assert record.job.state is State.SUCCEEDED
 
@@ -176,15 +177,15 @@ def test_what_an_idle_guardian_leaves_is_ended_and_reaped(tmp_path: Path) -> Non
 
     async def body() -> None:
         async with running(tmp_path, warm=1) as supervisor:
-            await until(lambda: supervisor._pool.ready == 1)
-            guardian = supervisor._pool._ready[0].guardian
+            await until(lambda: node_of(supervisor).pool.ready == 1)
+            guardian = node_of(supervisor).pool._ready[0].guardian
             stats = [read_stat(pid) for pid in (guardian.pid, *descendants(guardian.pid))]
             tree = {(stat.pid, stat.start_ticks) for stat in stats if stat is not None}
             (hurt,) = [stat.pid for stat in stats if stat is not None and stat.name == tracker.NAME]
             os.kill(hurt, signal.SIGSTOP)
             guardian.kill()
             await until(lambda: there(tree) == set(), 2)
-            await until(lambda: supervisor._pool.ready == 1)
+            await until(lambda: node_of(supervisor).pool.ready == 1)
 
     scenario(body)
 
@@ -192,7 +193,7 @@ def test_what_an_idle_guardian_leaves_is_ended_and_reaped(tmp_path: Path) -> Non
 def test_an_idle_guardian_that_dies_is_replaced(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path, warm=1) as supervisor:
-            pool = supervisor._pool
+            pool = node_of(supervisor).pool
             await until(lambda: pool.ready == 1)
             idle = pool._ready[0].guardian.identity
             os.kill(idle.pid, signal.SIGKILL)

@@ -15,6 +15,7 @@ import pytest
 from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
+from tests.support.attempts import guardian_pid
 from tests.support.core import cancel, ended, running, scenario, submit, until
 from tests.support.pages import Pages, pages
 from tests.support.trees import a_tree, cancelled_in_time, named, there
@@ -108,10 +109,10 @@ def test_cancel_leaves_nothing(
     async def body(supervisor: Supervisor, web: Pages) -> None:
         # What the busy page would never come to keeps the job from succeeding before the cancel.
         record = submit(supervisor, "browse", url=web.url + path, wait_for="#never-there")
-        await until(lambda: record.guardian_pid is not None)
+        await until(lambda: guardian_pid(record) > 0)
         await moment(record, web)
         # Its guardian reports and then ends; everything below it is the job.
-        tree = {entry for entry in a_tree(record) if entry[0] != record.guardian_pid}
+        tree = {entry for entry in a_tree(record) if entry[0] != guardian_pid(record)}
         assert len(named(record, "chromium")) >= 1
         cancel(supervisor, record, force=force)
         await ended(record)
@@ -130,7 +131,7 @@ def test_what_else_ends_it_leaves_nothing(tmp_path: Path, end: str) -> None:
         limit = {"timeout_s": 3.0} if end == "timeout" else {}
         record = submit(supervisor, "browse", url=f"{web.url}/busy", wait_for="#never-there", **limit)
         await computing_without_end(record, web)
-        tree = {entry for entry in a_tree(record) if entry[0] != record.guardian_pid}
+        tree = {entry for entry in a_tree(record) if entry[0] != guardian_pid(record)}
         assert len(named(record, "chromium")) >= 1
         if end == "runner-killed":
             (runner,) = named(record, "deadstop-runner")

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.jobs.model import Proof, State
+from supervisor.core.jobs.model import State
+from supervisor.engine.containment import Level, Proof
 from supervisor.guardian.cgroup import AttemptCgroup
-from supervisor.guardian.level import Level
 from supervisor.guardian.proc import descendants
 from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup
 from supervisor.node.levels.probe import probe, probe_cgroup
+from tests.support.attempts import guardian_pid
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
 from tests.support.level_cases import OUTSIDE_NAMESPACES, needs_cgroup
 from tests.support.levels import a_tree, cgroup_of, leaves, remove_tree, tree_folder
@@ -166,7 +167,7 @@ def test_a_runner_is_in_a_leaf_and_its_guardian_is_not(tmp_path: Path) -> None:
         async with running(tmp_path, containment="cgroup") as supervisor:
             record = submit(supervisor, "shell", command=f"setsid {LONG} & echo READY; {LONG}")
             await says(record, "READY")
-            guardian = record.guardian_pid or 0
+            guardian = guardian_pid(record)
             own = cgroup_of(os.getpid())
             assert cgroup_of(guardian) == own
             below = descendants(guardian)
@@ -194,7 +195,7 @@ def test_a_job_that_leaves_its_cgroup_is_still_in_its_tree(tmp_path: Path) -> No
             script = f"echo $$ > {outside}; {LONG} & echo escaped; wait"
             record = submit(supervisor, "shell", command=f"(setsid sh -c '{script}' &); sleep 60")
             await says(record, "escaped")
-            tree = descendants(record.guardian_pid or 0)
+            tree = descendants(guardian_pid(record))
             assert len([pid for pid in tree if cgroup_of(pid) == cgroup_of(os.getpid())]) == 3  # tracker and escapees
             cancel(supervisor, record, force=True)
             await ended(record, 2)

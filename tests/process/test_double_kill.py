@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from tests.support.observer import Watched, describe
 from tests.support.server import running_server
 from tests.support.sins import committed, guardian_of

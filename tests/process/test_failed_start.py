@@ -11,13 +11,13 @@ import pytest
 from supervisor.config import load_settings
 from supervisor.core.journal.journal import Journal
 from supervisor.core.running.submission import Submitter
-from supervisor.core.supervisor import Supervisor
 from supervisor.guardian.proc import children
 from supervisor.node.levels.available import Containment
 from supervisor.node.run_as import RunAs
 from supervisor.node.storage.published_files import Files
 from supervisor.node.workers.pool import WorkerPool
 from supervisor.node.workers.starter import Starter
+from supervisor.server import supervisor_of
 from tests.support.core import running, scenario, until
 
 STEPS = [
@@ -48,7 +48,7 @@ def test_a_step_that_fails_leaves_nothing_open(
         with monkeypatch.context() as patch:
             patch.setattr(part, step, fail)
             with pytest.raises(OSError, match="No space left"):
-                await Supervisor(load_settings(state_dir=tmp_path)).__aenter__()
+                await supervisor_of(load_settings(state_dir=tmp_path)).__aenter__()
         await until(lambda: seen() == before)
         async with running(tmp_path):
             pass

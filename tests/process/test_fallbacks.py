@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.jobs.model import Method, Proof, State
+from supervisor.core.jobs.model import Method, State
+from supervisor.engine.containment import Level, Proof
 from supervisor.guardian.handle import Handle
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
-from supervisor.guardian.level import Level
 from supervisor.guardian.proc import descendants
+from tests.support.attempts import guardian_pid
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.trees import DAEMONS, TREE, a_tree, named, there
 
@@ -38,7 +39,7 @@ def test_a_tree_is_gone_within_the_budget(tmp_path: Path, means: KernelFeatures,
             tree = a_tree(record)
             cancel(supervisor, record)
             if sent is not None:
-                os.kill(record.guardian_pid or 0, sent)
+                os.kill(guardian_pid(record), sent)
             await ended(record, 4)
             cancellation = record.job.cancellation
             assert cancellation is not None
@@ -60,7 +61,7 @@ def test_a_guardian_that_dies_is_noticed(tmp_path: Path, means: KernelFeatures) 
             record = submit(supervisor, "shell", command=TREE)
             await says(record, "READY")
             tree = a_tree(record)
-            os.kill(record.guardian_pid or 0, signal.SIGKILL)
+            os.kill(guardian_pid(record), signal.SIGKILL)
             await ended(record, 2)
             assert record.job.error is not None
             assert record.job.error.kind == "guardian"
@@ -95,7 +96,7 @@ def test_both_ways_find_the_same_tree(tmp_path: Path) -> None:
             record = submit(supervisor, "shell", command=TREE)
             await says(record, "READY")
             await until(lambda: len(named(record, "sleep")) == DAEMONS)
-            root = record.guardian_pid or 0
+            root = guardian_pid(record)
             fast, slow = (set(descendants(root, use_children_files=files)) for files in (True, False))
             assert fast == slow
             assert len(fast) > DAEMONS

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from supervisor.node.workers import server_forkserver
 from tests.support.core import scenario, until
 from tests.support.pools import BOUND_S, pool_of, served

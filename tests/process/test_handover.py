@@ -13,6 +13,7 @@ import pytest
 
 from supervisor.core.jobs.model import State
 from supervisor.node.workers.server_forkserver import pid as forkserver_pid
+from supervisor.server import supervisor_of
 from tests.support.core import ended, output, running, scenario, submit, until
 
 SECRET = "swordfish-9f2c"
@@ -149,9 +150,8 @@ def test_a_module_that_cannot_be_imported_is_named_and_the_rest_works(
 
     async def body() -> None:
         from supervisor.config import load_settings
-        from supervisor.core.supervisor import Supervisor
 
-        async with Supervisor(load_settings(state_dir=tmp_path / "state", tasks=("broken_tasks",))) as supervisor:
+        async with supervisor_of(load_settings(state_dir=tmp_path / "state", tasks=("broken_tasks",))) as supervisor:
             await until(lambda: not supervisor._catalog.pending)
             check = supervisor.checks()["tasks"]
             assert (check.ok, check.required) == (False, False)

@@ -19,15 +19,16 @@ import pytest
 
 from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
-from supervisor.core.running import messages as frames
+from supervisor.core.running.messages import AttemptMessages
 from supervisor.core.supervisor import Supervisor
 from supervisor.core.telemetry import transition_log as logbook
 from supervisor.core.telemetry.stuck_rules import judge
 from supervisor.node import self_test as selftest
-from supervisor.node.attempt import Attempt
 from supervisor.node.cleanup.attempt_records import AttemptRecords
 from supervisor.node.cleanup.backstop import Backstop
+from supervisor.node.execution import Execution
 from supervisor.node.storage.artifacts import Artifacts
+from tests.support.attempts import guardian_pid
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.trees import a_tree, alive, there
 
@@ -75,7 +76,7 @@ def no_end_of_belongings(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_bug_in_every_message(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(frames, "interpret", raises(BUG))
+    patch.setattr(AttemptMessages, "report", raises(BUG))
 
 
 def a_bug_in_an_observer(patch: pytest.MonkeyPatch) -> None:
@@ -83,7 +84,7 @@ def a_bug_in_an_observer(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_bug_in_the_attempt(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Attempt, "_end", raises(BUG))
+    patch.setattr(Execution, "_end", raises(BUG))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_backstop_that_fails_at_first_is_tried_again(tmp_path: Path, monkeypat
                 patch.setattr(Backstop, "round", failing_first(Backstop.round, NO_DESCRIPTORS, 3))
                 patch.setattr(Backstop, "survivors", failing_first(Backstop.survivors, NO_DESCRIPTORS, 100))
                 cancel(supervisor, record)
-                os.kill(record.guardian_pid or 0, signal.SIGKILL)
+                os.kill(guardian_pid(record), signal.SIGKILL)
                 await ended(record, BUDGET_S + 0.5)
                 assert "internal" in not_ok(supervisor)
             check_cancelled(record)

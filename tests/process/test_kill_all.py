@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from tests.support.kill_all import NOT_HERE
 from tests.support.server import server_environment
 

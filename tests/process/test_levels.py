@@ -13,8 +13,8 @@ from types import SimpleNamespace
 from typing import cast
 
 from runner.posix import become_subreaper
+from supervisor.engine.containment import Level
 from supervisor.guardian.environment import passed_environment
-from supervisor.guardian.level import Level
 from supervisor.guardian.proc import children, read_stat
 from supervisor.node.levels.cgroup_tree import CgroupTree
 from supervisor.node.levels.probe import probe_subreaper

@@ -10,8 +10,8 @@ import pytest
 
 from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
-from supervisor.guardian.level import Level
-from supervisor.node.levels.enforcement import Limits
+from supervisor.engine.containment import Level, Limits
+from tests.support.attempts import guardian_pid
 from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
 from tests.support.level_cases import LEVELS
 from tests.support.observer import Watched, descendants
@@ -29,9 +29,9 @@ PATIENCE_S = 20.0
 async def past_its_limit(state_dir: Path, command: str, level: Level, **limits: Any) -> LiveJob:
     async with running(state_dir, containment=str(level)) as supervisor:
         record = submit(supervisor, "shell", command=command, limits=Limits(**limits))
-        await until(lambda: record.guardian_pid is not None, PATIENCE_S)
-        assert record.guardian_pid is not None
-        seen = descendants(record.guardian_pid)
+        await until(lambda: guardian_pid(record) > 0, PATIENCE_S)
+        assert guardian_pid(record)
+        seen = descendants(guardian_pid(record))
         await ended(record, PATIENCE_S)
         with Watched(seen) as left:
             assert not left.left()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from tests.support.level_cases import LEVELS
 from tests.support.levels import DEFAULT_LEVEL, PROOFS
 from tests.support.mass import MassCancel, hang_up_on_many

@@ -18,6 +18,7 @@ from supervisor.core.streams.feed import Feed
 from supervisor.core.supervisor import Supervisor
 from supervisor.core.telemetry.loop_lag import WINDOW_S, LoopLag
 from supervisor.core.telemetry.metrics import Metrics
+from tests.support.attempts import guardian_pid
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, until
 
 SLEEP = "echo UP; sleep 60"
@@ -95,8 +96,8 @@ def test_what_a_task_or_a_dead_guardian_leaves_behind_is_counted(tmp_path: Path)
             assert value(supervisor, "orphans_found_total") == 1
             record = submit(supervisor, "shell", command=SLEEP)
             await says(record, "UP")
-            assert record.guardian_pid is not None
-            os.kill(record.guardian_pid, signal.SIGKILL)
+            assert guardian_pid(record)
+            os.kill(guardian_pid(record), signal.SIGKILL)
             await ended(record)
             assert (value(supervisor, "orphans_found_total") or 0) >= 2
 
@@ -178,7 +179,7 @@ def _record(feed: Feed) -> LiveJob:
     from functools import partial
 
     from supervisor.core.jobs.model import Job, JobRequest
-    from supervisor.guardian.level import Level
+    from supervisor.engine.containment import Level
 
     job = Job("j", JobRequest("shell", {}), datetime.now(UTC), Level.SUBREAPER)
     return LiveJob(job, partial(feed.publish, "t"), token="t")

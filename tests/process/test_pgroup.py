@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from supervisor.config import load_settings
+from supervisor.engine.containment import Level
 from supervisor.errors import StartupError
 from supervisor.guardian.kernel_features import KernelFeatures
-from supervisor.guardian.level import Level
 from supervisor.node.levels.available import Containment
 from tests.support.observer import describe, parent_of
 from tests.support.server import RunningServer, running_server

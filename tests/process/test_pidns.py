@@ -14,10 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from supervisor.core.jobs.model import Proof, State
+from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level, Proof
+from tests.support.attempts import guardian_pid, root_pid
 from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit
 from tests.support.observer import Watched, snapshot
 
@@ -49,8 +50,8 @@ def python(script: str, *arguments: str) -> dict[str, Any]:
 
 def watched(record: LiveJob) -> Watched:
     """Handles on the guardian and all below it."""
-    assert record.guardian_pid is not None
-    return snapshot(record.guardian_pid)
+    assert guardian_pid(record)
+    return snapshot(guardian_pid(record))
 
 
 @contextlib.contextmanager
@@ -114,15 +115,15 @@ def test_only_without_a_namespace_a_job_can_kill_its_guardian(tmp_path: Path, le
             command = f'read pid <{fifo}; kill -9 "$pid"; echo "kill said $?"; sleep 60'
             record = submit(supervisor, "shell", command=command)
             await reaches(record, lambda job: job.state is State.RUNNING)
-            with told(fifo, str(record.guardian_pid)):
+            with told(fifo, str(guardian_pid(record))):
                 if level is Level.SUBREAPER:
                     await ended(record, 3)
                     assert record.job.error is not None
                     assert record.job.error.kind == "guardian"
                     return
                 await says(record, "kill said 1")
-            assert record.guardian_pid is not None
-            assert psutil.Process(record.guardian_pid).status() == psutil.STATUS_SLEEPING
+            assert guardian_pid(record)
+            assert psutil.Process(guardian_pid(record)).status() == psutil.STATUS_SLEEPING
             await check_cancelled(supervisor, record)
 
     scenario(body)
@@ -133,8 +134,8 @@ def test_a_job_cannot_end_or_stop_its_init(tmp_path: Path) -> None:
         async with running(tmp_path, containment="pidns") as supervisor:
             record = submit(supervisor, "shell", **python(SIGNAL_INIT, OWN_NAMESPACE))
             await says(record, "SENT")
-            assert record.root_pid is not None
-            assert psutil.Process(record.root_pid).status() == psutil.STATUS_SLEEPING
+            assert root_pid(record)
+            assert psutil.Process(root_pid(record)).status() == psutil.STATUS_SLEEPING
             await check_cancelled(supervisor, record)
 
     scenario(body)
@@ -164,8 +165,8 @@ def test_the_hosts_mounts_stay_as_they_are(tmp_path: Path) -> None:
             await says(record, "READY")
             assert mounts_at("self", proc, tmp_path) == before
             assert list(target.iterdir()) == []
-            assert record.root_pid is not None
-            inside = mounts_at(record.root_pid, proc, tmp_path)
+            assert root_pid(record)
+            inside = mounts_at(root_pid(record), proc, tmp_path)
             assert inside.count(str(proc)) == before.count(str(proc)) + 1
             assert (str(target) in inside) is (os.getuid() == 0)
             await check_cancelled(supervisor, record)
@@ -229,7 +230,7 @@ def test_a_cancel_is_proven_whoever_is_missing(tmp_path: Path, whom: str, sent: 
         async with running(tmp_path, containment="pidns") as supervisor:
             record = submit(supervisor, "shell", command=DAEMONS + "wait")
             await says(record, "READY")
-            pid = record.root_pid if whom == "init" else record.guardian_pid
+            pid = root_pid(record) if whom == "init" else guardian_pid(record)
             assert pid is not None
             with watched(record) as tree, Watched([pid]) as target:
                 cancel(supervisor, record)
@@ -250,9 +251,9 @@ def test_an_init_that_is_killed_from_outside_takes_all_along(tmp_path: Path) -> 
         async with running(tmp_path, containment="pidns") as supervisor:
             record = submit(supervisor, "shell", command=DAEMONS + "wait")
             await says(record, "READY")
-            assert record.root_pid is not None
+            assert root_pid(record)
             with watched(record) as tree:
-                os.kill(record.root_pid, signal.SIGKILL)
+                os.kill(root_pid(record), signal.SIGKILL)
                 await ended(record, 3)
                 assert not [handle for handle in tree.left() if handle.name != "deadstop-guard"]
             assert record.job.error is not None

@@ -17,7 +17,7 @@ PROBE = "from supervisor.node.levels.probe import probe_pidns; print(probe_pidns
 GUARDIAN = """
 import asyncio
 from supervisor.guardian.environment import passed_environment
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from supervisor.node.workers.starter import Starter
 from supervisor.node.workers.pool import WorkerPool
 

@@ -318,7 +318,7 @@ async def body():
         pid = int(output(record).split("daemon ")[1].split()[0])
         daemon = os.pidfd_open(pid)
         cancel(supervisor, record)
-        os.kill(record.guardian_pid, signal.SIGKILL)
+        os.kill(guardian_pid(record), signal.SIGKILL)
         await ended(record, 10)
         assert os.listdir("/proc") == [], "the attack was not made"
         try:

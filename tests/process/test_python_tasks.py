@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.jobs.model import Proof, State
+from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
+from supervisor.engine.containment import Proof
 from tests.children import ending_tasks
 from tests.support.core import cancel, ended, output, running, says, scenario, submit
 

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.boot import boot_id
 from supervisor.guardian import procfs
 from supervisor.guardian.environment import COOKIE
 from supervisor.guardian.handle import Handle, Identity
-from supervisor.guardian.proc import boot_id, children, read_stat
+from supervisor.guardian.proc import children, read_stat
 from supervisor.node.cleanup import semaphores
 from supervisor.node.cleanup.attempt_records import AttemptRecords, Note
 from supervisor.node.cleanup.recovery import recover
@@ -273,7 +274,8 @@ from supervisor.guardian.environment import COOKIE
 from supervisor.guardian.handle import Identity
 from supervisor.node.cleanup.recovery import recover
 from supervisor.guardian.membership import KnownProcesses
-from supervisor.guardian.proc import boot_id, descendants, read_stat
+from supervisor.guardian.proc import descendants, read_stat
+from supervisor.boot import boot_id
 codecs.lookup("ascii")  # this user may not be able to read the interpreter's files
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 cookie = "e" * 32

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from supervisor.config import load_settings
-from supervisor.core.supervisor import Supervisor
 from supervisor.guardian.handle import Handle
 from supervisor.guardian.proc import read_stat
 from supervisor.node import self_test as selftest
+from supervisor.server import supervisor_of
 from tests.support.core import running, scenario, until
 
 
@@ -39,7 +39,7 @@ def test_control_one_who_is_said_to_be_gone_and_lives_makes_the_server_unready(
     monkeypatch.setattr(Handle, "ended", property(lambda _: False))
 
     async def body() -> None:
-        async with Supervisor(load_settings(state_dir=tmp_path)) as supervisor:
+        async with supervisor_of(load_settings(state_dir=tmp_path)) as supervisor:
             await until(lambda: "live" in supervisor.checks()["selftest"].detail)
             check = supervisor.checks()["selftest"]
             assert (check.ok, check.required) == (False, True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from runner.protocol import StdinChunk
 from supervisor.core.jobs.model import State
 from supervisor.core.supervisor import Supervisor
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
+from supervisor.engine.order import StdinChunk
 from tests.children import stop_signals
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit
 from tests.support.levels import why_no_namespace

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from tests.support.level_cases import LEVELS
 from tests.support.levels import DEFAULT_LEVEL
 from tests.support.server import RunningServer, running_server

@@ -15,6 +15,7 @@ from supervisor.node.cleanup.attempt_records import AttemptRecords
 from supervisor.node.storage.published_files import Files
 from supervisor.node.storage.trash import Trash
 from tests.support import core
+from tests.support.attempts import guardian_pid
 
 BUDGET_S = 2.0
 DEAF = "trap '' TERM HUP; echo UP; while :; do sleep 0.05; done"
@@ -95,7 +96,7 @@ def test_a_cancel_during_the_wait_for_the_disk_is_proven(tmp_path: Path, monkeyp
             await core.says(job, "UP")
             with stalled(monkeypatch, "the rename into the trash"):
                 (tmp_path / "workspaces" / job.job.id / "go").touch()
-                await core.until(lambda: job.guardian_pid is None and job.job.state is State.RUNNING)
+                await core.until(lambda: not guardian_pid(job) and job.job.state is State.RUNNING)
                 core.cancel(supervisor, job)
                 await core.ended(job)
                 cancellation = job.job.cancellation

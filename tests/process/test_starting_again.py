@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from supervisor.core.telemetry import health as checks
+from supervisor.engine.containment import Level
 from supervisor.guardian.headroom import FOR_STOPS
-from supervisor.guardian.level import Level
 from supervisor.guardian.protocol import Stop
+from supervisor.node import checks
 from supervisor.node.workers import spawn, starter
 from supervisor.node.workers import worker as attempt_set
 from supervisor.node.workers import worker_maker as set_maker

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 from supervisor.config import load_settings
-from supervisor.core.supervisor import Supervisor
+from supervisor.server import supervisor_of
 from tests.support.core import scenario
 
 MOMENTS = 12
@@ -18,7 +18,7 @@ START_S = 0.4
 def test_a_stop_at_any_moment_of_the_start_leaves_nothing(tmp_path: Path) -> None:
     async def body() -> None:
         for _ in range(MOMENTS):
-            async with Supervisor(load_settings(state_dir=tmp_path / "state")):
+            async with supervisor_of(load_settings(state_dir=tmp_path / "state")):
                 await asyncio.sleep(random.uniform(0, START_S))
 
     scenario(body)

@@ -92,5 +92,5 @@ def submit_with_limits(supervisor: Any, command: str) -> LiveJob:
 
     waiting = f"while ! test -e go; do sleep 0.05; done; {command}"
     request = JobRequest("shell", {"command": waiting}, stuck_no_event_s=0.4)
-    record: LiveJob = supervisor.submit(request, caller=CALLER)[0]
+    record: LiveJob = supervisor.admit(request, caller=CALLER)[0]
     return record

@@ -17,6 +17,7 @@ from supervisor.core.supervisor import Supervisor
 from supervisor.guardian import resource_tracker as tracker
 from supervisor.guardian.proc import children, read_stat
 from supervisor.node.workers import server_tracker as trackers
+from tests.support.attempts import guardian_pid
 from tests.support.core import cancel, ended, running, says, scenario, submit, until
 from tests.support.pools import at_rest, pool_of, served
 from tests.support.trees import TREE, a_tree, there
@@ -45,7 +46,7 @@ def server_tracker() -> int:
 
 
 def job_tracker(record: LiveJob) -> int:
-    guardian = record.guardian_pid or 0
+    guardian = guardian_pid(record)
     (found,) = [pid for pid in children(guardian) if (stat := read_stat(pid)) is not None and stat.name == tracker.NAME]
     return found
 

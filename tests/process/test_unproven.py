@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from supervisor.core.jobs.event_log import Event
-from supervisor.core.jobs.model import Proof, State
+from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level, Proof
 from supervisor.guardian.proc import read_stat
 from supervisor.node.cleanup.backstop import Round, SweepTarget
+from tests.support.attempts import guardian_pid, node_of, root_pid
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, types, until
 from tests.support.level_cases import LEVELS
 from tests.support.levels import DEFAULT_LEVEL, DEFAULT_PROOF
@@ -79,7 +80,7 @@ def test_survivors_are_named_and_the_proof_comes_with_their_end(
                     {"pid": stuck, "name": "sleep", "status": status}
                 ]
                 # What can be killed is, survivor or not; a namespace's init has been, and waits for the stuck one.
-                init = record.root_pid if level is Level.PIDNS else None
+                init = root_pid(record) if level is Level.PIDNS else None
                 assert {pid for pid, _ in alive(tree)} <= {stuck, init}
                 other = submit(supervisor, "shell", command="true")
                 assert (await ended(other)).job.state is State.SUCCEEDED
@@ -112,7 +113,7 @@ def test_an_orphan_counts_against_every_dead_guardian_that_is_not_younger(tmp_pa
             younger = submit(supervisor, "shell", command=DAEMON)
             late = await daemon(younger)
             trees = a_tree(older) | a_tree(younger)
-            guardians = [record.guardian_pid or 0 for record in (older, younger)]
+            guardians = [guardian_pid(record) for record in (older, younger)]
             born = [stat.start_ticks for pid in (early, guardians[1]) if (stat := read_stat(pid)) is not None]
             assert born[0] < born[1]
             with held(early):
@@ -144,14 +145,14 @@ def test_a_sweep_that_nobody_asked_for_goes_on_at_leisure(tmp_path: Path) -> Non
             stuck = await daemon(record)
             with held(stuck):
                 rounds: list[float] = []
-                count = supervisor._services.backstop.kill_once
+                count = node_of(supervisor).services.backstop.kill_once
 
                 def counted(attempts: Sequence[SweepTarget]) -> list[Round]:
                     rounds.append(time.monotonic())
                     return count(attempts)
 
-                supervisor._services.backstop.kill_once = counted  # type: ignore[method-assign]
-                os.kill(record.guardian_pid or 0, signal.SIGKILL)
+                node_of(supervisor).services.backstop.kill_once = counted  # type: ignore[method-assign]
+                os.kill(guardian_pid(record), signal.SIGKILL)
                 # The first pauses are short; from the budget on they are not.
                 await until(lambda: bool(rounds) and time.monotonic() > rounds[0] + BUDGET_S + 0.2)
                 begun = len(rounds)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import TypeAdapter
 
 from runner.loading import load
-from runner.protocol import Described
+from runner.protocol import DescribedTask
 from supervisor.core.tasks.catalog import BUILT_IN, WRITTEN_DOWN
+from supervisor.engine.order import ModuleDescription, ModuleTask
 
 
-def described() -> list[Described]:
-    return [Described(module, [task.describe() for task in load(module).values()]) for module in BUILT_IN]
+def module_description(module: str, tasks: Iterable[DescribedTask]) -> ModuleDescription:
+    """What a server makes of what a child says of its module."""
+    found = (ModuleTask(task.name, task.description, task.input_schema, task.origin) for task in tasks)
+    return ModuleDescription(module, tuple(found))
+
+
+def described() -> list[ModuleDescription]:
+    return [module_description(module, [task.describe() for task in load(module).values()]) for module in BUILT_IN]
 
 
 if __name__ == "__main__":
-    text = TypeAdapter(list[Described]).dump_json(described(), indent=1)
+    text = TypeAdapter(list[ModuleDescription]).dump_json(described(), indent=1)
     WRITTEN_DOWN.write_bytes(text + b"\n")

@@ -15,7 +15,10 @@ from supervisor.config import load_settings
 from supervisor.core.jobs.model import Caller, Cause, Job, JobRequest, Reason
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
+from supervisor.faults import Faults
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
+from supervisor.node.node import Node
+from tests.support.attempts import running_here
 from tests.support.levels import leaves
 
 CALLER = Caller("t")
@@ -26,15 +29,20 @@ PARTS_OF_REQUEST = ("id", "timeout_s", "labels", "containment", "limits", "trace
 @asynccontextmanager
 async def running(state_dir: Path, *, means: KernelFeatures = AVAILABLE, **settings: Any) -> AsyncIterator[Supervisor]:
     """A supervisor whose tasks are described and whose self-test has passed."""
-    async with Supervisor(load_settings(state_dir=state_dir, **settings), means) as supervisor:
-        await until(lambda: all(check.ok for check in supervisor.checks().values()))
-        yield supervisor
+    loaded, faults = load_settings(state_dir=state_dir, **settings), Faults()
+    async with Supervisor(loaded, Node(loaded, means, faults), faults) as supervisor:
+        running_here.append(supervisor)
+        try:
+            await until(lambda: all(check.ok for check in supervisor.checks().values()))
+            yield supervisor
+        finally:
+            running_here.remove(supervisor)
     assert not leaves(state_dir)
 
 
 def submit(supervisor: Supervisor, task: str, **values: Any) -> LiveJob:
     request = {name: values.pop(name) for name in PARTS_OF_REQUEST if name in values}
-    record, _ = supervisor.submit(JobRequest(task, values, **request), caller=CALLER)
+    record, _ = supervisor.admit(JobRequest(task, values, **request), caller=CALLER)
     assert isinstance(record, LiveJob)
     return record
 

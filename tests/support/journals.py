@@ -15,7 +15,7 @@ from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.journal.journal import Journal
 from supervisor.core.journal.open import Contents
 from supervisor.core.journal.retention import Limits
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from tests.support.core import until
 
 PLENTY = Limits(10_000, 7 * 24 * 3600.0, 1024**3)

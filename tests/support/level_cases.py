@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from tests.support.levels import why_no_cgroup, why_no_namespace
 
 needs_pidns = pytest.mark.skipif(why_no_namespace() is not None, reason=f"no pid namespace here: {why_no_namespace()}")

@@ -6,8 +6,8 @@ import functools
 import tempfile
 from pathlib import Path
 
+from supervisor.engine.containment import Level
 from supervisor.guardian.cgroup import AttemptCgroup
-from supervisor.guardian.level import Level
 from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup, own_cgroup, tree_name
 from supervisor.node.levels.probe import MOUNTINFO, probe_cgroup, probe_pidns
 

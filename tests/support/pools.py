@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from supervisor.engine.containment import Level
 from supervisor.guardian.environment import passed_environment
-from supervisor.guardian.level import Level
 from supervisor.node.workers.pool import WorkerPool
 from supervisor.node.workers.starter import START_TIMEOUT_S, Starter
 from supervisor.node.workers.worker import Worker

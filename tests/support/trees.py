@@ -14,6 +14,7 @@ from pathlib import Path
 from supervisor.core.jobs.model import Cancellation, State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.guardian.proc import descendants, read_stat
+from tests.support.attempts import guardian_pid
 
 TREE = "setsid sleep 60 & setsid sh -c 'sleep 60 & sleep 60' & (setsid sleep 60 &) ; echo READY; wait"
 """A command with daemons of three kinds."""
@@ -35,8 +36,8 @@ sys.stdin.read()
 
 def a_tree(record: LiveJob) -> set[tuple[int, int]]:
     """(pid, start time) of the guardian and all below it."""
-    assert record.guardian_pid is not None
-    stats = [read_stat(pid) for pid in (record.guardian_pid, *descendants(record.guardian_pid))]
+    assert guardian_pid(record)
+    stats = [read_stat(pid) for pid in (guardian_pid(record), *descendants(guardian_pid(record)))]
     return {(stat.pid, stat.start_ticks) for stat in stats if stat is not None}
 
 
@@ -54,8 +55,8 @@ def there(tree: set[tuple[int, int]]) -> set[tuple[int, int]]:
 
 def named(record: LiveJob, name: str) -> list[int]:
     """The pids below the job's guardian whose command has this name."""
-    assert record.guardian_pid is not None
-    stats = [read_stat(pid) for pid in descendants(record.guardian_pid)]
+    assert guardian_pid(record)
+    stats = [read_stat(pid) for pid in descendants(guardian_pid(record))]
     return [stat.pid for stat in stats if stat is not None and stat.name == name]
 
 

@@ -26,8 +26,9 @@ from runner.tasks.agent.models import make_model
 from runner.tasks.agent.options import Options
 from supervisor.config import load_settings
 from supervisor.core.jobs.model import Job, JobRequest
+from supervisor.engine.containment import Level
+from supervisor.engine.order import Needs, Order
 from supervisor.errors import StartupError
-from supervisor.guardian.level import Level
 from supervisor.node.launch_settings import AGENT_MODULE, LaunchSettings
 
 ROOT = Path(__file__).parents[2]
@@ -74,17 +75,21 @@ def test_a_job_takes_fewer_steps_but_not_more() -> None:
         Options.for_job(SERVER, None, 11)
 
 
+def order_for(module: str) -> Order:
+    return Order("j", module, "agent", {}, Needs(Level.SUBREAPER), 2.0)
+
+
 def test_the_key_is_read_from_the_server_and_handed_to_agents_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A_KEY", KEY)
     orders = LaunchSettings.from_settings(load_settings(state_dir=tmp_path, agent_key_env="A_KEY"), mark={})
-    work = orders.work(JOB, AGENT_MODULE, tmp_path)
+    work = orders.work(order_for(AGENT_MODULE), tmp_path)
     assert work.secrets == {"key": KEY}
     assert "A_KEY" not in work.environment
     assert KEY not in repr(work) + repr(orders)
     for module in ("runner.tasks.shell", "mine"):
-        other = orders.work(JOB, module, tmp_path)
+        other = orders.work(order_for(module), tmp_path)
         assert other.secrets == {}
         assert other.options == {}
 

@@ -11,7 +11,7 @@ from supervisor.core.jobs.model import Cause, Job, JobRequest
 from supervisor.core.loop import awake_clock
 from supervisor.core.loop.awake_clock import TICK_S, AwakeClock
 from supervisor.core.streams.leases import Leases
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from tests.support.clock import SteppedClock
 
 pytestmark = pytest.mark.anyio

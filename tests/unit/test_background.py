@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from supervisor.core.loop import background
-from supervisor.core.loop.background import BackgroundTasks
-from supervisor.core.telemetry.faults import KEPT_S, Faults
+from supervisor import background
+from supervisor.background import BackgroundTasks
+from supervisor.faults import KEPT_S, Faults
 
 
 class Clock:

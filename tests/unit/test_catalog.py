@@ -9,11 +9,12 @@ import pytest
 
 from runner import Context, task
 from runner.loading import find_tasks
-from runner.protocol import Described
 from runner.tasks import agent, browse, demo, shell
 from supervisor.core.tasks.catalog import Catalog, built_in
+from supervisor.engine.order import ModuleDescription
 from supervisor.errors import InvalidRequest, NotReady
 from tests.support import built_in_tasks
+from tests.support.built_in_tasks import module_description
 
 
 @task
@@ -25,8 +26,8 @@ def thumbnails(ctx: Context, folder: str, width: int = 320, tags: list[str] | No
     return {}
 
 
-def described(module: Any) -> Described:
-    return Described(module.__name__, [found.describe() for found in find_tasks(module).values()])
+def described(module: Any) -> ModuleDescription:
+    return module_description(module.__name__, [found.describe() for found in find_tasks(module).values()])
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def catalog() -> Catalog:
     made.add(described(agent))
     made.add(described(browse))
     made.add(described(demo))
-    made.add(Described(__name__, [thumbnails.__deadstop_task__.describe()]))  # type: ignore[attr-defined]
+    made.add(module_description(__name__, [thumbnails.__deadstop_task__.describe()]))  # type: ignore[attr-defined]
     return made
 
 
@@ -123,14 +124,14 @@ def test_a_task_that_may_still_come_is_not_unknown() -> None:
         catalog.check("mine", {})
     with pytest.raises(NotReady):
         catalog.tasks()
-    catalog.give_up("mine", "its import took too long")
+    catalog.add(ModuleDescription("mine", error="its import took too long"))
     assert "no task 'mine'" in refused(catalog, "mine", {})["task"]
     assert catalog.errors == {"mine": "its import took too long"}
 
 
 def test_two_modules_cannot_own_one_name(catalog: Catalog) -> None:
     same = [found.describe() for found in find_tasks(demo).values()]
-    catalog.add(Described("borrows", same))
+    catalog.add(module_description("borrows", same))
     assert "borrows" not in catalog.errors  # it imports the task from there
-    catalog.add(Described("other", [replace(found, origin="other:demo") for found in same]))
+    catalog.add(module_description("other", [replace(found, origin="other:demo") for found in same]))
     assert "already defined in runner.tasks.demo" in catalog.errors["other"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from supervisor.api.schemas.answers import readiness_json
-from supervisor.core.telemetry.health import Check, _failing
+from supervisor.engine.inspection import Check
+from supervisor.node.checks import _failing
 
 
 @pytest.mark.parametrize(

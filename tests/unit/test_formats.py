@@ -12,9 +12,9 @@ from pydantic import AnyUrl, Field, HttpUrl
 
 from runner import Context, TaskFailed, task
 from runner.loading import Task
-from runner.protocol import Described
 from supervisor.core.tasks.catalog import Catalog
 from supervisor.errors import InvalidRequest
+from tests.support.built_in_tasks import module_description
 
 
 @task
@@ -57,7 +57,7 @@ CASES: list[tuple[str, Any, Any, str]] = [
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     made = Catalog((__name__,))
-    made.add(Described(__name__, [TASK.describe()]))
+    made.add(module_description(__name__, [TASK.describe()]))
     return made
 
 

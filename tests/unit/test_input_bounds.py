@@ -13,13 +13,13 @@ from typing_extensions import TypedDict
 
 from runner import Context, TaskFailed, task
 from runner.loading import Task
-from runner.protocol import Described
 from supervisor.core.jobs.model import JobRequest
 from supervisor.core.tasks import patterns
 from supervisor.core.tasks.catalog import Catalog
 from supervisor.core.tasks.checking import Checking
 from supervisor.core.tasks.side_thread import SideThread
 from supervisor.errors import InvalidRequest, NotReady
+from tests.support.built_in_tasks import module_description
 
 Name = Annotated[str, Field(pattern=r"^[a-z]+$")]
 
@@ -61,7 +61,7 @@ TASK: Task = bounded.__deadstop_task__  # type: ignore[attr-defined]
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     made = Catalog((__name__,))
-    made.add(Described(__name__, [TASK.describe()]))
+    made.add(module_description(__name__, [TASK.describe()]))
     assert made.errors == {}
     return made
 
@@ -161,7 +161,7 @@ def test_alternatives_in_alternatives_are_given_up(catalog: Catalog) -> None:
 def test_a_schema_that_leads_nowhere_refuses_its_own_task_only(catalog: Catalog) -> None:
     own = Catalog((__name__,))
     for name, broken in (("lost", {"$ref": "http://127.0.0.1:9/x"}), ("endless", {"$ref": "#"})):
-        own.add(Described(__name__, [replace(TASK.describe(), name=name, input_schema=broken)]))
+        own.add(module_description(__name__, [replace(TASK.describe(), name=name, input_schema=broken)]))
         with pytest.raises(InvalidRequest, match=r"leads nowhere|nested deeper"):
             own.check(name, {})
 
@@ -170,7 +170,7 @@ def test_a_schema_that_leads_nowhere_refuses_its_own_task_only(catalog: Catalog)
 def test_a_pattern_of_pydantics_makes_a_valid_schema(pattern: str) -> None:
     own = Catalog((__name__,))
     schema = {"properties": {"x": {"type": "string", "pattern": pattern}}}
-    own.add(Described(__name__, [replace(TASK.describe(), input_schema=schema)]))
+    own.add(module_description(__name__, [replace(TASK.describe(), input_schema=schema)]))
     assert own.errors == {}
 
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from runner import protocol
 from runner.cancellation import Cancellation
 from runner.codec import encode
-from runner.protocol import CancelRequest, InputClosed, InputTaken, StdinChunk, input_cost
+from runner.protocol import CancelRequest, InputClosed, InputTaken, input_cost
 from runner.watcher import Watch
 from supervisor.core.jobs import stdin as job_input
 from supervisor.core.jobs.model import JobRequest, State
+from supervisor.engine.order import StdinChunk
 from supervisor.errors import Conflict, InputFull
 
 
@@ -138,10 +140,10 @@ def cancellation() -> Iterator[Cancellation]:
 def test_an_ask_behind_all_the_input_that_there_can_be_acts_at_once(
     ends: tuple[socket.socket, socket.socket], cancellation: Cancellation
 ) -> None:
-    got: list[StdinChunk] = []
+    got: list[protocol.StdinChunk] = []
     watch = Watch(NeverSet(), ends[1], cancellation, on_input=got.append)  # type: ignore[arg-type]
     # As many frames as the bound lets through, of the smallest kind: the most work there can be.
-    frames = [StdinChunk("x")] * (job_input.MAX_PENDING_BYTES // input_cost("x"))
+    frames = [protocol.StdinChunk("x")] * (job_input.MAX_PENDING_BYTES // input_cost("x"))
     data = b"".join(map(encode, frames)) + encode(CancelRequest())
     sender = threading.Thread(target=ends[0].sendall, args=(data,))
     watch.start()
@@ -156,13 +158,13 @@ def test_an_ask_behind_all_the_input_that_there_can_be_acts_at_once(
 
 def test_a_frame_cut_anywhere_is_no_ask(ends: tuple[socket.socket, socket.socket], cancellation: Cancellation) -> None:
     arrived = threading.Event()
-    line = encode(StdinChunk("häß", rows=3, columns=4))
+    line = encode(protocol.StdinChunk("häß", rows=3, columns=4))
     watch = Watch(
         NeverSet(),  # type: ignore[arg-type]
         ends[1],
         cancellation,
         rest=line[:7],
-        on_input=lambda frame: arrived.set() if frame == StdinChunk("häß", rows=3, columns=4) else None,
+        on_input=lambda frame: arrived.set() if frame == protocol.StdinChunk("häß", rows=3, columns=4) else None,
     )
     watch.start()
     for byte in line[7:]:
@@ -178,7 +180,7 @@ def test_a_frame_cut_anywhere_is_no_ask(ends: tuple[socket.socket, socket.socket
 def test_an_ask_that_came_right_behind_the_order(
     ends: tuple[socket.socket, socket.socket], cancellation: Cancellation
 ) -> None:
-    watch = Watch(NeverSet(), ends[1], cancellation, rest=encode(StdinChunk("x")) + encode(CancelRequest()))  # type: ignore[arg-type]
+    watch = Watch(NeverSet(), ends[1], cancellation, rest=encode(protocol.StdinChunk("x")) + encode(CancelRequest()))  # type: ignore[arg-type]
     watch.run()
     assert cancellation.requested
 
@@ -189,8 +191,8 @@ def test_the_queue_says_what_was_taken_and_when_it_closed() -> None:
     said: list[object] = []
     typed = JobStdin(said.append)
     try:
-        typed.put(StdinChunk("a"))
-        typed.put(StdinChunk("", eof=True))
+        typed.put(protocol.StdinChunk("a"))
+        typed.put(protocol.StdinChunk("", eof=True))
         first, second = typed.take(), typed.take()
         assert first is not None
         assert second is not None
@@ -198,7 +200,7 @@ def test_the_queue_says_what_was_taken_and_when_it_closed() -> None:
         typed.taken(first)
         typed.close()
         typed.close()
-        typed.put(StdinChunk("late"))
+        typed.put(protocol.StdinChunk("late"))
         assert typed.take() is None
         assert said == [InputTaken(input_cost("a")), InputClosed()]
     finally:

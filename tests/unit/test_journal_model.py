@@ -20,8 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from supervisor.core.jobs import machine
 from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.inputs import Began, Bound, CancelRequested, Emit, Finish, Gone, Input, Reported, ServerDied
-from supervisor.core.jobs.model import Cause, JobError, Proof, Reason, State
+from supervisor.core.jobs.model import Cause, Reason, State
 from supervisor.core.jobs.registry import LiveJob
+from supervisor.engine.containment import Proof
+from supervisor.engine.report import JobError
 from supervisor.errors import StorageFull
 from tests.support.journals import Book, book
 
@@ -191,7 +193,7 @@ class Kept(RuleBasedStateMachine):
         job = self._some(data, State.QUEUED)
         if job is not None:
             self._apply(job, Bound())
-            self._apply(job, Began(pid=1))
+            self._apply(job, Began({"pid": 1}))
             self._settle()
 
     @rule(data=st.data(), texts=st.lists(TEXT, max_size=30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,41 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ORDER = ["supervisor.guardian", "supervisor.node", "supervisor.core", "supervisor.api", "supervisor.cli"]
+ARROWS: dict[str, set[str]] = {
+    "supervisor.cli": {"deadstop.client", "supervisor.server"},
+    "supervisor.server": {"supervisor.api", "supervisor.core", "supervisor.node"},
+    "supervisor.api": {"supervisor.core", "supervisor.engine"},
+    "supervisor.core": {"supervisor.engine"},
+    "supervisor.engine": set(),
+    "supervisor.node": {"supervisor.engine", "supervisor.guardian", "runner"},
+    "supervisor.guardian": {"runner"},
+    "runner": set(),
+}
+"""What each may import besides itself: cli → deadstop.client, api → core → engine ← node → guardian → runner."""
+CORE_PARTS: dict[str, set[str]] = {
+    "supervisor.core.jobs": {"journal.rows"},
+    "supervisor.core.journal": {"jobs"},
+    "supervisor.core.loop": set(),
+    "supervisor.core.tasks": {"jobs"},
+    "supervisor.core.streams": {"jobs", "journal", "loop"},
+    "supervisor.core.telemetry": {"jobs", "journal", "loop", "running", "tasks"},
+    "supervisor.core.running": {"jobs", "journal", "loop", "streams.leases", "tasks", "telemetry.transition_log"},
+}
+"""The same inside core."""
+OTHER_MACHINES = {"ctypes", "fcntl", "multiprocessing", "psutil", "resource", "select", "signal", "subprocess"}
+"""What core has no use for: it knows no process and no descriptor."""
 API_ORDER = [
     f"supervisor.api.{name}" for name in ("schemas", "guard", "endpoint", "web", "docs", "handlers", "endpoints", "app")
 ]
-FOR_ALL = {f"supervisor{name}" for name in ("", ".config", ".errors", ".logs", ".settings", ".tokens")}
+FOR_ALL = {"supervisor"} | {
+    f"supervisor.{name}"
+    for name in (
+        "background", "boot", "config", "errors", "faults", "logs", "settings", "state_lock", "tokens"
+    )
+}  # fmt: skip
 CLIENT_NEEDS = {"deadstop", "httpx"}
 """Beside the standard library."""
-BESIDE_EACH_OTHER = {"supervisor.node", "supervisor.core"}
+FOREIGN = re.compile(r"(^|_)(pid|pids|fd|fds|pidfd|descriptor|path|paths)(_|$)")
 FORBIDDEN_IN_CHILDREN = {"starlette", "uvicorn", "sse_starlette", "structlog"}
 
 
@@ -86,18 +114,66 @@ def test_the_supervisor_knows_of_the_runner_only_how_to_talk_to_it() -> None:
         assert all(name.startswith(allowed) for name in used), f"{path}: {used}"
 
 
-@pytest.mark.parametrize("package", ORDER)
-def test_each_layer_imports_only_lower_ones(package: str) -> None:
-    mine = ORDER.index(package)
-    for path in modules(package.replace(".", "/")):
+@pytest.mark.parametrize("package", ARROWS)
+def test_imports_follow_the_arrows(package: str) -> None:
+    for path in files_of(package):
         for name in imports(path, nested=True):
-            theirs = place(name, ORDER)
-            if theirs is not None:
-                assert theirs <= mine or {package, ORDER[theirs]} == BESIDE_EACH_OTHER, f"{path} imports {name}"
-            elif name.split(".")[0] == "supervisor":
-                known = (ROOT / name.replace(".", "/")).exists() or (ROOT / (name.replace(".", "/") + ".py")).exists()
-                module = name if known else name.rpartition(".")[0]
-                assert module in FOR_ALL, f"{path} imports {name}"
+            if name.split(".")[0] not in {"supervisor", "runner", "deadstop"} or within(
+                name, {package, *ARROWS[package]}
+            ):
+                continue
+            known = (ROOT / name.replace(".", "/")).exists() or (ROOT / (name.replace(".", "/") + ".py")).exists()
+            module = name if known else name.rpartition(".")[0]
+            assert module in FOR_ALL or name == "runner", f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("part", CORE_PARTS)
+def test_the_parts_of_core_follow_their_arrows(part: str) -> None:
+    allowed = {part, *(f"supervisor.core.{name}" for name in CORE_PARTS[part])}
+    for path in files_of(part):
+        names = imports(path, nested=True)
+        for name in names:
+            is_folder_of_another = any(other.startswith(name + ".") for other in names)
+            if name.startswith("supervisor.core.") and not is_folder_of_another:
+                assert within(name, allowed), f"{path} imports {name}"
+
+
+def test_core_knows_no_process_path_descriptor_or_signal() -> None:
+    """Read from its imports and its annotations. The journal is a file of the server's own."""
+    for path in modules("supervisor/core"):
+        guilty = {name for name in imports(path, nested=True) if name.split(".")[0] in OTHER_MACHINES}
+        assert not guilty, f"{path}: {guilty}"
+        if "journal" not in path.parts:
+            assert not foreign_names(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def foreign_names(tree: ast.Module) -> list[str]:
+    """Annotated names that speak of a process, a descriptor or a place on a disk."""
+    named: list[tuple[str, ast.expr | None]] = []
+    for node in [each for top in tree.body if not is_for_people(top) for each in ast.walk(top)]:
+        if isinstance(node, ast.arg):
+            named.append((node.arg, node.annotation))
+        elif isinstance(node, ast.AnnAssign):
+            named.append((ast.unparse(node.target).rpartition(".")[2], node.annotation))
+    return [
+        name
+        for name, annotation in named
+        if FOREIGN.search(name) or (annotation is not None and "Path" in ast.unparse(annotation))
+    ]
+
+
+def is_for_people(node: ast.stmt) -> bool:
+    """JSON that goes out shows survivors by pid."""
+    return isinstance(node, ast.ClassDef) and node.name.endswith("Json")
+
+
+def within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def files_of(package: str) -> list[Path]:
+    folder = package.replace(".", "/")
+    return modules(folder) if (ROOT / folder).is_dir() else [ROOT / f"{folder}.py"]
 
 
 def test_the_parts_of_the_api_import_only_lower_ones() -> None:

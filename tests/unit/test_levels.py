@@ -7,9 +7,9 @@ import pickle
 import pytest
 
 from supervisor.config import CONTAINMENT_LEVELS
+from supervisor.engine.containment import Level, Levels, LevelUnavailable
 from supervisor.guardian.cgroup import AttemptCgroup
-from supervisor.guardian.level import Level, Plan
-from supervisor.node.levels.choose import Levels, LevelUnavailable
+from supervisor.guardian.plan import Mechanism, Plan
 from supervisor.node.levels.describe import status_of
 
 ALL: dict[Level, str] = {}
@@ -69,5 +69,5 @@ def test_settings_and_levels_have_the_same_names() -> None:
 
 
 def test_a_plan_can_be_sent_to_a_guardian() -> None:
-    plan = Plan(Level.CGROUP, AttemptCgroup("/sys/fs/cgroup/x"))
+    plan = Plan(Mechanism.TREE, AttemptCgroup("/sys/fs/cgroup/x"))
     assert pickle.loads(pickle.dumps(plan)) == plan

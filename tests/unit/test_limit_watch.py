@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.engine.containment import Enforcer, Limits, enforcement
 from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.limits import MAX_PIDS, RUNNER_THREADS, SAMPLE_EVERY_S, LimitWatch
 from supervisor.guardian.protocol import LimitReached
 from supervisor.node.explain_end import explain_limit
-from supervisor.node.levels.enforcement import Enforcer, Limits, enforcement, order_for
+from supervisor.node.levels.enforcement import order_for
 
 ALL = frozenset({"memory", "pids", "cpu"})
 LIMITS = Limits(memory_bytes=1000, processes=5, cpus=0.5)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.engine.report import Loss
 from supervisor.guardian import offline_proof
 from supervisor.guardian.handle import Identity
 from supervisor.node.cleanup.attempt_records import Note
-from supervisor.node.cleanup.losses import Loss, losses_of
+from supervisor.node.cleanup.losses import losses_of
 
 BOOT = "this boot"
 NOTE = Note(BOOT, "c" * 32, "job", (Identity(7, 1), Identity(8, 2)))

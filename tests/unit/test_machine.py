@@ -27,9 +27,9 @@ from supervisor.core.jobs.inputs import (
     Unproven,
 )
 from supervisor.core.jobs.machine import Life, RefusedTransition, step
-from supervisor.core.jobs.model import Cause, Job, JobError, JobRequest, Method, Proof, Reason, State
-from supervisor.guardian.handle import Survivor
-from supervisor.guardian.level import Level
+from supervisor.core.jobs.model import Cause, Job, JobRequest, Method, Reason, State
+from supervisor.engine.containment import Level, Proof, Survivor
+from supervisor.engine.report import JobError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BROKEN = JobError("signalled", "ended by SIGKILL", signal="SIGKILL")
@@ -58,10 +58,10 @@ def types(effects: list[Effect]) -> list[str]:
 
 
 def test_success_waits_for_the_sweep() -> None:
-    job, effects = play(Bound(), Began(7), Reported(result={"a": 1}))
+    job, effects = play(Bound(), Began({"pid": 7}), Reported(result={"a": 1}))
     assert (job.state, job.phase, job.result) == (State.RUNNING, "cleanup", None)
-    assert types(effects) == ["job.starting", "job.running", "job.phase", "SweepAfterResult"]
-    job, effects = play(Bound(), Began(7), Reported(result={"a": 1}), replace(GONE, leftovers=2))
+    assert types(effects) == ["job.starting", "job.running", "job.phase"]
+    job, effects = play(Bound(), Began({"pid": 7}), Reported(result={"a": 1}), replace(GONE, leftovers=2))
     assert (job.state, job.result, job.leftovers, job.phase) == (State.SUCCEEDED, {"a": 1}, 2, None)
     assert types(effects)[-2:] == ["job.succeeded", "Finish"]
 
@@ -73,7 +73,7 @@ def test_a_queued_job_that_is_cancelled_never_starts() -> None:
     assert (job.cancellation.method, job.cancellation.proof) == (Method.NEVER_STARTED, Proof.NEVER_STARTED)
 
 
-@pytest.mark.parametrize("facts", [(Bound(),), (Bound(), Began(7))], ids=["starting", "running"])
+@pytest.mark.parametrize("facts", [(Bound(),), (Bound(), Began({"pid": 7}))], ids=["starting", "running"])
 def test_cancel_stops_the_attempt_and_waits_for_the_proof(facts: tuple[Input, ...]) -> None:
     job, effects = play(*facts, cancel())
     assert job.state is State.CANCELLING
@@ -90,42 +90,44 @@ def test_cancel_stops_the_attempt_and_waits_for_the_proof(facts: tuple[Input, ..
     ("signals", "method"),
     [
         ((), Method.COOPERATIVE),
-        ((Signalled("SIGTERM", (1,), 250.0),), Method.SIGTERM),
-        ((Signalled("SIGTERM", (1,), 250.0), Signalled("SIGKILL", (1,), 1200.0)), Method.SIGKILL),
+        ((Signalled("SIGTERM", {"pids": [1]}, 250.0),), Method.SIGTERM),
+        ((Signalled("SIGTERM", {"pids": [1]}, 250.0), Signalled("SIGKILL", {"pids": [1]}, 1200.0)), Method.SIGKILL),
     ],
 )
 def test_the_method_is_the_strongest_step_that_was_needed(signals: tuple[Input, ...], method: Method) -> None:
-    job, _ = play(Bound(), Began(7), cancel(), *signals, GONE)
+    job, _ = play(Bound(), Began({"pid": 7}), cancel(), *signals, GONE)
     assert job.cancellation is not None
     assert job.cancellation.method is method
 
 
 def test_the_cancel_wins_over_the_failure_that_it_causes() -> None:
-    job, _ = play(Bound(), Began(7), cancel(), Reported(error=BROKEN), GONE)
+    job, _ = play(Bound(), Began({"pid": 7}), cancel(), Reported(error=BROKEN), GONE)
     assert (job.state, job.error) == (State.CANCELLED, None)
 
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("reason", Reason)
 def test_a_cause_after_the_result_hurries_the_sweep_and_changes_nothing_else(reason: Reason, force: bool) -> None:
-    before = (Bound(), Began(7), Reported(result=1))
+    before = (Bound(), Began({"pid": 7}), Reported(result=1))
     stop = cancel(reason, force=force)
     job, effects = play(*before, stop)
     assert (job.state, job.cancellation) == (State.RUNNING, None)
-    assert types(effects)[3:] == ["SweepAfterResult", "StopAttempt"]
-    assert effects[-1] == StopAttempt(stop.cause, stop.budget_s, after_result=True)
+    assert types(effects)[3:] == ["StopAttempt"]
+    assert effects[-1] == StopAttempt(stop.cause, stop.budget_s)
     job, _ = play(*before, stop, GONE)
     assert (job.state, job.cancellation, job.result) == (State.SUCCEEDED, None, 1)
 
 
 def test_a_second_report_changes_nothing() -> None:
-    job, effects = play(Bound(), Began(7), Reported(result=1), Reported(result=2), Reported(error=BROKEN), GONE)
+    job, effects = play(
+        Bound(), Began({"pid": 7}), Reported(result=1), Reported(result=2), Reported(error=BROKEN), GONE
+    )
     assert (job.state, job.result, job.error) == (State.SUCCEEDED, 1, None)
-    assert types(effects).count("SweepAfterResult") == 1
+    assert types(effects).count("job.phase") == 1
 
 
 def test_a_timeout_ends_as_timed_out() -> None:
-    job, effects = play(Bound(), Began(7), cancel(Reason.TIMEOUT), GONE, life=a_life(timeout_s=3.0))
+    job, effects = play(Bound(), Began({"pid": 7}), cancel(Reason.TIMEOUT), GONE, life=a_life(timeout_s=3.0))
     assert job.state is State.TIMED_OUT
     assert StartTimeout(3.0) in effects
     assert types(effects)[-2:] == ["job.timed_out", "Finish"]
@@ -141,21 +143,21 @@ def test_the_first_cause_is_kept_and_severity_only_rises() -> None:
 
 def test_without_a_proof_it_stays_cancelling_and_names_the_survivors() -> None:
     survivor = Survivor(9, "sleep", "disk-sleep")
-    job, effects = play(Bound(), Began(7), cancel(), Unproven((survivor,)))
+    job, effects = play(Bound(), Began({"pid": 7}), cancel(), Unproven((survivor,)))
     assert job.state is State.CANCELLING
     assert job.cancellation is not None
     assert job.cancellation.survivors == (survivor,)
     assert job.cancellation.proof is Proof.NONE
     assert effects[-1] == Emit("cancel.unproven", {"survivors": [{"pid": 9, "name": "sleep", "status": "disk-sleep"}]})
     late = replace(GONE, proof=Proof.ADOPTED_REAPED, gone_ms=5000.0)
-    job, _ = play(Bound(), Began(7), cancel(), Unproven((survivor,)), late)
+    job, _ = play(Bound(), Began({"pid": 7}), cancel(), Unproven((survivor,)), late)
     assert job.state is State.CANCELLED
     assert job.cancellation is not None
     assert (job.cancellation.within_budget, job.cancellation.survivors) == (False, ())
 
 
 def test_a_death_without_a_word_is_a_failure() -> None:
-    job, effects = play(Bound(), Began(7), GONE)
+    job, effects = play(Bound(), Began({"pid": 7}), GONE)
     assert (job.state, job.error) == (State.FAILED, BROKEN)
     assert types(effects)[-2:] == ["job.failed", "Finish"]
 
@@ -164,7 +166,7 @@ def test_a_refused_fact_carries_the_story() -> None:
     with pytest.raises(
         RefusedTransition, match=r"cannot take Bound in state running; so far: queued → Bound: starting"
     ):
-        play(Bound(), Began(7), Bound())
+        play(Bound(), Began({"pid": 7}), Bound())
 
 
 facts = st.sampled_from(
@@ -173,12 +175,12 @@ facts = st.sampled_from(
         cancel(force=True),
         cancel(Reason.TIMEOUT),
         Bound(),
-        Began(7),
+        Began({"pid": 7}),
         Reported(result=1),
         Reported(error=BROKEN),
         Acknowledged(1.0),
-        Signalled("SIGTERM", (1,), 250.0),
-        Signalled("SIGKILL", (1,), 1200.0),
+        Signalled("SIGTERM", {"pids": [1]}, 250.0),
+        Signalled("SIGKILL", {"pids": [1]}, 1200.0),
         Unproven((Survivor(9, "x", "zombie"),)),
         GONE,
         StartRefused(BROKEN),

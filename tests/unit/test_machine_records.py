@@ -24,12 +24,13 @@ from supervisor.core.jobs.inputs import (
     Unproven,
 )
 from supervisor.core.jobs.machine import Life, RefusedTransition, step
-from supervisor.core.jobs.model import Cancellation, JobError, Proof, State
-from supervisor.guardian.handle import Survivor
+from supervisor.core.jobs.model import Cancellation, State
+from supervisor.engine.containment import Proof, Survivor
+from supervisor.engine.report import JobError
 from tests.unit.test_machine import BROKEN, GONE, NOW, a_life, cancel, play
 
 LIMIT = JobError("memory", "it used more memory than it may")
-RUNNING = (Bound(), Began(7))
+RUNNING = (Bound(), Began({"pid": 7}))
 CANCELLING = (*RUNNING, cancel())
 SUCCEEDED = (*RUNNING, Reported(result=1), GONE)
 SURVIVOR = Survivor(9, "sleep", "disk-sleep")
@@ -63,7 +64,7 @@ def test_survivors_mean_that_the_budget_is_over() -> None:
 
 
 def test_what_the_attempt_measured_counts_and_else_what_was_seen() -> None:
-    seen = (Acknowledged(1.0), Signalled("SIGTERM", (1,), 2.0), Signalled("SIGKILL", (1,), 3.0))
+    seen = (Acknowledged(1.0), Signalled("SIGTERM", {"pids": [1]}, 2.0), Signalled("SIGKILL", {"pids": [1]}, 3.0))
     kept = proof_of(*CANCELLING, *seen, GONE)
     assert (kept.acknowledged_ms, kept.terminated_ms, kept.killed_ms) == (1.0, 2.0, 3.0)
     measured = replace(GONE, acknowledged_ms=0.0, terminated_ms=0.0, killed_ms=0.0)
@@ -103,11 +104,11 @@ def test_force_is_raised_once_and_never_taken_back() -> None:
 @pytest.mark.parametrize(
     ("before", "refused"),
     [
-        ((), [Began(7), Reported(result=1), GONE, Acknowledged(1.0), Unproven(()), ServerDied(BROKEN)]),
+        ((), [Began({"pid": 7}), Reported(result=1), GONE, Acknowledged(1.0), Unproven(()), ServerDied(BROKEN)]),
         ((Bound(),), [Bound()]),
-        (RUNNING, [Bound(), Began(7)]),
+        (RUNNING, [Bound(), Began({"pid": 7})]),
         (CANCELLING, [Bound(), StartRefused(BROKEN)]),
-        (SUCCEEDED, [Bound(), Began(7), Reported(result=2), GONE, Unproven(()), StartRefused(BROKEN)]),
+        (SUCCEEDED, [Bound(), Began({"pid": 7}), Reported(result=2), GONE, Unproven(()), StartRefused(BROKEN)]),
     ],
     ids=["queued", "starting", "running", "cancelling", "succeeded"],
 )
@@ -117,7 +118,7 @@ def test_what_a_state_does_not_allow_is_refused(before: tuple[Input, ...], refus
             play(*before, fact)
 
 
-@pytest.mark.parametrize("late", [cancel(), Acknowledged(1.0), Signalled("SIGKILL", (1,), 3.0)], ids=type)
+@pytest.mark.parametrize("late", [cancel(), Acknowledged(1.0), Signalled("SIGKILL", {"pids": [1]}, 3.0)], ids=type)
 def test_what_comes_after_the_end_changes_nothing(late: Input) -> None:
     job, effects = play(*SUCCEEDED)
     assert play(*SUCCEEDED, late) == (job, effects)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from supervisor.core.jobs import machine
 from supervisor.core.jobs.inputs import Bound, CancelRequested, Gone, Input, Unproven
-from supervisor.core.jobs.model import Cause, Job, JobError, JobRequest, Proof, Reason
+from supervisor.core.jobs.model import Cause, Job, JobRequest, Reason
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.telemetry.metrics import Metrics, gauges_of_jobs
-from supervisor.guardian.handle import Survivor
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level, Proof, Survivor
+from supervisor.engine.report import JobError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CANCEL = CancelRequested(Cause(Reason.TIMEOUT, 0.0, NOW), 2.0)

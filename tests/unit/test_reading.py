@@ -14,7 +14,8 @@ from runner.codec import MAX_CONTAINERS, MAX_SHORT_BYTES, ProtocolError, encode,
 from runner.protocol import MAX_EVENT_BYTES, MAX_RESULT_BYTES, Output, Result
 from runner.reporter import MAX_TEXT_BYTES, split_text
 from runner.text import escaped_bytes
-from supervisor.core.running.messages import interpret
+from supervisor.engine.report import OutputReport
+from supervisor.node.reports import report_of
 
 LOG = '{"type":"log","level":"info","message":"x","fields":%s}\n'
 RESULT = '{"result":%s,"type":"result"}\n'
@@ -164,5 +165,7 @@ def test_pieces_are_the_text_and_fit(text: str) -> None:
 def test_an_event_of_the_longest_piece_fits() -> None:
     for piece in split_text("\U0001f600é\x00x" * 20_000):
         assert escaped_bytes(piece) <= MAX_TEXT_BYTES
-        ((emit,), _) = interpret(Output("stdout", piece), 1)
-        assert len(json.dumps(emit.fields)) < MAX_EVENT_BYTES
+        report = report_of(Output("stdout", piece), 1)
+        assert isinstance(report, OutputReport)
+        (text,) = report.pieces
+        assert len(json.dumps({"stream": "stdout", "text": text})) < MAX_EVENT_BYTES

@@ -10,8 +10,8 @@ from supervisor.core.jobs.model import Caller, Job, JobRequest, State
 from supervisor.core.jobs.registry import LiveJob, Registry
 from supervisor.core.journal.rows import JobSummary
 from supervisor.core.running.queue import Queue
+from supervisor.engine.containment import Level
 from supervisor.errors import Conflict, NotFound, QueueFull
-from supervisor.guardian.level import Level
 
 T = Caller("t")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ from supervisor.core.jobs.model import Cancellation, Job, JobRequest, Reason
 from supervisor.core.jobs.trace import Trace
 from supervisor.core.telemetry import span_export
 from supervisor.core.telemetry.spans import Span, Spans
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 

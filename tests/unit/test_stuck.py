@@ -15,11 +15,11 @@ from supervisor.core.jobs.inputs import Reported
 from supervisor.core.jobs.model import Cancellation, Job, JobRequest, Reason, Rule, State, Stuck, StuckAction
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.telemetry import stuck_monitor as stuck_watch
-from supervisor.core.telemetry.faults import Faults
+from supervisor.core.telemetry.diagnosis import Diagnosis
 from supervisor.core.telemetry.stuck_rules import Finding, StuckLimits, judge
+from supervisor.engine.containment import Survivor
 from supervisor.errors import StartupError
-from supervisor.guardian.handle import Survivor
-from supervisor.node.inspect.diagnosis import Diagnosis
+from supervisor.faults import Faults
 from tests.support.clock import SteppedClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -128,7 +128,7 @@ def test_jobs_that_hold_up_a_look_hold_up_no_answer(monkeypatch: pytest.MonkeyPa
     async def body() -> list[Diagnosis]:
         records = [record_in(State.RUNNING) for _ in range(3 * stuck_watch.MAX_AT_ONCE)]
         for record in records:
-            record.stuck = Stuck(Rule.NO_HEARTBEAT, "words", NOW, "then")
+            record.life = replace(record.life, stuck=Stuck(Rule.NO_HEARTBEAT, "words", NOW, "then"))
         owners: Any = [SimpleNamespace(record=record) for record in records]
         return await stuck_watch.StuckMonitor(lambda: owners, LIMITS, Faults(), SteppedClock().awake).diagnose()
 

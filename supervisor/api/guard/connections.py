@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from supervisor.core.telemetry.health import Check
+from supervisor.engine.inspection import Check
 
 SPARE_SHARE = 8
 MIN_SPARE, MAX_SPARE = 4, 64

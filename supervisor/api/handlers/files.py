@@ -35,7 +35,7 @@ async def list_files(request: Request) -> Response:
     """List the job's files. A job that has not ended has none yet."""
     supervisor = service_of(request).supervisor
     job_id = (await supervisor.lookup.find(queries.job_id(request), caller_of(request))).job.id
-    found, truncated = await supervisor.looks.files(job_id)
+    found, truncated = await supervisor.files.list(job_id)
     return JsonResponse(files_json(job_id, found, truncated=truncated))
 
 
@@ -46,8 +46,8 @@ async def download(request: Request) -> Response:
         raise NotFound(f"cannot find files of job {job.id}: it is {job.state}, and its files come when it has ended")
     path = _path(request)
     # Nothing is awaited between this call and the response that closes the file.
-    fd = await supervisor.looks.open_file(job.id, path)
-    return file_response(fd, path, request.headers, supervisor.looks, head=request.method == "HEAD")
+    file = await supervisor.files.open(job.id, path)
+    return file_response(file, path, request.headers, head=request.method == "HEAD")
 
 
 def _path(request: Request) -> bytes:

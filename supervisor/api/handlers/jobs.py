@@ -33,12 +33,8 @@ AT_ONCE_BYTES = 16 * 1024
 async def create(request: Request) -> Response:
     supervisor, caller = service_of(request).supervisor, caller_of(request)
     asked, checked = await asked_job(request)
-    known, created = supervisor.submit(asked, caller=caller, checked=checked)
-    if isinstance(known, LiveJob):
-        record = known
-        await supervisor.journal.accepted(record)
-    else:
-        record = await supervisor.lookup.find(known.id, caller)
+    known, created = await supervisor.submit(asked, caller=caller, checked=checked)
+    record = known if isinstance(known, LiveJob) else await supervisor.lookup.find(known.id, caller)
     headers = {"Location": f"/jobs/{record.job.id}"}
     return JsonResponse(job_json(record), 202 if created else 200, headers)
 

@@ -12,8 +12,8 @@ from supervisor.api.handlers.service import caller_of, service_of
 from supervisor.api.schemas.answers import health_json, readiness_json, tasks_json
 from supervisor.api.schemas.diagnosis import stuck_jobs_json
 from supervisor.api.schemas.encoding import JsonResponse
-from supervisor.core.telemetry.health import Check
 from supervisor.core.telemetry.loop_lag import WINDOW_S
+from supervisor.engine.inspection import Check
 
 RETRY_AFTER_S = 1
 

@@ -16,7 +16,7 @@ from supervisor.api.web.peer import Peer
 from supervisor.core.jobs.model import Caller
 from supervisor.core.jobs.trace import Trace
 from supervisor.core.supervisor import Supervisor
-from supervisor.core.telemetry.health import Check
+from supervisor.engine.inspection import Check
 
 
 @dataclass(frozen=True, slots=True)

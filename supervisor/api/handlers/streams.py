@@ -25,10 +25,10 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 
 async def execute_stream(request: Request) -> Response:
-    """Create a job and stream it. Nothing is awaited between the submit and the response."""
+    """Create a job and stream it. Nothing is awaited between the admission and the response."""
     asked, checked = await asked_job(request)
     with _place(request) as place:
-        known, _ = service_of(request).supervisor.submit(asked, caller=caller_of(request), checked=checked)
+        known, _ = service_of(request).supervisor.admit(asked, caller=caller_of(request), checked=checked)
         return _stream(request, place, known, 0, holds=asked.on_disconnect is OnDisconnect.CANCEL)
 
 

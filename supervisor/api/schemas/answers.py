@@ -14,9 +14,8 @@ from supervisor.core.jobs.model import State, Stuck
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.running.pending_cancels import EARLY_CANCEL_KEPT_S
 from supervisor.core.tasks.catalog import TaskDescription
-from supervisor.core.telemetry.health import Check
-from supervisor.node.levels.describe import ContainmentStatus
-from supervisor.node.levels.enforcement import NO_LIMITS, Enforcer, Limits, enforcement
+from supervisor.engine.containment import NO_LIMITS, ContainmentStatus, Enforcer, Limits, enforcement
+from supervisor.engine.inspection import Check
 
 
 class StuckJson(TypedDict):

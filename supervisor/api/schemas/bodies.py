@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from runner.protocol import StdinChunk
 from supervisor.config import CONTAINMENT_LEVELS
 from supervisor.core.jobs.model import JobRequest, OnDisconnect, StuckAction
 from supervisor.core.jobs.trace import Trace
+from supervisor.engine.containment import NO_LIMITS, Limits
+from supervisor.engine.order import StdinChunk
 from supervisor.errors import MAX_ERRORS, FieldError, InvalidRequest
-from supervisor.node.levels.enforcement import NO_LIMITS, Limits
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 LABEL_KEY_PATTERN = r"^[A-Za-z0-9_./-]{1,64}$"

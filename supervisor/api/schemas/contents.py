@@ -12,7 +12,7 @@ from supervisor.api.schemas.encoding import moment, timestamp
 from supervisor.core.jobs.model import Resource
 from supervisor.core.jobs.stdin import JobStdin
 from supervisor.core.streams.leases import Renewed
-from supervisor.node.storage.beneath import Found
+from supervisor.engine.inspection import FoundFile
 
 _UNKNOWN = "application/octet-stream"
 
@@ -81,7 +81,7 @@ def resource_json(resource: Resource) -> ResourceJson:
     }
 
 
-def files_json(job_id: str, found: Iterable[Found], *, truncated: bool) -> FilesJson:
+def files_json(job_id: str, found: Iterable[FoundFile], *, truncated: bool) -> FilesJson:
     return {
         "files": [
             {

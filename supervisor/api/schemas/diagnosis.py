@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
 from supervisor.api.schemas.encoding import timestamp
-from supervisor.node.inspect.diagnosis import Diagnosis
-from supervisor.node.inspect.processes import ProcessRow
-from supervisor.node.inspect.stack_taking import Stack
+from supervisor.core.telemetry.diagnosis import Diagnosis
+from supervisor.engine.inspection import ProcessRow, StackDump
 
 
 class ProcessJson(TypedDict):
@@ -79,7 +78,7 @@ def _process_json(row: ProcessRow) -> ProcessJson:
     }
 
 
-def stack_json(stack: Stack) -> StackJson:
+def stack_json(stack: StackDump) -> StackJson:
     return {"stack": stack.text, "taken_at": timestamp(stack.taken_at), "note": stack.note}
 
 

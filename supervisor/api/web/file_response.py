@@ -6,9 +6,7 @@ attachment, sandboxed, with the type that its name suggests. See RFC 9110, 14 (r
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
@@ -20,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from supervisor.api.guard.problems import Kind, Problem
 from supervisor.api.schemas.contents import media_type_of
+from supervisor.engine.inspection import OpenFile
 from supervisor.errors import NotReady
-from supervisor.node.inspect.looks import Looks
 
 CHUNK_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,40})-([0-9]{0,40})", re.IGNORECASE)
@@ -39,79 +37,64 @@ class Span:
     end: int
 
 
-def file_response(fd: int, path: bytes, headers: Headers, looks: Looks, *, head: bool) -> Response:
-    """Return a response with the file open at `fd`, which is closed in any case. Raise Problem (416).
+def file_response(file: OpenFile, path: bytes, headers: Headers, *, head: bool) -> Response:
+    """Return a response with an open file, which is closed in any case. Raise Problem (416).
 
     With `head` there is no content and no range, which only GET can ask for (RFC 9110, 14.2).
     """
     try:
-        status = os.fstat(fd)
-        size = status.st_size
-        etag = f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{size:x}"'
-        modified = formatdate(status.st_mtime, usegmt=True)
+        modified = formatdate(file.modified_at, usegmt=True)
         answer = _FOR_BROWSERS | {
             "Accept-Ranges": "bytes",
             "Content-Disposition": _disposition(path),
             "Content-Type": media_type_of(path),
-            "ETag": etag,
+            "ETag": file.etag,
             "Last-Modified": modified,
         }
-        if _is_known(headers, etag, status.st_mtime):
-            os.close(fd)
+        if _is_known(headers, file.etag, file.modified_at):
+            file.close()
             return Response(status_code=304, headers=answer)
-        span = None if head else _wanted(headers, size, etag, modified)
+        span = None if head else _wanted(headers, file.size_bytes, file.etag, modified)
         code = 200
         if span is not None:
             code = 206
-            answer["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
-        span = span or Span(0, size)
+            answer["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{file.size_bytes}"
+        span = span or Span(0, file.size_bytes)
         answer["Content-Length"] = str(span.end - span.start)
         if head:
-            os.close(fd)
+            file.close()
             return Response(status_code=code, headers=answer)
     except BaseException:
-        os.close(fd)
+        file.close()
         raise
-    return _FileStream(fd, span, code, answer, looks)
+    return _FileStream(file, span, code, answer)
 
 
 class _FileStream(StreamingResponse):
-    """Owns the descriptor, and closes it even if the client disconnects before the first byte."""
+    """Owns the file, and closes it even if the client disconnects before the first byte."""
 
-    def __init__(self, fd: int, span: Span, status: int, headers: dict[str, str], looks: Looks) -> None:
+    def __init__(self, file: OpenFile, span: Span, status: int, headers: dict[str, str]) -> None:
         super().__init__(self._chunks(span), status, headers)
-        self._fd = fd
-        self._looks = looks
-        self._lock = threading.Lock()
+        self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             # Not awaited: a cancelled request must close its file, too. If a read hangs, the file is closed after it.
-            self._looks.read_later(self._close)
+            self._file.close()
 
     async def _chunks(self, span: Span) -> AsyncIterator[bytes]:
         position = span.start
         while position < span.end:
             try:
-                data = await self._looks.read(self._read, min(CHUNK_BYTES, span.end - position), position)
+                data = await self._file.read(min(CHUNK_BYTES, span.end - position), position)
             except NotReady:
                 data = b""  # the disk does not respond
             if not data:
                 return  # the file has become shorter: the client sees that the length does not match
             position += len(data)
             yield data
-
-    def _read(self, size: int, position: int) -> bytes:
-        with self._lock:
-            return b"" if self._fd < 0 else os.pread(self._fd, size, position)
-
-    def _close(self) -> None:
-        # A read that was in progress when the client disconnected may still use the descriptor's number.
-        with self._lock:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def _wanted(headers: Headers, size: int, etag: str, modified: str) -> Span | None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from supervisor.core.jobs.model import Cause, JobError, Json, Proof
-from supervisor.guardian.handle import Survivor
+from supervisor.core.jobs.model import Cause, Json, Stuck
+from supervisor.engine.containment import Proof, Survivor
+from supervisor.engine.report import JobError
 
 # --- what can happen
 
@@ -20,14 +21,39 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """An attempt set was bound to the job."""
+    """The job's order was given to an engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The runner is about to call the task."""
+    """The runner is about to call the task. `fields` are for people."""
 
-    pid: int
+    fields: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseChanged:
+    """The task does something else now."""
+
+    phase: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceChanged:
+    """The job holds something, or holds it no longer. `action` is acquired, released or removed."""
+
+    action: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StuckChanged:
+    """The job counts as stuck, or no longer does. `fields` are those of the event; None: there is none this time."""
+
+    stuck: Stuck | None
+    fields: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +72,7 @@ class Acknowledged:
 @dataclass(frozen=True, slots=True)
 class Signalled:
     signal: str
-    pids: tuple[int, ...]
+    fields: Mapping[str, Json]
     ms: float
 
 
@@ -92,7 +118,19 @@ class ServerDied:
 
 
 Input = (
-    CancelRequested | Bound | Began | Reported | Acknowledged | Signalled | Unproven | Gone | StartRefused | ServerDied
+    CancelRequested
+    | Bound
+    | Began
+    | Reported
+    | PhaseChanged
+    | ResourceChanged
+    | StuckChanged
+    | Acknowledged
+    | Signalled
+    | Unproven
+    | Gone
+    | StartRefused
+    | ServerDied
 )
 
 
@@ -109,16 +147,10 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class StopAttempt:
-    """Start or raise the attempt's ladder. `after_result`: the task has reported, so it is not asked any more."""
+    """Start or raise the attempt's ladder."""
 
     cause: Cause
     budget_s: float
-    after_result: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SweepAfterResult:
-    """The task has reported: give its processes a moment to end by themselves, then stop what is left of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +163,4 @@ class Finish:
     """The terminal state was written: close the log, free the slot, tell who waits."""
 
 
-Effect = Emit | StopAttempt | SweepAfterResult | StartTimeout | Finish
+Effect = Emit | StopAttempt | StartTimeout | Finish

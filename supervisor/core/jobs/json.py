@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
-from supervisor.core.jobs.model import Cancellation, JobError
-from supervisor.guardian.handle import Survivor
+from supervisor.core.jobs.model import Cancellation
+from supervisor.engine.containment import Survivor
+from supervisor.engine.report import JobError
 
 
 class SurvivorJson(TypedDict):

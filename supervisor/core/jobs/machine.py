@@ -4,8 +4,8 @@
     queued      CancelRequested          cancelled   events; never started
     queued      Bound                    starting    job.starting
     starting    Began                    running     job.running; timeout starts
-    starting    Reported                 starting    (a task that could not be loaded) sweep
-    running     Reported                 running     phase cleanup; sweep
+    starting    Reported                 starting    (a task that could not be loaded)
+    running     Reported                 running     phase cleanup
     starting,   CancelRequested          cancelling  stop the attempt
     running     CancelRequested, after   same        sweep at once, within the budget; the result stands
                 the result was reported
@@ -20,6 +20,9 @@
     starting,   ServerDied               lost        by the next server
     running,
     cancelling
+    not ended   PhaseChanged,            same        event; not after the result was reported
+                ResourceChanged,         same        event
+                StuckChanged             same        event
     any end     CancelRequested          same        nothing
 
 What is not in the table is refused with the job's story. Facts that may cross a transition on their way (a frame that
@@ -32,6 +35,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
+from supervisor.core.jobs import resources
 from supervisor.core.jobs.inputs import (
     Acknowledged,
     Began,
@@ -42,17 +46,21 @@ from supervisor.core.jobs.inputs import (
     Finish,
     Gone,
     Input,
+    PhaseChanged,
     Reported,
+    ResourceChanged,
     ServerDied,
     Signalled,
     StartRefused,
     StartTimeout,
     StopAttempt,
-    SweepAfterResult,
+    StuckChanged,
     Unproven,
 )
 from supervisor.core.jobs.json import cancellation_fields, error_fields, survivor_fields
-from supervisor.core.jobs.model import Cancellation, Cause, Job, JobError, Json, Method, Proof, Reason, State
+from supervisor.core.jobs.model import Cancellation, Cause, Job, Json, Method, Reason, State, Stuck
+from supervisor.engine.containment import Proof
+from supervisor.engine.report import JobError
 
 
 class RefusedTransition(Exception):
@@ -68,19 +76,22 @@ class Life:
 
     job: Job
     reported: Reported | None = None
+    stuck: Stuck | None = None
     story: tuple[str, ...] = ("queued",)
 
 
 def step(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     """Take one fact. `now` is wall-clock time in UTC. Raises RefusedTransition."""
     after, effects = _dispatch(life, fact, now)
-    if after is not life:
+    if after is not life and not isinstance(fact, PhaseChanged | ResourceChanged | StuckChanged):
         after = replace(after, story=(*life.story, f"{type(fact).__name__}: {after.job.state}")[-50:])
     return after, effects
 
 
 def _dispatch(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     state = life.job.state
+    if isinstance(fact, PhaseChanged | ResourceChanged | StuckChanged):
+        return (life, []) if state.terminal else _observed(life, fact, now)
     match state:
         case State.QUEUED:
             return _queued(life, fact, now)
@@ -93,6 +104,26 @@ def _dispatch(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect
                 return life, []
             raise RefusedTransition(state, fact, life.story)
     assert_never(state)
+
+
+def _observed(
+    life: Life, fact: PhaseChanged | ResourceChanged | StuckChanged, now: datetime
+) -> tuple[Life, list[Effect]]:
+    """Take what is seen of a job that goes on as it did."""
+    job = life.job
+    match fact:
+        case PhaseChanged(phase, detail):
+            if life.reported is not None:
+                return life, []  # the phase stays cleanup
+            return replace(life, job=replace(job, phase=phase)), [Emit("job.phase", {"phase": phase, "detail": detail})]
+        case ResourceChanged(action, kind, name):
+            changed = resources.changed(job.resources, action, kind, name, now)
+            fields: dict[str, Json] = {"action": action, "kind": kind, "name": name}
+            return replace(life, job=replace(job, resources=changed)), [Emit("job.resource", fields)]
+        case StuckChanged(stuck, said):
+            event = "job.unstuck" if stuck is None else "job.stuck"
+            return replace(life, stuck=stuck), [] if said is None else [Emit(event, said)]
+    assert_never(fact)
 
 
 def _queued(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
@@ -120,22 +151,24 @@ def _queued(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]
 def _alive(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     job = life.job
     match fact:
-        case Began(pid) if job.state is State.STARTING:
-            effects: list[Effect] = [Emit("job.running", {"pid": pid})]
+        case Began(fields) if job.state is State.STARTING:
+            effects: list[Effect] = [Emit("job.running", fields)]
             if job.request.timeout_s is not None:
                 effects.append(StartTimeout(job.request.timeout_s))
-            return replace(life, job=replace(job, state=State.RUNNING, started_at=now)), effects
+            # Its import is over, which was a phase of its own.
+            phase = job.phase if life.reported is not None else None
+            return replace(life, job=replace(job, state=State.RUNNING, started_at=now, phase=phase)), effects
         case Reported() if life.reported is None:
             # The first report is final. That it was made does not mean that the processes end.
             swept = replace(life, reported=fact, job=replace(job, phase="cleanup"))
-            phase: dict[str, Json] = {"phase": "cleanup", "detail": "waiting for the processes of the task to end"}
-            return swept, [Emit("job.phase", phase), SweepAfterResult()]
+            cleanup: dict[str, Json] = {"phase": "cleanup", "detail": "waiting for the processes of the task to end"}
+            return swept, [Emit("job.phase", cleanup)]
         case CancelRequested(cause, budget_s) if life.reported is None:
             record = _record(cause, budget_s)
             after = replace(life, job=replace(job, state=State.CANCELLING, cancellation=record))
             return after, [_requested(record), StopAttempt(cause, budget_s)]
         case CancelRequested(cause, budget_s):
-            return life, [StopAttempt(cause, budget_s, after_result=True)]
+            return life, [StopAttempt(cause, budget_s)]
         case Gone():
             job = replace(job, leftovers=fact.leftovers)
             said = life.reported or Reported(error=fact.error)
@@ -166,10 +199,10 @@ def _cancelling(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effe
         case Acknowledged(ms):
             known = replace(record, acknowledged_ms=ms)
             return replace(life, job=replace(job, cancellation=known)), [Emit("cancel.acknowledged", {"ms": ms})]
-        case Signalled(name, pids, ms):
+        case Signalled(name, shown, ms):
             mark = {"SIGTERM": "terminated_ms", "SIGKILL": "killed_ms"}[name]
             known = replace(record, **{mark: ms})  # type: ignore[arg-type]
-            fields: dict[str, Json] = {"signal": name, "pids": list(pids), "ms": ms}
+            fields: dict[str, Json] = {"signal": name, **shown, "ms": ms}
             return replace(life, job=replace(job, cancellation=known)), [Emit("cancel.signalled", fields)]
         case Unproven(survivors):
             known = replace(record, survivors=survivors, within_budget=False)
@@ -247,4 +280,4 @@ def _finish(
         case _:
             assert job.cancellation is not None
             fields = {"cancellation": cancellation_fields(job.cancellation)}
-    return replace(life, job=job), [Emit(f"job.{state}", fields), Finish()]
+    return replace(life, job=job, stuck=None), [Emit(f"job.{state}", fields), Finish()]

@@ -13,9 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from supervisor.core.jobs.trace import Trace
-from supervisor.guardian.handle import Survivor
-from supervisor.guardian.level import Level
-from supervisor.node.levels.enforcement import NO_LIMITS, Limits
+from supervisor.engine.containment import NO_LIMITS, Level, Limits, Proof, Survivor
+from supervisor.engine.report import JobError
 
 Json = Any
 """A JSON value: dict, list, str, int, float, bool or None."""
@@ -57,18 +56,6 @@ class Method(StrEnum):
     COOPERATIVE = "cooperative"
     SIGTERM = "sigterm"
     SIGKILL = "sigkill"
-
-
-class Proof(StrEnum):
-    """What shows that nothing of the job is left."""
-
-    NEVER_STARTED = "never_started"
-    ECHILD = "echild"
-    CGROUP_EMPTY = "cgroup_empty"
-    PIDNS_GONE = "pidns_gone"
-    ADOPTED_REAPED = "adopted_reaped"
-    PROCESS_TABLE = "process_table"
-    NONE = "none"
 
 
 class OnDisconnect(StrEnum):
@@ -146,19 +133,6 @@ class Cancellation:
     survivors: tuple[Survivor, ...] = ()
     workspace_removed: bool = False
     within_budget: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobError:
-    """Why a job failed, or what is known of one that was lost. `kind` is one of raised, exited, signalled, memory,
-    processes, load, protocol, guardian, store, lost. `proof` is that of a lost job's end, where there is one."""
-
-    kind: str
-    message: str
-    exit_code: int | None = None
-    signal: str | None = None
-    traceback: str | None = None
-    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,16 +61,15 @@ class LiveJob:
         """Set with the first of them."""
         self.held = held
         """There was such a stream, and the job is to end without one."""
-        self.guardian_pid: int | None = None
-        self.root_pid: int | None = None
-        """While it has processes: its guardian, and the one that all of them are below, the guardian or a namespace's
-        init."""
         self.pulse = Liveness(clock)
-        self.stuck: Stuck | None = None
 
     @property
     def job(self) -> Job:
         return self.life.job
+
+    @property
+    def stuck(self) -> Stuck | None:
+        return self.life.stuck
 
     @property
     def reported(self) -> Reported | None:

@@ -46,3 +46,8 @@ def _change(ledger: Ledger, kind: str, name: str, change: Change) -> Ledger:
             entries[index] = change(entry)
             return tuple(entries)
     return ledger
+
+
+def changed(ledger: Ledger, action: str, kind: str, name: str, now: datetime) -> Ledger:
+    """Return the ledger after a change. `action` is acquired, released or removed."""
+    return {"acquired": acquired, "released": released, "removed": removed}[action](ledger, kind, name, now)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runner.protocol import StdinChunk, input_cost
 from supervisor.core.jobs.model import JobRequest, State
+from supervisor.engine.order import StdinChunk
 from supervisor.errors import Conflict, InputFull
 
 MAX_PENDING_BYTES = 256 * 1024
@@ -38,7 +38,7 @@ class JobStdin:
             refusal = "it runs on pipes, which have no size"
         if refusal is not None:
             raise Conflict(f"cannot write to job {self._job_id}: {refusal}")
-        cost = input_cost(frame.text)
+        cost = frame.cost
         if self.pending_bytes + cost > MAX_PENDING_BYTES:
             raise self._full(self.pending_bytes)
         if self._send is None:

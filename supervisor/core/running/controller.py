@@ -1,20 +1,20 @@
 """The one task that sees a job through, from its place in the queue to its terminal event.
 
-Everything that changes the job goes through `apply`, on the event loop, one fact at a time. Cancel is a fact like any
-other: it is never lost, because the job has its record before it has a process, and never early or late, because
-binding a set to the job and looking for a cause are one step.
+Everything that changes the job goes through `apply`, on the event loop, one input at a time. Cancel is an input like
+any other: it is never lost, because the job has its record before it has a process, and never early or late, because
+looking for a cause and starting are one step.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
 
-from runner import protocol
-from supervisor.core.jobs import machine
+from supervisor.core.jobs import machine, resources
 from supervisor.core.jobs.inputs import (
     Bound,
     CancelRequested,
@@ -23,30 +23,25 @@ from supervisor.core.jobs.inputs import (
     Finish,
     Gone,
     Input,
+    ResourceChanged,
     StartRefused,
     StartTimeout,
     StopAttempt,
-    SweepAfterResult,
 )
-from supervisor.core.jobs.model import Cause, JobError, Reason, State
+from supervisor.core.jobs.model import Cause, Reason, State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.running.held_report import HeldReport
-from supervisor.core.running.message_handling import RunnerMessages
+from supervisor.core.running.messages import AttemptMessages
 from supervisor.core.running.queue import Slot
 from supervisor.core.running.services import Services
-from supervisor.core.telemetry import transition_log as logbook
+from supervisor.core.telemetry import transition_log
+from supervisor.engine import engine
+from supervisor.engine.order import Needs, Order, StdinChunk
+from supervisor.engine.report import Ended, JobError
+from supervisor.engine.stop import Stop, budget
 from supervisor.errors import InvalidRequest, StorageFull
-from supervisor.guardian.ladder import RESULT_GRACE_S
-from supervisor.node.attempt import Attempt
-from supervisor.node.inspect.looks import Looks
-from supervisor.node.inspect.stacks import NoStack
-from supervisor.node.levels.enforcement import NO_LIMITS, order_for
-from supervisor.node.storage.artifacts import Artifacts
-from supervisor.node.workers.worker import Worker
 
-FIRST_RETRY_S = 0.1
-LONGEST_RETRY_S = 5.0
-"""Pauses between tries to end a job whose end failed by an error of ours."""
+NOT_STARTED = JobError("guardian", "the server could not start this job; its log says why")
 
 log = structlog.get_logger()
 
@@ -58,21 +53,18 @@ class JobController:
         self.record = record
         self.module = ""
         """The module of its task, once that is known."""
+        self.attempt: engine.Attempt | None = None
+        """While the job has processes, or may have."""
         self._put_off = False
         self._services = services
-        self.belongings = Artifacts(record, services.state_dir, services.cancel_budget_s)
-        self._attempt: Attempt | None = None
-        self._bound: Worker | None = None
+        self._reservation: engine.Reservation | None = None
         self._timeout: asyncio.TimerHandle | None = None
-        self._sweep_timer: asyncio.TimerHandle | None = None
-        self._log = log.bind(job_id=record.job.id)
-        logbook.born(record)
+        transition_log.born(record)
 
     def cancel(self, cause: Cause) -> None:
         """The only way to stop a job. Returns at once; what comes of it is in the record."""
-        budget_s = self._services.cancel_budget_s if cause.budget_s is None else cause.budget_s
         self.record.pulse.caused()
-        self.apply(CancelRequested(cause, min(budget_s, self._services.cancel_budget_s)))
+        self.apply(CancelRequested(cause, budget(cause.budget_s, self._services.cancel_budget_s)))
         self.record.stop_wanted.set()
 
     def put_off(self) -> None:
@@ -86,7 +78,7 @@ class JobController:
         return self._put_off or self.record.job.state is not State.QUEUED
 
     def apply(self, fact: Input) -> None:
-        """Take one fact and do what follows from it."""
+        """Take one input and do what follows from it. Raises RefusedTransition."""
         before = self.record.job
         self.record.life, effects = machine.step(self.record.life, fact, datetime.now(UTC))
         for observe in self._services.observers:
@@ -105,13 +97,10 @@ class JobController:
         match effect:
             case Emit(type_, fields):
                 self.record.log.append(type_, fields)
-            case StopAttempt(cause, budget_s, after_result):
-                # Without a guardian it is proven gone already, and only the disk is waited for.
-                if self._attempt is not None and self.record.guardian_pid is not None:
-                    self._attempt.stop(cause, budget_s, after_result=after_result)
-            case SweepAfterResult():
-                self.record.pulse.reported()
-                self._sweep_timer = asyncio.get_running_loop().call_later(RESULT_GRACE_S, self._sweep_after_result)
+            case StopAttempt(cause, budget_s):
+                if self.attempt is not None:
+                    age_s = max(0.0, time.monotonic() - cause.detected)
+                    self.attempt.stop(Stop(age_s, budget_s, force=cause.force, vanished=cause.vanished))
             case StartTimeout(seconds):
                 loop = asyncio.get_running_loop()
                 self._timeout = loop.call_at(loop.time() + seconds, self._timed_out, loop.time() + seconds)
@@ -122,41 +111,35 @@ class JobController:
         # Detected when it was due: the lateness of the loop counts against the budget.
         self.cancel(Cause(Reason.TIMEOUT, due, datetime.now(UTC), f"ran {self.record.job.request.timeout_s} s"))
 
-    def _sweep_after_result(self) -> None:
-        if self._attempt is not None and self.record.guardian_pid is not None:
-            self._attempt.sweep_after_result(self._services.cancel_budget_s)
-
     def _finish(self) -> None:
-        for timer in (self._timeout, self._sweep_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._timeout is not None:
+            self._timeout.cancel()
         self.record.input.close("it has ended")
         self.record.close()
-        self.record.stuck = None
         self._services.on_end(self.record)
 
-    async def run(self, place: Slot, cleared: Awaitable[str]) -> None:
-        """See the job through. Gives the place back when nothing of the job is left.
+    async def run(self, slot: Slot, cleared: Awaitable[str]) -> None:
+        """See the job through. Gives the slot back when nothing of the job is left.
 
         `cleared` comes when the job may begin, with the module of its task, or raises why it may not.
         """
-        with place:
+        with slot:
             try:
-                if await self._clearance(cleared) and await self._unless_stopped(place.admitted.wait()):
+                if await self._clearance(cleared) and await self._unless_stopped(slot.admitted.wait()):
                     self.record.pulse.admitted()
-                    self._bound = await self._get_set()
-                    if self._bound is not None and await self._is_written_down(self._bound):
-                        await self._execute(self._bound)
+                    await self._start_and_follow()
             except StorageFull as exc:
                 self.apply(StartRefused(JobError("store", str(exc))))
             except InvalidRequest as exc:
                 self.apply(StartRefused(JobError("load", f"it cannot run as it was queued: {exc}")))
+            except engine.StartRefused as exc:
+                self.apply(StartRefused(JobError("guardian", str(exc))))
             except Exception as exc:
                 # A bug of ours must not take the server down, nor leave the job's processes or its state behind.
                 self._services.faults.note("job controller", exc, job_id=self.record.job.id)
                 await self._end_in_any_case()
             finally:
-                self._retire()
+                self._release()
 
     async def _clearance(self, cleared: Awaitable[str]) -> bool:
         clearing = asyncio.ensure_future(cleared)
@@ -178,116 +161,111 @@ class JobController:
                 task.cancel()
         return not self.stopped
 
-    async def _get_set(self) -> Worker | None:
-        place = self._services.pool.request(self.record.job.containment)
-        wanted = await self._unless_stopped(place)
-        if place.cancelled():
-            if wanted:
-                self.apply(StartRefused(JobError("guardian", "the server stopped before the job could start")))
-            return None
-        bound = place.result()
+    async def _start_and_follow(self) -> None:
+        needs = Needs(self.record.job.containment, self.record.job.request.limits, self.record.job.request.labels)
+        reserving = asyncio.ensure_future(self._services.engine.reserve(needs))
+        wanted = await self._unless_stopped(reserving)
         if not wanted:
-            self._services.pool.give_back(bound)
-            return None
-        return bound
+            reserving.add_done_callback(_release_late)
+            return
+        self._reservation = reserving.result()
+        order = self._order(needs)
+        if await self._is_written_down(self._reservation, order):
+            await self._follow(self._start(self._reservation, order))
 
-    async def _is_written_down(self, bound: Worker) -> bool:
+    def _order(self, needs: Needs) -> Order:
+        request = self.record.job.request
+        return Order(
+            job_id=self.record.job.id,
+            module=self.module,
+            task=request.task,
+            input=request.input,
+            needs=needs,
+            budget_s=self._services.cancel_budget_s,
+            environment={} if request.trace is None else request.trace.environment(),
+            keep_files=request.keep_files,
+        )
+
+    async def _is_written_down(self, reservation: engine.Reservation, order: Order) -> bool:
         """A job begins once the journal knows that it does, or it would begin again when this server is killed."""
-        both = asyncio.gather(self._services.journal.begins(self.record), self.belongings.prepare())
+        both = asyncio.gather(self._services.journal.begins(self.record), reservation.prepare(order))
         wanted = await self._unless_stopped(both)
         problem = both.result()[1] if wanted else ""
         if wanted and not problem:
             return True
         self._services.journal.not_begun(self.record)
-        self._bound = None
-        self._services.pool.give_back(bound)
         if problem:
             self.apply(StartRefused(JobError("store", problem)))
         return False
 
-    async def _execute(self, bound: Worker) -> None:
-        short_path = self.belongings.short_path
-        work = self._services.orders.work(self.record.job, self.module, self.belongings.workspace, short_path)
+    def _start(self, reservation: engine.Reservation, order: Order) -> HeldReport:
         held = HeldReport(self.record, self.apply)
-        messages = RunnerMessages(
-            self.record,
-            self._services.journal,
-            runner_pid=bound.runner.pid,
-            apply=held.take,
-            write_input=self._write_input,
-            on_running=self.belongings.hold_workspace,
+        messages = AttemptMessages(
+            self.record, self._services.journal, held=held, apply=self.apply, write=self._write_input
         )
-        # Binding and looking for a cause are one step: nothing is awaited between here and the hand-over in run().
-        self._attempt = Attempt(
-            self.record.job.id,
-            bound,
-            self._services.backstop,
-            self._services.state_dir.records,
-            report_bound_s=self._services.cancel_budget_s,
-            on_fact=self.apply,
-            on_frame=messages.take,
-            faults=self._services.faults,
-        )
-        self.record.guardian_pid = self._attempt.guardian_pid
-        self.record.root_pid = self._attempt.root_pid
+        # Looking for a cause and starting are one step: nothing is awaited since the last look.
+        self._reservation = None
+        self.attempt = reservation.start(order, messages)
         self.record.pulse.bound()
         self.apply(Bound())
-        limits = self.record.job.request.limits
-        limit = None if limits == NO_LIMITS else order_for(limits, self.record.job.controllers)
-        gone = await self._attempt.run(work, limit)
-        self._retire()
-        await held.settle(gone)
-        self.apply(await self._put_away(gone))
+        return held
 
-    def _write_input(self, typed: protocol.StdinChunk) -> int:
-        return 0 if self._attempt is None else self._attempt.type(typed)
+    async def _follow(self, held: HeldReport) -> None:
+        assert self.attempt is not None
+        ended = await self.attempt.ended()
+        self.attempt = None
+        await held.settle(by_stop_signal=ended.by_stop_signal)
+        self._end(ended)
 
-    def _retire(self) -> None:
-        self.record.guardian_pid = self.record.root_pid = None
-        bound, self._bound = self._bound, None
-        if bound is not None:
-            self._services.pool.retire(bound)
+    def _end(self, ended: Ended) -> None:
+        for problem in ended.problems:
+            self.record.log.append("job.log", {"level": "error", "message": problem, "fields": {}})
+        for entry in resources.held(self.record.job.resources):
+            if ended.workspace_removed or entry.name != ended.workspace:
+                self.apply(ResourceChanged("removed", entry.kind, entry.name))
+        gone_ms = ended.gone_ms
+        if gone_ms is None and self.record.job.cancellation is not None:
+            gone_ms = 0.0  # the cause came after the proof
+        self.apply(
+            Gone(
+                proof=ended.proof,
+                error=ended.error,
+                limit=ended.limit,
+                leftovers=ended.leftovers,
+                processes_seen=ended.processes_seen,
+                acknowledged_ms=ended.acknowledged_ms,
+                terminated_ms=ended.terminated_ms,
+                killed_ms=ended.killed_ms,
+                gone_ms=gone_ms,
+                workspace_removed=ended.workspace_removed,
+            )
+        )
 
-    async def _put_away(self, gone: Gone) -> Gone:
-        try:
-            return await self.belongings.put_away_after(gone)
-        except Exception as exc:
-            self._services.faults.note("workspace", exc, job_id=self.record.job.id)
-            return gone
+    def _write_input(self, typed: StdinChunk) -> int:
+        return 0 if self.attempt is None else self.attempt.write(typed)
+
+    def _release(self) -> None:
+        reservation, self._reservation = self._reservation, None
+        if reservation is not None:
+            reservation.release()
 
     async def _end_in_any_case(self) -> None:
-        """See the job to its proof and its end after an error of ours. Cannot raise: it tries until that works."""
-        pause_s = FIRST_RETRY_S
-        while not self.record.job.state.terminal:
-            try:
-                await self._abandon()
-            except Exception as exc:
-                self._services.faults.note("job controller", exc, job_id=self.record.job.id)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+        """See the job to its proof and its end after an error of ours. Cannot raise."""
+        try:
+            if self.attempt is not None:
+                self.attempt.stop(Stop(0.0, self._services.cancel_budget_s, force=True))
+                ended = await self.attempt.ended()
+                self.attempt = None
+                self._end(ended)
+            elif not self.record.job.state.terminal:
+                self.apply(StartRefused(NOT_STARTED))
+        except Exception as exc:
+            self._services.faults.note("job controller", exc, job_id=self.record.job.id)
 
-    async def _abandon(self) -> None:
-        gone = None if self._attempt is None else await self._attempt.abandon()
-        self._attempt = None
-        self._retire()
-        if gone is None or self.record.job.state is State.QUEUED:
-            self.apply(StartRefused(JobError("guardian", "the server could not start this job; its log says why")))
-            return
-        self.apply(await self._put_away(gone))
 
-    @property
-    def runner_pid(self) -> int | None:
-        return None if self._attempt is None else self._attempt.runner_pid
-
-    @property
-    def looks(self) -> Looks:
-        return self._services.state_dir.looks
-
-    async def stack(self, *, native: bool = False) -> str:
-        """The stacks of the job's runner. Raises NoStack."""
-        if self._attempt is None:
-            raise NoStack("the job has no process yet")
-        return await self._attempt.stack(self.looks.stacks, native=native)
+def _release_late(reserving: asyncio.Future[engine.Reservation]) -> None:
+    if not reserving.cancelled() and reserving.exception() is None:
+        reserving.result().release()
 
 
 def _mark_read(ended: asyncio.Future[object]) -> None:

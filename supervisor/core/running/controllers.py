@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+from supervisor.background import BackgroundTasks
 from supervisor.core.jobs.model import Cause
 from supervisor.core.jobs.registry import LiveJob
-from supervisor.core.loop.background import BackgroundTasks
 from supervisor.core.running.controller import JobController
 from supervisor.core.streams.leases import Leases
 

@@ -8,22 +8,16 @@ meanwhile, the job was cancelled; when none comes, it failed as reported.
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from supervisor.core.jobs.inputs import Gone, Input, Reported
-from supervisor.core.jobs.model import JobError
+from supervisor.core.jobs.inputs import Input, Reported
 from supervisor.core.jobs.registry import LiveJob
 
 HOLD_S = 0.1
 _LATE_S = 0.02
 _TURNS = 5
 """An event loop that was busy takes a timer before a signal that came earlier: it gets as much time again."""
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_NAMES = frozenset(number.name for number in _STOP_SIGNALS)
-_EXIT_CODES = frozenset(128 + number for number in _STOP_SIGNALS)
-"""What a shell makes of a command's end by a signal."""
 
 
 class HeldReport:
@@ -34,25 +28,21 @@ class HeldReport:
         self._apply = apply
         self._held: asyncio.Task[None] | None = None
 
-    def take(self, fact: Input) -> None:
+    def take(self, fact: Input, *, by_stop_signal: bool = False) -> None:
         """Apply a fact, now or after it was held."""
         if not isinstance(fact, Reported):
             self._apply(fact)
-        elif self._held is None and self._is_unexplained(fact.error):
+        elif self._held is None and by_stop_signal and not self._record.stop_wanted.is_set():
             self._held = asyncio.create_task(self._later(fact))
         elif self._held is None:
             self._apply(fact)
 
-    async def settle(self, gone: Gone) -> None:
+    async def settle(self, *, by_stop_signal: bool) -> None:
         """Return once nothing is held, and a job that has ended like that without a report has had its time too."""
         if self._held is not None:
             await self._held
-        elif self._record.reported is None and self._is_unexplained(gone.error):
+        elif self._record.reported is None and by_stop_signal and not self._record.stop_wanted.is_set():
             await self._cause_or_time()
-
-    def _is_unexplained(self, error: JobError | None) -> bool:
-        by_signal = error is not None and (error.signal in _NAMES or error.exit_code in _EXIT_CODES)
-        return by_signal and not self._record.stop_wanted.is_set()
 
     async def _later(self, fact: Reported) -> None:
         await self._cause_or_time()

@@ -1,74 +1,111 @@
-"""What a runner's frames mean for its job: an event, a fact for the machine, or both."""
+"""What an attempt reports, applied to its job: inputs for its state machine, events for its log.
+
+The job itself can write to the channel that reports come from. So one that does not fit is refused in the job's own
+log, and nothing that comes after the first report of the task changes the job any more.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 
-from runner import protocol
-from runner.protocol import MAX_EVENT_BYTES
-from runner.reporter import split_text
-from runner.text import cut_text
-from supervisor.core.jobs import resources as ledger
-from supervisor.core.jobs.inputs import Began, Emit, Input, Reported
-from supervisor.core.jobs.model import Job, JobError
+from supervisor.core.jobs import machine
+from supervisor.core.jobs.inputs import (
+    Acknowledged,
+    Began,
+    Input,
+    PhaseChanged,
+    Reported,
+    ResourceChanged,
+    Signalled,
+    Unproven,
+)
+from supervisor.core.jobs.model import Json
+from supervisor.core.jobs.registry import LiveJob
+from supervisor.core.journal.journal import Journal
+from supervisor.core.running.held_report import HeldReport
+from supervisor.engine import report as reports
+from supervisor.engine.order import StdinChunk
+from supervisor.engine.report import Report
 
-_MAX_SHORT = 1000
-
-
-def interpret(frame: object, runner_pid: int) -> tuple[list[Emit], Input | None]:
-    """The events that a frame becomes, and what it says about the job's life."""
-    match frame:
-        case protocol.Running():
-            return [], Began(runner_pid)
-        case protocol.Result(result):
-            return [], Reported(result=result)
-        case protocol.Failure(kind, message, exit_code, signal, traceback):
-            return [], Reported(error=_bounded(JobError(kind, message, exit_code, signal, traceback)))
-        case protocol.PhaseChange(phase, detail):
-            return [Emit("job.phase", {"phase": phase, "detail": _cut(detail)})], None
-        case protocol.Progress(done, total, message):
-            return [Emit("job.progress", {"done": done, "total": total, "message": _cut(message)})], None
-        case protocol.Output(stream, text):
-            # The runner splits already, but a job may write frames of its own.
-            return [Emit("job.output", {"stream": stream, "text": piece}) for piece in split_text(text)], None
-        case protocol.Log(level, message, fields):
-            if len(json.dumps(fields)) > MAX_EVENT_BYTES // 2:
-                fields = {"dropped": "fields too large"}
-            return [Emit("job.log", {"level": level, "message": _cut(message), "fields": fields})], None
-        case protocol.ResourceChange(action, kind, name):
-            return [Emit("job.resource", {"action": action, "kind": kind, "name": _cut(name)})], None
-        case protocol.Heartbeat() | protocol.Described() | protocol.InputTaken() | protocol.InputClosed():
-            return [], None  # no event
-        case _:
-            raise TypeError(f"cannot interpret {type(frame).__name__}")
+REFUSED = "a frame of this job was refused"
 
 
-def follow(job: Job, frame: object) -> Job:
-    """The job with the phase and resources that a frame changed."""
-    match frame:
-        case protocol.PhaseChange(phase, _):
-            return replace(job, phase=phase)
-        case protocol.Running() if job.phase is not None:
-            return replace(job, phase=None)  # the import is over
-        case protocol.ResourceChange("acquired", kind, name):
-            return replace(job, resources=ledger.acquired(job.resources, kind, name, datetime.now(UTC)))
-        case protocol.ResourceChange("released", kind, name):
-            return replace(job, resources=ledger.released(job.resources, kind, name, datetime.now(UTC)))
-        case _:
-            return job
+class AttemptMessages:
+    """Of one job; implements `engine.AttemptListener`. `apply` gives an input to the job's state machine, `write` sends
+    typed text to its attempt."""
+
+    def __init__(
+        self,
+        record: LiveJob,
+        journal: Journal,
+        *,
+        held: HeldReport,
+        apply: Callable[[Input], None],
+        write: Callable[[StdinChunk], int],
+    ) -> None:
+        self._record = record
+        self._journal = journal
+        self._held = held
+        self._apply = apply
+        self._write = write
+        self._dropped = 0
+
+    def report(self, report: Report) -> None:
+        """Do what one report asks for."""
+        if isinstance(report, reports.Acknowledged | reports.Signalled | reports.Unproven):
+            self._apply(_of_the_engine(report))
+            return
+        self._record.pulse.beat()
+        if isinstance(report, reports.Heartbeat):
+            return
+        self._record.pulse.task_spoke()
+        match report:
+            case reports.Began(fields):
+                self._record.input.connect(self._write)
+                self._try(Began(fields))
+            case reports.TaskReported():
+                self._try(Reported(report.result, report.error), by_stop_signal=report.by_stop_signal)
+            case reports.PhaseReport(phase, detail):
+                self._apply(PhaseChanged(phase, detail))
+            case reports.ResourceReport(action, kind, name):
+                self._apply(ResourceChanged(action, kind, name))
+            case reports.StdinTaken(cost):
+                self._record.input.taken(cost)
+            case reports.StdinClosed():
+                self._record.input.close("nothing in it reads its input any more")
+            case reports.OutputReport(stream, pieces):
+                for piece in pieces:
+                    self._say("job.output", {"stream": stream, "text": piece})
+            case reports.ProgressReport(done, total, message):
+                self._say("job.progress", {"done": done, "total": total, "message": message})
+            case reports.LogReport(level, message, more):
+                self._say("job.log", {"level": level, "message": message, "fields": more})
+
+    def _try(self, fact: Began | Reported, *, by_stop_signal: bool = False) -> None:
+        try:
+            self._held.take(fact, by_stop_signal=by_stop_signal)
+        except machine.RefusedTransition as exc:
+            # The job wrote this, not our runner: a runner begins and reports once.
+            self._say("job.log", {"level": "warning", "message": REFUSED, "fields": {"reason": str(exc)}})
+
+    def _say(self, type_: str, fields: Mapping[str, Json]) -> None:
+        """Append an event to the job's log. When the journal cannot keep up, the event is left out before it gets a
+        number, and the log says how many were."""
+        if self._journal.congested:
+            self._dropped += 1
+            return
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            message = f"{dropped} events were left out: they came faster than they could be written"
+            self._record.log.append("job.log", {"level": "warning", "message": message, "fields": {"dropped": dropped}})
+        self._record.log.append(type_, fields)
 
 
-def _bounded(error: JobError) -> JobError:
-    """It fits into an event, whatever the job has written."""
-    return replace(
-        error,
-        message=cut_text(error.message, MAX_EVENT_BYTES // 4),
-        signal=_cut(error.signal),
-        traceback=None if error.traceback is None else cut_text(error.traceback, MAX_EVENT_BYTES // 2, keep_end=True),
-    )
-
-
-def _cut(text: str | None) -> str | None:
-    return None if text is None else text[:_MAX_SHORT]
+def _of_the_engine(report: reports.Acknowledged | reports.Signalled | reports.Unproven) -> Input:
+    match report:
+        case reports.Acknowledged(ms):
+            return Acknowledged(ms)
+        case reports.Signalled(name, fields, ms):
+            return Signalled(name, fields, ms)
+        case reports.Unproven(survivors):
+            return Unproven(survivors)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
+from supervisor.boot import boot_id
 from supervisor.core.jobs.model import Cause
 from supervisor.core.journal.rows import EarlyRow
 from supervisor.core.loop.awake_clock import AwakeClock
-from supervisor.guardian.proc import boot_id
 
 EARLY_CANCEL_KEPT_S = 30.0
 MAX_EARLY_CANCELS = 10_000

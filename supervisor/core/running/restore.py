@@ -10,18 +10,18 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from supervisor.core.jobs.inputs import ServerDied
-from supervisor.core.jobs.model import Cause, JobError, Proof, Reason, State
+from supervisor.core.jobs import resources
+from supervisor.core.jobs.inputs import ResourceChanged, ServerDied
+from supervisor.core.jobs.model import Cause, Reason, State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.loop.awake_clock import AwakeClock
 from supervisor.core.running.controller import JobController
 from supervisor.core.running.queue import Slot
-from supervisor.node.cleanup.losses import Loss
+from supervisor.engine.containment import Proof
+from supervisor.engine.report import JobError, Loss
 
 REATTACH_S = 5.0
 """How long after the start a queued job waits for its client."""
-PUT_AWAY_BOUND_S = 1.0
-"""How long the disk may hold up the end of a job whose server has died."""
 
 
 async def take_over(
@@ -33,7 +33,8 @@ async def take_over(
     """
     record = owner.record
     if record.job.state is not State.QUEUED:
-        await owner.belongings.put_away(PUT_AWAY_BOUND_S)
+        for entry in resources.held(record.job.resources):
+            owner.apply(ResourceChanged("removed", entry.kind, entry.name))
         owner.apply(_lost(loss))
         return
     if record.held and not await _client_is_back(record, clock):

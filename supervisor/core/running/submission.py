@@ -24,10 +24,9 @@ from supervisor.core.running.queue import Queue
 from supervisor.core.running.restore import take_over
 from supervisor.core.running.services import Services
 from supervisor.core.tasks.checking import Checked, Checking
+from supervisor.engine.containment import Level, LevelUnavailable
+from supervisor.engine.report import UNRECORDED, Loss
 from supervisor.errors import InvalidRequest
-from supervisor.guardian.level import Level
-from supervisor.node.cleanup.losses import UNRECORDED, Loss
-from supervisor.node.levels.choose import Levels, LevelUnavailable
 
 
 class Submitter:
@@ -42,8 +41,6 @@ class Submitter:
         admission: Queue,
         checking: Checking,
         early: PendingCancels,
-        levels: Levels,
-        controllers: frozenset[str],
         begin: Callable[[JobController, Coroutine[Any, Any, None]], None],
     ) -> None:
         self._services = services
@@ -53,8 +50,6 @@ class Submitter:
         self._catalog = checking.catalog
         self._checking = checking
         self._early = early
-        self._levels = levels
-        self._controllers = controllers
         self._begin = begin
 
     def take(self, request: JobRequest, caller: Caller, checked: Checked | None = None) -> LiveJob:
@@ -127,11 +122,11 @@ class Submitter:
         return await self._checking.again(record.job.request)
 
     def _controllers_at(self, level: Level) -> frozenset[str]:
-        return self._controllers if level.takes_cgroup else frozenset()
+        return self._services.engine.status().controllers if level.takes_cgroup else frozenset()
 
     def _level_for(self, request: JobRequest) -> Level:
         try:
-            return self._levels.for_job(request.containment)
+            return self._services.engine.status().levels.for_job(request.containment)
         except LevelUnavailable as exc:
             raise InvalidRequest.at("containment", str(exc)) from None
 

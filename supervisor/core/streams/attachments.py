@@ -30,7 +30,7 @@ class Attachments:
         if not record.held:
             record.held = True
             self._on_held(record)
-        self.close_files(record)
+        self.end_grace(record)
 
     def detach(self, record: LiveJob, *, vanished: bool = False, left_at: float | None = None) -> None:
         """A stream leaves. `left_at`: when its client did, if that is known; monotonic seconds."""
@@ -43,8 +43,8 @@ class Attachments:
         elif not record.job.state.terminal:
             self._graces[record.job.id] = self._clock.call_later(grace_s, self._grace_over, record)
 
-    def close_files(self, record: LiveJob) -> None:
-        """Nobody has to come back for this job any more."""
+    def end_grace(self, record: LiveJob) -> None:
+        """Stop waiting for a client to come back to this job."""
         grace = self._graces.pop(record.job.id, None)
         if grace is not None:
             grace.cancel()

@@ -13,10 +13,10 @@ from pathlib import Path
 from jsonschema.exceptions import SchemaError
 from pydantic import TypeAdapter
 
-from runner.protocol import Described
 from supervisor.core.jobs.model import Json
 from supervisor.core.tasks.input_schema import InputSchema
 from supervisor.core.tasks.pace import TooCostly
+from supervisor.engine.order import ModuleDescription
 from supervisor.errors import InvalidRequest, NotReady
 
 BUILT_IN = ("runner.tasks.shell", "runner.tasks.agent", "runner.tasks.browse", "runner.tasks.demo")
@@ -42,9 +42,9 @@ class _Entry:
     schema: InputSchema
 
 
-def built_in() -> list[Described]:
+def built_in() -> list[ModuleDescription]:
     """The descriptions of the built-in tasks, as they were written down: they can be run before a child has started."""
-    return TypeAdapter(list[Described]).validate_json(WRITTEN_DOWN.read_bytes())
+    return TypeAdapter(list[ModuleDescription]).validate_json(WRITTEN_DOWN.read_bytes())
 
 
 class Catalog:
@@ -73,13 +73,13 @@ class Catalog:
     def pending(self) -> frozenset[str]:
         return frozenset(self._pending)
 
-    def add(self, described: Described) -> None:
+    def add(self, described: ModuleDescription) -> None:
         """Take what a child said about its module."""
         self._pending.discard(described.module)
         self._take(described)
         self._after_description()
 
-    def _take(self, described: Described) -> None:
+    def _take(self, described: ModuleDescription) -> None:
         if described.error is not None:
             self.errors[described.module] = described.error
         if described.traceback is not None:
@@ -101,12 +101,6 @@ class Catalog:
                 continue
             description = TaskDescription(task.name, task.description, task.input_schema)
             self._entries[task.name] = _Entry(described.module, task.origin, description, schema)
-
-    def give_up(self, module: str, why: str) -> None:
-        """A module whose child never answered."""
-        self._pending.discard(module)
-        self.errors[module] = why
-        self._after_description()
 
     def _after_description(self) -> None:
         if self._pending:

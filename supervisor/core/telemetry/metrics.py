@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from runner.protocol import ResourceKind
 from supervisor.core.jobs.inputs import Began, Bound, CancelRequested, Gone, Input, Unproven
-from supervisor.core.jobs.model import Job, Proof, Rule, State
+from supervisor.core.jobs.model import Job, Rule, State
 from supervisor.core.jobs.registry import LiveJob, Registry
-from supervisor.node.workers.pool import WorkerPool
+from supervisor.engine.containment import Proof
+from supervisor.engine.report import ResourceKind
 
 START_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WAIT_BUCKETS_S = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
@@ -143,11 +143,11 @@ class _Now(Collector):
         return ()  # without this the registry would call `collect` to learn the names, before there is anything
 
 
-def gauges_of(registry: Registry, pool: WorkerPool) -> Iterator[Metric]:
+def gauges_of(registry: Registry, ready_workers: int) -> Iterator[Metric]:
     """What there is now: jobs and what they hold, and what waits for them."""
     yield _by("deadstop_jobs", "Jobs that the server knows.", "state", State, registry.counts())
     yield from gauges_of_jobs(registry)
-    yield gauge("deadstop_warm_guardians", "Sets of processes that are ready for a job.", pool.ready)
+    yield gauge("deadstop_warm_guardians", "Workers that are ready for a job.", ready_workers)
 
 
 def gauges_of_jobs(records: Iterable[LiveJob]) -> Iterator[Metric]:

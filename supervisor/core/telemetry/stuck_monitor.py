@@ -11,16 +11,15 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from supervisor.config import Settings
+from supervisor.core.jobs.inputs import StuckChanged
 from supervisor.core.jobs.model import SERVER, Caller, Cause, Reason, Rule, State, Stuck, StuckAction
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.loop.awake_clock import AwakeClock
 from supervisor.core.running.controller import JobController
 from supervisor.core.tasks.catalog import BUILT_IN
-from supervisor.core.telemetry.faults import Faults
+from supervisor.core.telemetry.diagnosis import Diagnosis, as_found, diagnose, take_stack
 from supervisor.core.telemetry.stuck_rules import Finding, StuckLimits, judge
-from supervisor.guardian.proc import try_read_stat
-from supervisor.node.inspect.diagnosis import Diagnosis, as_found, diagnose
-from supervisor.node.inspect.stack_taking import take_stack
+from supervisor.faults import Faults
 
 TICK_S = 0.25
 MAX_AT_ONCE = 4
@@ -30,15 +29,6 @@ MAX_STACK_CHARS = 16_000
 """What an event has room for."""
 
 log = structlog.get_logger()
-
-_HOLDS = {
-    "R": "code in C holds the interpreter lock and computes",
-    "S": "code in C holds the interpreter lock and waits",
-    "D": "it is in uninterruptible sleep in the kernel",
-    "T": "it is stopped (SIGSTOP)",
-    "t": "it is stopped by a debugger",
-    "Z": "its main thread has ended",
-}
 
 
 def limits_of(settings: Settings) -> StuckLimits:
@@ -119,16 +109,15 @@ class StuckMonitor:
         known = owner.record.stuck
         if finding is None:
             if known is not None:
-                owner.record.stuck = None
                 log.info("job_unstuck", job_id=owner.record.job.id, rule=str(known.rule))
-                self._append(owner, "job.unstuck", {"rule": str(known.rule)})
+                owner.apply(StuckChanged(None, {"rule": str(known.rule)}))
             return
         since = datetime.now(UTC) - timedelta(seconds=now - finding.since)
         words = describe(owner, finding, now)
         if known is not None and known.rule is finding.rule:
-            owner.record.stuck = Stuck(finding.rule, words, known.since, known.stack, known.note)
+            owner.apply(StuckChanged(Stuck(finding.rule, words, known.since, known.stack, known.note)))
             return
-        owner.record.stuck = Stuck(finding.rule, words, since)
+        owner.apply(StuckChanged(Stuck(finding.rule, words, since)))
         report = asyncio.create_task(self._report(owner, finding, words), name=f"stuck {owner.record.job.id}")
         self._reports.add(report)
         report.add_done_callback(self._reported)
@@ -145,17 +134,12 @@ class StuckMonitor:
         stack = await take_stack(owner)
         text = None if stack.text is None else stack.text[:MAX_STACK_CHARS]
         stuck = record.stuck
-        if stuck is not None and stuck.rule is finding.rule:
-            record.stuck = Stuck(stuck.rule, stuck.words, stuck.since, text, stack.note)
         fields = {"rule": str(finding.rule), "words": words, "stack": text, "note": stack.note}
-        self._append(owner, "job.stuck", fields)
+        if stuck is not None and stuck.rule is finding.rule:
+            owner.apply(StuckChanged(Stuck(stuck.rule, stuck.words, stuck.since, text, stack.note), fields))
         hangs = record.job.state in {State.QUEUED, State.STARTING, State.RUNNING} and record.reported is None
         if hangs and stuck is not None and self.limits(owner).action is StuckAction.CANCEL:
             owner.cancel(Cause(Reason.STUCK, time.monotonic(), datetime.now(UTC), f"{finding.rule}: {words}"[:200]))
-
-    def _append(self, owner: JobController, type_: str, fields: dict[str, str | None]) -> None:
-        if not owner.record.log.closed:
-            owner.record.log.append(type_, fields)
 
 
 def describe(owner: JobController, finding: Finding, now: float) -> str:
@@ -163,10 +147,10 @@ def describe(owner: JobController, finding: Finding, now: float) -> str:
     age = f"{now - finding.since:.0f} s"
     match finding.rule:
         case Rule.NO_HEARTBEAT:
-            return f"its runner has been silent for {age}: {_what_holds(owner.runner_pid)}"
+            return f"its runner has been silent for {age}: {_what_holds(owner)}"
         case Rule.NO_EVENT:
             return f"its task has said nothing for {age}, although its runner is well"
-        case Rule.STARTING_LATE if owner.runner_pid is not None and owner.module not in BUILT_IN:
+        case Rule.STARTING_LATE if owner.attempt is not None and owner.module not in BUILT_IN:
             return f"it has been importing {owner.module} for {age}, longer than DEADSTOP_IMPORT_S"
         case Rule.STARTING_LATE:
             return f"it has had its place for {age} and its task does not run yet"
@@ -176,11 +160,8 @@ def describe(owner: JobController, finding: Finding, now: float) -> str:
             return f"{_who_survives(owner)}, {age} after it was to end"
 
 
-def _what_holds(runner_pid: int | None) -> str:
-    stat = None if runner_pid is None else try_read_stat(runner_pid)
-    if stat is None:
-        return "its process has ended"
-    return f"process {stat.pid}: {_HOLDS.get(stat.state, 'state ' + stat.state)}"
+def _what_holds(owner: JobController) -> str:
+    return "its process has ended" if owner.attempt is None else owner.attempt.waits_for()
 
 
 def _who_survives(owner: JobController) -> str:

@@ -8,7 +8,7 @@ from supervisor.core.jobs.inputs import Acknowledged, CancelRequested, Input, Si
 from supervisor.core.jobs.model import Job
 from supervisor.core.jobs.registry import LiveJob
 
-MAX_PIDS = 50
+MAX_SHOWN = 50
 
 log = structlog.get_logger()
 
@@ -29,8 +29,10 @@ def tell(record: LiveJob, before: Job, fact: Input) -> None:
     match fact:
         case Acknowledged(ms) if before.cancellation is not None and not before.state.terminal:
             line.info("cancel_acknowledged", ms=ms)
-        case Signalled(name, pids, ms) if before.cancellation is not None and not before.state.terminal:
-            line.info("cancel_signalled", signal=name, pids=list(pids[:MAX_PIDS]), ms=ms)
+        case Signalled(name, shown, ms) if before.cancellation is not None and not before.state.terminal:
+            line.info(
+                "cancel_signalled", signal=name, ms=ms, **{key: value[:MAX_SHOWN] for key, value in shown.items()}
+            )
         case CancelRequested(cause, _) if before.state is job.state and not before.state.terminal:
             line.info("cancel_again", again=str(cause.reason), force=cause.force)
         case _:

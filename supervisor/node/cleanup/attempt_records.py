@@ -18,9 +18,10 @@ from typing import Any, Protocol
 
 import structlog
 
+from supervisor.boot import boot_id
 from supervisor.guardian.handle import Handle, Identity
 from supervisor.guardian.offline_proof import RECORD_SUFFIX, SUFFIX, name_of
-from supervisor.guardian.proc import boot_id, read_stat
+from supervisor.guardian.proc import read_stat
 from supervisor.node.storage.folder import Folder
 
 _COOKIE_BYTES = 16

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 import structlog
 
 from runner import posix
+from supervisor.engine.containment import Survivor
 from supervisor.guardian.cgroup import AttemptCgroup
-from supervisor.guardian.handle import Handle, Identity, Survivor
+from supervisor.guardian.handle import Handle, Identity
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.membership import KnownProcesses
 from supervisor.guardian.pidfd import ignore_missing

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor.engine.report import Loss
 from supervisor.guardian.offline_proof import SUFFIX, OfflineProof
 from supervisor.node.cleanup.attempt_records import Note
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Of one job. `gone_at` is wall time in seconds, None when that is not known; `proof` is its guardian's."""
-
-    words: str
-    gone_at: float | None = None
-    proof: str | None = None
-
-
-UNRECORDED = Loss("nothing is known of its processes: they were not written down, or there were none yet")
 
 
 def losses_of(

@@ -21,26 +21,20 @@ from pathlib import Path
 
 import structlog
 
+from supervisor.boot import boot_id
+from supervisor.engine.report import Loss
 from supervisor.guardian import procfs
 from supervisor.guardian import resource_tracker as tracker
 from supervisor.guardian.environment import COOKIE, JOB_ID
 from supervisor.guardian.handle import Identity
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.offline_proof import SUFFIX
-from supervisor.guardian.proc import (
-    OnError,
-    boot_id,
-    descendants,
-    environment_of,
-    process_table,
-    read_stat,
-    try_read_stat,
-)
+from supervisor.guardian.proc import OnError, descendants, environment_of, process_table, read_stat, try_read_stat
 from supervisor.guardian.procfs import Unreadable
 from supervisor.guardian.round_errors import RoundErrors
 from supervisor.node.cleanup import semaphores
 from supervisor.node.cleanup.attempt_records import Note
-from supervisor.node.cleanup.losses import Loss, losses_of
+from supervisor.node.cleanup.losses import losses_of
 
 BOUND_S = 2.0
 ROUND_S = 0.01

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from supervisor.engine.inspection import FoundFile, ProcessRow
 from supervisor.errors import NotReady
 from supervisor.node.inspect import processes
-from supervisor.node.inspect.processes import ProcessRow
 from supervisor.node.inspect.stacks import NoStack
-from supervisor.node.storage.beneath import Found
 from supervisor.node.storage.lane import Lane, Late
 from supervisor.node.storage.published_files import Files
 
@@ -53,7 +52,14 @@ class Looks:
         except Late as exc:
             raise NotReady(f"cannot look at the processes of the job: {exc}", RETRY_AFTER_S) from None
 
-    async def files(self, job_id: str) -> tuple[list[Found], bool]:
+    async def call(self, function: Callable[..., Answer], *args: Any, bound_s: float) -> Answer:
+        """Run a function that reads /proc, on the threads for processes. Raise NotReady."""
+        try:
+            return await self._processes.call(function, *args, bound_s=bound_s)
+        except Late as exc:
+            raise NotReady(f"cannot read /proc: {exc}", RETRY_AFTER_S) from None
+
+    async def files(self, job_id: str) -> tuple[list[FoundFile], bool]:
         """The files that a job left, and whether there are more. Raises NotReady."""
         return await self.read(self._files.list, job_id)
 

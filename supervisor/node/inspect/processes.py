@@ -9,32 +9,13 @@ from datetime import UTC, datetime
 
 import psutil
 
+from supervisor.engine.inspection import ProcessRow
 from supervisor.guardian import procfs
 from supervisor.guardian import resource_tracker as tracker
 from supervisor.guardian.proc import descendants
 
 SAMPLE_S = 0.1
 """How long CPU use and I/O are measured for one answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessRow:
-    """`cpu_percent` is of one core. It and the rates are of the last SAMPLE_S seconds. `wait_channel` names the kernel
-    function that a sleeping process waits in. None is what the system does not tell."""
-
-    pid: int
-    ppid: int
-    name: str
-    cmdline: list[str]
-    status: str
-    cpu_percent: float
-    rss_bytes: int
-    started_at: datetime
-    session: int
-    threads: int
-    wait_channel: str | None
-    read_bytes_per_s: float | None
-    write_bytes_per_s: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import structlog
 
 from supervisor.config import Settings
+from supervisor.engine.containment import Level, Levels, LevelUnavailable
 from supervisor.errors import StartupError
 from supervisor.guardian.kernel_features import KernelFeatures
-from supervisor.guardian.level import Level
 from supervisor.node.levels.cgroup_tree import CgroupTree
-from supervisor.node.levels.choose import Levels, LevelUnavailable
 from supervisor.node.levels.probe import probe
 
 log = structlog.get_logger()

@@ -19,10 +19,10 @@ import itertools
 import os
 from pathlib import Path
 
+from supervisor.boot import boot_id
 from supervisor.guardian import procfs
 from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.cgroup_files import read, write
-from supervisor.guardian.proc import boot_id
 
 CONTROLLERS = ("memory", "pids", "cpu")
 SERVER = "server"

@@ -2,35 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-from supervisor.guardian.level import Level
-from supervisor.node.levels.choose import Levels
-
-
-@dataclass(frozen=True, slots=True)
-class ContainmentStatus:
-    """`level` is the server's; `why_not` names the levels that are not active and the reason."""
-
-    level: Level
-    covers: tuple[str, ...]
-    not_covered: tuple[str, ...]
-    why_not: dict[Level, str]
-
-    @property
-    def words(self) -> str:
-        """For one line."""
-        return f"{self.level} (best effort)" if self.level is Level.PGROUP else str(self.level)
-
-    def lines(self) -> Iterator[str]:
-        """All of it for whoever starts the server; of the levels that are not active those that would cover more."""
-        yield f"containment {self.words} covers {'; '.join(self.covers)}"
-        yield f"not covered: {'; '.join(self.not_covered)}"
-        ranks = list(Level)
-        for level in ranks[ranks.index(self.level) + 1 :]:
-            yield f"more would be {level}: {self.why_not[level]}"
-
+from supervisor.engine.containment import ContainmentStatus, Level, Levels
 
 _TREE = (
     "processes in other sessions and process groups (setsid)",

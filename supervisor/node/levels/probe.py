@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner import posix
+from supervisor.engine.containment import Level
 from supervisor.guardian.cgroup import RETRY_S, AttemptCgroup
 from supervisor.guardian.environment import passed_environment, with_python
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
-from supervisor.guardian.level import Level
 from supervisor.guardian.proc import read_stat
 from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup
 

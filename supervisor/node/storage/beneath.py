@@ -13,8 +13,9 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from supervisor.engine.inspection import FoundFile
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _READABLE_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -24,14 +25,6 @@ _ROOT = 0
 MAX_DEPTH = 64
 _OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
 """What goes wrong with the machine, and says nothing about the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An ordinary file. `path` is relative and has the bytes that the job gave it."""
-
-    path: bytes
-    size_bytes: int
 
 
 def open_file(root: Path, parts: Sequence[bytes]) -> int:
@@ -54,13 +47,13 @@ def open_file(root: Path, parts: Sequence[bytes]) -> int:
         os.close(folder)
 
 
-def list_files(root: Path, limit: int) -> tuple[list[Found], bool]:
+def list_files(root: Path, limit: int) -> tuple[list[FoundFile], bool]:
     """The ordinary files below `root`, sorted by path, at most `limit`. True: there are more, or deeper ones.
 
     Takes as long as the disk needs: call it from a thread. Nothing is there: an empty list. Raises OSError when it
     cannot be read.
     """
-    found: list[Found] = []
+    found: list[FoundFile] = []
     pending: list[tuple[bytes, ...]] = [()]
     try:
         owner = root.lstat().st_uid
@@ -83,7 +76,7 @@ def list_files(root: Path, limit: int) -> tuple[list[Found], bool]:
                 elif _is_the_jobs(status, owner):
                     if len(found) == limit:
                         return _sorted(found), True
-                    found.append(Found(b"/".join((*parts, name)), status.st_size))
+                    found.append(FoundFile(b"/".join((*parts, name)), status.st_size))
         finally:
             os.close(folder)
     return _sorted(found), False
@@ -112,7 +105,7 @@ def _check(status: os.stat_result, owner: int) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
-def _sorted(found: list[Found]) -> list[Found]:
+def _sorted(found: list[FoundFile]) -> list[FoundFile]:
     return sorted(found, key=lambda file: file.path)
 
 

@@ -10,8 +10,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from supervisor.engine.inspection import FoundFile
 from supervisor.errors import NotFound
-from supervisor.node.storage.beneath import Found, is_our_own, list_files, open_file
+from supervisor.node.storage.beneath import is_our_own, list_files, open_file
 from supervisor.node.storage.folder import Folder
 from supervisor.node.storage.trash import Trash
 
@@ -65,7 +66,7 @@ class Files:
         """The job is forgotten. True when nothing is there any more."""
         return self._trash.take(self.folder, job_id)
 
-    def list(self, job_id: str) -> tuple[list[Found], bool]:
+    def list(self, job_id: str) -> tuple[list[FoundFile], bool]:
         """The job's files, and whether there are more than are listed. Raises OSError."""
         return list_files(self.folder.path / job_id, MAX_LISTED)
 

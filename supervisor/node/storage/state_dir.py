@@ -7,10 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from supervisor.engine.report import Loss
 from supervisor.errors import StartupError, StorageFull
 from supervisor.guardian.kernel_features import KernelFeatures
 from supervisor.node.cleanup.attempt_records import AttemptRecords
-from supervisor.node.cleanup.losses import Loss
 from supervisor.node.cleanup.recovery import recover
 from supervisor.node.inspect.looks import Looks
 from supervisor.node.storage.folder import Folder
@@ -62,12 +62,12 @@ class StateDir:
         self.losses = found.losses
         return found.count
 
-    def sort_files(self, is_known: Callable[[str], bool], damaged: Path | None) -> None:
-        """Keep the files of jobs that are known. With the journal `damaged`, and put there, nothing is known of any."""
-        if damaged is None:
+    def sort_files(self, is_known: Callable[[str], bool] | None, aside: str) -> None:
+        """Keep the files of jobs that are known. None: nothing is known of any, and the folder is kept aside."""
+        if is_known is not None:
             self.files.keep_only(is_known)
         else:
-            self.files.set_aside(damaged.suffix)
+            self.files.set_aside(aside)
 
     async def watch(self) -> None:
         """Look at the folders again and again, and put right what can be. Never returns."""

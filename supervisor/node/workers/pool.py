@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 
+from supervisor.engine.containment import Level
 from supervisor.guardian.handle import Identity
-from supervisor.guardian.level import Level
 from supervisor.node.cleanup.backstop import SweepTarget, reap
 from supervisor.node.cleanup.upkeep import keep_up
 from supervisor.node.workers.helper_thread import HelperThread

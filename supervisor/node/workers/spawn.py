@@ -8,10 +8,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 
 from runner import posix
+from supervisor.engine.containment import Level
 from supervisor.guardian import main as guardian
 from supervisor.guardian.environment import COOKIE
 from supervisor.guardian.headroom import require_descriptors
-from supervisor.guardian.level import Plan
+from supervisor.guardian.plan import Plan
 from supervisor.node.cleanup import semaphores
 from supervisor.node.workers import server_forkserver, server_tracker
 from supervisor.node.workers.disguise import disguised
@@ -23,6 +24,7 @@ DESCRIPTORS = 24
 
 def spawn(
     context: ForkServerContext,
+    level: Level,
     plan: Plan,
     child_environment: dict[str, str],
     open_files: posix.Limit | None,
@@ -43,7 +45,7 @@ def spawn(
         process = context.Process(target=guardian.main, args=(plan, event, *ends), daemon=False)
         process.start()
         ours.pop_all()
-    return SpawnedWorker(plan, event, process, control, channel, stdout, stderr, stack)
+    return SpawnedWorker(level, plan, event, process, control, channel, stdout, stderr, stack)
 
 
 def _socket_pair(ours: ExitStack, theirs: ExitStack) -> tuple[socket.socket, socket.socket]:

@@ -12,7 +12,8 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Event as SharedEvent
 from typing import Any
 
-from supervisor.guardian.level import Plan
+from supervisor.engine.containment import Level
+from supervisor.guardian.plan import Plan
 
 
 class StartFailed(Exception):
@@ -27,6 +28,7 @@ class SpawnedWorker:
     their sets for as long.
     """
 
+    level: Level
     plan: Plan
     event: SharedEvent | None
     process: ForkServerProcess

@@ -16,11 +16,12 @@ from multiprocessing.context import ForkServerProcess
 import structlog
 
 from runner import posix
+from supervisor.engine.containment import Level
 from supervisor.errors import StartupError
 from supervisor.guardian import main as guardian
 from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
-from supervisor.guardian.level import Level, Plan
+from supervisor.guardian.plan import Mechanism, Plan
 from supervisor.guardian.proc import read_stat
 from supervisor.guardian.procfs import Unreadable
 from supervisor.node.cleanup.backstop import reap
@@ -41,6 +42,13 @@ CLOSE_BOUND_S = 0.5
 LEAF_ROUND_S = 0.05
 LEAF_BOUND_S = 30.0
 """How long one look waits for a cgroup to be removable, and how long it is looked at again."""
+MECHANISMS = {
+    Level.PGROUP: Mechanism.TABLE,
+    Level.SUBREAPER: Mechanism.TREE,
+    Level.CGROUP: Mechanism.TREE,
+    Level.PIDNS: Mechanism.NAMESPACE,
+}
+"""How a guardian holds its job at each level; levels with a cgroup have one besides."""
 PRELOAD = [
     "supervisor.guardian.main",
     "runner.tasks.shell",
@@ -194,8 +202,8 @@ class Starter:
         try:
             if leaf is not None:
                 leaf.hold()  # before there is a job that could take its files away
-            plan = Plan(level, leaf, self._means, self._records)
-            return spawn(self._context, plan, self._environment, self._open_files)
+            plan = Plan(MECHANISMS[level], leaf, self._means, self._records)
+            return spawn(self._context, level, plan, self._environment, self._open_files)
         except BaseException:
             if leaf is not None:
                 self._remove(leaf)

@@ -14,8 +14,8 @@ import structlog
 from runner.codec import ProtocolError, decode, encode
 from runner.protocol import MAX_FRAME_BYTES, CancelRequest, Describe, RunTask
 from runner.reporter import READ_BYTES
+from supervisor.engine.containment import Level
 from supervisor.guardian.handle import Handle
-from supervisor.guardian.level import Level
 from supervisor.guardian.membership import KnownProcesses, env_marker_of
 from supervisor.guardian.protocol import FROM_GUARDIAN, Hello, Limit, Mark, Refused, Stop
 from supervisor.node.workers.exit_watch import ExitWatch
@@ -154,7 +154,7 @@ class Worker:
             channel = await Line.connect(started.channel, opened)
             stdout = await Output.connect("stdout", started.stdout, opened)
             stderr = await Output.connect("stderr", started.stderr, opened)
-            hello = _hello(await control.read(), started.plan.level)
+            hello = _hello(await control.read(), started.level)
             return cls(started, control, channel, (stdout, stderr), hello, _open_handles(started, hello))
         except BaseException:
             for transport in opened:
@@ -164,7 +164,7 @@ class Worker:
 
     @property
     def level(self) -> Level:
-        return self.started.plan.level
+        return self.started.level
 
     @property
     def fit(self) -> bool:

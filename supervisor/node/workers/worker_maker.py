@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 import structlog
 
-from supervisor.guardian.level import Level
+from supervisor.engine.containment import Level
 from supervisor.node.workers.retries import Retries
 from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
 from supervisor.node.workers.starter import START_TIMEOUT_S, Starter

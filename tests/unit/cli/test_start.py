@@ -79,7 +79,7 @@ def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.Monk
         got.append(settings)
         return 0
 
-    monkeypatch.setattr("supervisor.api.server.serve", serve)
+    monkeypatch.setattr("supervisor.server.serve", serve)
     for name in [name for name in os.environ if name.startswith("DEADSTOP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
@@ -170,7 +170,7 @@ def test_a_wrong_option_is_one_line(argv: str, code: int, words: str, capsys: py
 
 
 def test_a_bad_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("supervisor.api.server.serve", lambda _settings: 0)
+    monkeypatch.setattr("supervisor.server.serve", lambda _settings: 0)
     assert app.main(["serve", "--warm", "-1"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("deadstop: cannot use ")

@@ -1,4 +1,4 @@
-"""The levels of containment, and the plan that a guardian is started with.
+"""The plan that a guardian is started with: by which mechanism it holds its job.
 
 This module is light: the forkserver imports it, and every guardian unpickles a plan.
 """
@@ -13,28 +13,22 @@ from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 
 
-class Level(StrEnum):
-    """The levels from the weakest to the strongest. Each includes the weaker ones that the machine supports."""
+class Mechanism(StrEnum):
+    """What a guardian relies on to find and end everything of its job. A cgroup can be added to the last two."""
 
-    PGROUP = "pgroup"
-    SUBREAPER = "subreaper"
-    CGROUP = "cgroup"
-    PIDNS = "pidns"
-
-    @property
-    def takes_cgroup(self) -> bool:
-        """Whether each attempt has a cgroup, where the machine has cgroups."""
-        return self in {Level.CGROUP, Level.PIDNS}
+    TABLE = "table"
+    """The process table, where orphans are not reparented to the guardian: best effort."""
+    TREE = "tree"
+    """The tree below a subreaper."""
+    NAMESPACE = "namespace"
+    """A pid namespace for the job alone, in that tree."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How one guardian contains its job. `leaf` is the attempt's own cgroup.
+    """How one guardian contains its job. `leaf` is the attempt's own cgroup, if it has one."""
 
-    There is one at level cgroup, and at level pidns if the machine has cgroups.
-    """
-
-    level: Level
+    mechanism: Mechanism
     leaf: AttemptCgroup | None = None
     means: KernelFeatures = AVAILABLE
     records: str | None = None
@@ -47,8 +41,8 @@ class Plan:
         The kernel lets a namespace's init be reaped only after everything else in it. Where orphans are not reparented
         to the guardian the missing children prove little, so there the process table was searched too.
         """
-        if self.level is Level.PGROUP:
+        if self.mechanism is Mechanism.TABLE:
             return "process_table"
-        if self.level is Level.PIDNS:
+        if self.mechanism is Mechanism.NAMESPACE:
             return "pidns_gone"
         return "echild" if self.leaf is None else "cgroup_empty"

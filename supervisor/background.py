@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from supervisor.core.telemetry.faults import Faults
+from supervisor.faults import Faults
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0

@@ -13,8 +13,8 @@ from typing import Any
 from runner import codec, protocol
 from runner.codec import read_frame
 from runner.reporter import READ_BYTES, Decoder, split_text
-from supervisor.core.jobs.inputs import Acknowledged, Input, Signalled
-from supervisor.core.telemetry.faults import Faults
+from supervisor.engine.report import Acknowledged, Report, Signalled
+from supervisor.faults import Faults
 from supervisor.guardian import protocol as guardian_protocol
 from supervisor.node.workers.worker import Output, Worker
 
@@ -29,8 +29,8 @@ FRAMES_PER_TURN = 32
 """After so many frames of one job the event loop turns to the others."""
 
 
-class AttemptReaders:
-    """Belongs to one attempt. `on_fact` and `on_frame` may raise: then that one message is lost.
+class ExecutionReaders:
+    """Belongs to one attempt. `on_report` and `on_frame` may raise: then that one message is lost.
 
     `report` is the guardian's last word: None when it ended without one, or said what cannot be read.
     """
@@ -40,14 +40,14 @@ class AttemptReaders:
         job_id: str,
         bound: Worker,
         *,
-        on_fact: Callable[[Input], None],
+        on_report: Callable[[Report], None],
         on_frame: Callable[[object], None],
         guardian_gone: asyncio.Event,
         faults: Faults,
     ) -> None:
         self._job_id = job_id
         self._bound = bound
-        self._on_fact = on_fact
+        self._on_report = on_report
         self._on_frame = on_frame
         self._guardian_gone = guardian_gone
         self._faults = faults
@@ -69,10 +69,10 @@ class AttemptReaders:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def tell(self, fact: Input) -> None:
+    def tell(self, report: Report) -> None:
         """Pass on what became of the attempt."""
         try:
-            self._on_fact(fact)
+            self._on_report(report)
         except Exception as exc:
             self._faults.note("attempt", exc, job_id=self._job_id)
 
@@ -147,7 +147,7 @@ class AttemptReaders:
                 case guardian_protocol.Acknowledged(ms):
                     self.tell(Acknowledged(ms))
                 case guardian_protocol.Signalled(name, pids, ms):
-                    self.tell(Signalled(name, tuple(pids), ms))
+                    self.tell(Signalled(name, {"pids": list(pids)}, ms))
                 case guardian_protocol.Ended():
                     if not self.report.done():
                         self.report.set_result(frame)

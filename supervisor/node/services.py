@@ -1,0 +1,24 @@
+"""What the attempts of one node share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from supervisor.faults import Faults
+from supervisor.node.cleanup.backstop import Backstop
+from supervisor.node.launch_settings import LaunchSettings
+from supervisor.node.storage.state_dir import StateDir
+from supervisor.node.workers.pool import WorkerPool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServices:
+    """One value for each node. `controllers` are those of its attempts' cgroups."""
+
+    pool: WorkerPool
+    state_dir: StateDir
+    backstop: Backstop
+    launch_settings: LaunchSettings
+    controllers: frozenset[str]
+    cancel_budget_s: float
+    faults: Faults
