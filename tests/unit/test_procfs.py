@@ -164,7 +164,11 @@ for where in (f"/proc/{child.pid}", f"/proc/{me}/task", "/proc"):
     assert child.pid in children(me), where
 assert os.listdir("/proc") == []  # the control: the name is what was mounted
 print(procfs._SHARED)
-later = "from supervisor.guardian.own_process import OwnProcess as Own; own = Own(); print(own.is_seen(), len(own.children()))"
+later = '''
+from supervisor.guardian.own_process import OwnProcess
+own = OwnProcess()
+print(own.is_seen(), len(own.children()))
+'''
 subprocess.run([sys.executable, "-c", later], check=True)  # begun behind the mount, as a second forkserver is
 child.kill()
 """
