@@ -28,7 +28,7 @@ class StateDirLock:
             self._make()
             self._fd = self._lock()
         except OSError as exc:
-            raise StartupError(f"cannot use STATE_DIR {self.path}: {exc.strerror}") from None
+            raise StartupError(f"cannot use DEADSTOP_STATE_DIR {self.path}: {exc.strerror}") from None
         return self
 
     def __exit__(
@@ -49,7 +49,7 @@ class StateDirLock:
             self.path.chmod(0o700)
         elif status.st_mode & 0o002:
             raise StartupError(
-                f"cannot use STATE_DIR {self.path}: every user may write to it, and it contains other files; "
+                f"cannot use DEADSTOP_STATE_DIR {self.path}: every user may write to it, and it contains other files; "
                 "name a folder of its own"
             )
 
@@ -61,7 +61,7 @@ class StateDirLock:
             os.close(fd)
             if isinstance(exc, BlockingIOError):
                 raise StartupError(
-                    f"cannot use STATE_DIR {self.path}: another server{self._where()} already uses this STATE_DIR"
+                    f"cannot use DEADSTOP_STATE_DIR {self.path}: another server{self._where()} already uses it"
                 ) from None
             raise
         os.ftruncate(fd, 0)

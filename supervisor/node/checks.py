@@ -18,7 +18,9 @@ def checks_of(*, state_dir: StateDir, pool: WorkerPool, self_test: SelfTest, run
     """Return the checks by name, as they stand now."""
     detail = self_test.detail
     return {
-        "folders": _open("STATE_DIR is writable") if not state_dir.problem else _open(state_dir.problem, ok=False),
+        "folders": _open("DEADSTOP_STATE_DIR is writable")
+        if not state_dir.problem
+        else _open(state_dir.problem, ok=False),
         "starts": _open(f"{pool.ready} workers ready") if pool.trouble is None else _failing(pool.trouble),
         "starter": _thread(pool.thread),
         "selftest": Check(self_test.ok, detail, numbers=self_test.numbers, public=detail if self_test.ok else None),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +162,23 @@ def test_the_pages_tell_the_defaults_of_the_settings() -> None:
     found = documented_defaults()
     assert {name for name, _ in found} >= {"keep_jobs", "keep_s", "keep_bytes", "stuck_after_s", "agent_max_tokens"}
     assert found == {(name, Settings.model_fields[name].default) for name, _ in found}
+
+
+def messages(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the texts in a module that are not docstrings, with their lines."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+def test_messages_name_settings_with_their_prefix() -> None:
+    root = Path(__file__).parents[2]
+    names = "|".join(name.upper() for name in Settings.model_fields if "_" in name)
+    bare = re.compile(rf"(?<![A-Z_])(?:{names})\b")
+    files = [path for package in ("supervisor", "runner", "deadstop") for path in (root / package).rglob("*.py")]
+    found = {f"{path}:{line}: {text}" for path in files for line, text in messages(path) if bare.search(text)}
+    assert not found
+    assert bare.search("cannot use STATE_DIR")
+    assert not bare.search("cannot use DEADSTOP_STATE_DIR")

@@ -29,7 +29,7 @@ class StateFiles:
             self.remove_note()  # of a server that was killed
         except OSError as exc:
             self._lock.__exit__(None, None, None)
-            raise StartupError(f"cannot use STATE_DIR {self.path}: {exc.strerror}") from None
+            raise StartupError(f"cannot use DEADSTOP_STATE_DIR {self.path}: {exc.strerror}") from None
         return self
 
     def __exit__(

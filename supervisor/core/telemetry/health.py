@@ -50,7 +50,7 @@ def _store(folders: Check | None, journal: Journal) -> Check:
     if folders is not None and not folders.ok:
         return folders
     if journal.error:
-        detail = f"STATE_DIR/{FILE} cannot be written: {journal.error}"
+        detail = f"DEADSTOP_STATE_DIR/{FILE} cannot be written: {journal.error}"
         return Check(False, detail, public="the journal cannot be written")
     aside = "" if journal.damaged is None else f"; the damaged journal was set aside as {journal.damaged}"
-    return Check(True, f"STATE_DIR is writable{aside}", public="writable")
+    return Check(True, f"DEADSTOP_STATE_DIR is writable{aside}", public="writable")

@@ -66,9 +66,13 @@ class Artifacts:
         except Late as exc:
             log.error("workspace_not_removed", job_id=self._job_id, error=str(exc))
             moving.add_done_callback(self._moved_late)
-            problems = ["the disk of STATE_DIR does not answer: the workspace of this job is removed when it does"]
+            problems = [
+                "the disk of DEADSTOP_STATE_DIR does not answer: the workspace of this job is removed when it does"
+            ]
             if publish:
-                problems += ["the disk of STATE_DIR does not answer: the files of this job come later, or not at all"]
+                problems += [
+                    "the disk of DEADSTOP_STATE_DIR does not answer: the files of this job come later, or not at all"
+                ]
             return PutAway(existed=False, gone=False, problems=tuple(problems))
 
     def _patience_s(self, due_at: float | None) -> float:
