@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
 import struct
 import time
@@ -149,4 +150,33 @@ def test_what_is_waited_for_has_just_come() -> None:
         assert clock.select(None)
         assert clock.since <= looked + 0.02
         assert clock.since_before == looked
+    clock.close()
+
+
+@pytest.mark.parametrize("found_late", [True, False])
+@pytest.mark.parametrize("timeout", [0.0, 0.05])
+def test_what_came_while_the_process_was_stopped_is_as_old_as_the_stop(
+    monkeypatch: pytest.MonkeyPatch, timeout: float, found_late: bool
+) -> None:
+    """Whether the wait that was stopped reports it, or the one after."""
+    clock = PollClock()
+    select = selectors.EpollSelector.select
+
+    def stopped(self: selectors.EpollSelector, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        time.sleep(BUSY_S)
+        theirs.send(b"x")
+        return select(self, 0) if found_late else []
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        clock.register(ours, selectors.EVENT_READ)
+        clock.select(0)
+        began = time.monotonic()
+        with monkeypatch.context() as patched:
+            patched.setattr(selectors.EpollSelector, "select", stopped)
+            assert bool(clock.select(timeout)) is found_late
+        assert clock.since <= began + timeout + SOON_S
+        assert clock.select(None)
+        assert clock.since <= began + timeout + SOON_S
+        assert time.monotonic() - began >= BUSY_S
     clock.close()

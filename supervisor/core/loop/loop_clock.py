@@ -1,8 +1,8 @@
 """When what the event loop reports has happened: not when the loop came to it, if it was busy before.
 
 The loop asks the kernel for events once in each turn. One that is reported at once may have waited there since the last
-time it was asked; one that the loop had to wait for has just come. So the lateness of the loop counts, for instance
-against the budget of a cancel, and not as if the client had left later.
+time it was asked; one that the loop had to wait for has just come, unless the process was stopped while it waited. So
+the lateness of the loop counts, for instance against the budget of a cancel, and not as if the client had left later.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import time
 
 WAITED_S = 0.001
 """An answer of the kernel that took longer was waited for."""
+
+OVERSLEPT_S = 0.1
+"""A wait that ends so much later than it should have, at the latest, means that the process was stopped in it."""
 
 
 class PollClock(selectors.EpollSelector):
@@ -25,10 +28,12 @@ class PollClock(selectors.EpollSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         asked = time.monotonic()
         events = super().select(timeout)
-        now = time.monotonic()
+        seen = now = time.monotonic()
+        if timeout is not None and now - asked > max(timeout, 0.0) + OVERSLEPT_S:
+            seen = asked + max(timeout, 0.0)  # what came later may have come while the process was stopped
         self.since_before = self.since
-        self.since = now if now - asked > WAITED_S else self._answered
-        self._answered = now
+        self.since = seen if seen - asked > WAITED_S else self._answered
+        self._answered = seen
         return events
 
 
