@@ -42,7 +42,7 @@ class InvalidRequest(DeadstopError):
         rest = None if more is None else len(errors) - len(self.errors) + more
         if rest is None or rest > 0:
             self.errors.append(FieldError("", "and more" if rest is None else f"and {rest} more"))
-        super().__init__("; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors))
+        super().__init__("; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in self.errors))
 
     @classmethod
     def at(cls, field: str, message: str) -> InvalidRequest:

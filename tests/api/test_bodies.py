@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -49,6 +50,23 @@ def test_what_is_no_good_json(server: RealServer, data: bytes, said: str) -> Non
         reply = server.ask("POST", path, headers=JSON, data=data)
         assert (reply.status, reply.problem) == (422, "invalid")
         assert said in reply.json["detail"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"k" * 900_000: 1},
+        body(input={"command": "true", "k" * 900_000: 1}),
+        body(input={"command": "true", "env": {"k" * 900_000: 1}}),
+        {f"k{number}": 1 for number in range(45_000)},
+        body(input={"command": "true"} | {f"k{number}": 1 for number in range(45_000)}),
+    ],
+    ids=["a name", "a name in the input", "a name further in", "names", "names in the input"],
+)
+def test_a_refusal_does_not_grow_with_the_body(server: RealServer, sent: dict[str, Any]) -> None:
+    reply = server.ask("POST", "/jobs", headers=JSON, data=json.dumps(sent).encode())
+    assert (reply.status, reply.problem) == (422, "invalid")
+    assert len(json.dumps(reply.json)) < 20_000
 
 
 def test_a_path_leads_to_the_bad_value(server: RealServer) -> None:
