@@ -21,7 +21,6 @@ from supervisor.core.jobs.inputs import (
     Effect,
     Emit,
     Finish,
-    Gone,
     Input,
     ResourceChanged,
     StartRefused,
@@ -30,13 +29,15 @@ from supervisor.core.jobs.inputs import (
 )
 from supervisor.core.jobs.model import Cause, Reason, State
 from supervisor.core.jobs.registry import LiveJob
+from supervisor.core.loop.waiting import wait_unless
 from supervisor.core.running.held_report import HeldReport
 from supervisor.core.running.messages import AttemptMessages
 from supervisor.core.running.queue import Slot
 from supervisor.core.running.services import Services
+from supervisor.core.running.translation import gone_of, needs_of, order_of
 from supervisor.core.telemetry import transition_log
 from supervisor.engine import engine
-from supervisor.engine.order import Needs, Order, StdinChunk
+from supervisor.engine.order import Order, StdinChunk
 from supervisor.engine.report import Ended, JobError
 from supervisor.engine.stop import Stop, budget
 from supervisor.errors import InvalidRequest, StorageFull
@@ -150,41 +151,20 @@ class JobController:
 
     async def _unless_stopped(self, waiting: Awaitable[object]) -> bool:
         """Wait for something, but not past a cause. Return whether it came, and there is no cause."""
-        task = asyncio.ensure_future(waiting)
-        task.add_done_callback(_mark_read)
-        stop = asyncio.ensure_future(self.record.stop_wanted.wait())
-        try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stop.cancel()
-            if not task.done():
-                task.cancel()
+        await wait_unless(self.record.stop_wanted, waiting)
         return not self.stopped
 
     async def _start_and_follow(self) -> None:
-        needs = Needs(self.record.job.containment, self.record.job.request.limits, self.record.job.request.labels)
-        reserving = asyncio.ensure_future(self._services.engine.reserve(needs))
+        job = self.record.job
+        reserving = asyncio.ensure_future(self._services.engine.reserve(needs_of(job)))
         wanted = await self._unless_stopped(reserving)
         if not wanted:
             reserving.add_done_callback(_release_late)
             return
         self._reservation = reserving.result()
-        order = self._order(needs)
+        order = order_of(job, module=self.module, budget_s=self._services.cancel_budget_s)
         if await self._is_written_down(self._reservation, order):
             await self._follow(self._start(self._reservation, order))
-
-    def _order(self, needs: Needs) -> Order:
-        request = self.record.job.request
-        return Order(
-            job_id=self.record.job.id,
-            module=self.module,
-            task=request.task,
-            input=request.input,
-            needs=needs,
-            budget_s=self._services.cancel_budget_s,
-            environment={} if request.trace is None else request.trace.environment(),
-            keep_files=request.keep_files,
-        )
 
     async def _is_written_down(self, reservation: engine.Reservation, order: Order) -> bool:
         """A job begins once the journal knows that it does, or it would begin again when this server is killed."""
@@ -223,23 +203,7 @@ class JobController:
         for entry in resources.held(self.record.job.resources):
             if ended.workspace_removed or entry.name != ended.workspace:
                 self.apply(ResourceChanged("removed", entry.kind, entry.name))
-        gone_ms = ended.gone_ms
-        if gone_ms is None and self.record.job.cancellation is not None:
-            gone_ms = 0.0  # the cause came after the proof
-        self.apply(
-            Gone(
-                proof=ended.proof,
-                error=ended.error,
-                limit=ended.limit,
-                leftovers=ended.leftovers,
-                processes_seen=ended.processes_seen,
-                acknowledged_ms=ended.acknowledged_ms,
-                terminated_ms=ended.terminated_ms,
-                killed_ms=ended.killed_ms,
-                gone_ms=gone_ms,
-                workspace_removed=ended.workspace_removed,
-            )
-        )
+        self.apply(gone_of(ended, cancelled=self.record.job.cancellation is not None))
 
     def _write_input(self, typed: StdinChunk) -> int:
         return 0 if self.attempt is None else self.attempt.write(typed)
@@ -266,9 +230,3 @@ class JobController:
 def _release_late(reserving: asyncio.Future[engine.Reservation]) -> None:
     if not reserving.cancelled() and reserving.exception() is None:
         reserving.result().release()
-
-
-def _mark_read(ended: asyncio.Future[object]) -> None:
-    """Once a cause has come nothing reads how the waiting ended, and asyncio would log that as an error."""
-    if not ended.cancelled():
-        ended.exception()
