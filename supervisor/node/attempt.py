@@ -178,4 +178,4 @@ class NodeReservation:
             raise
 
     def release(self) -> None:
-        self._services.pool.give_back(self._worker)
+        self._services.pool.return_unused(self._worker)

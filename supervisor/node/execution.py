@@ -149,7 +149,7 @@ class Execution:
     def begin(self, work: protocol.RunTask | protocol.Describe, limit: Limit | None = None) -> None:
         """Hand over the order. Never blocks."""
         self._noted(self._records.keep, self._job_id, self._bound.guardian, self._bound.runner)
-        self._bound.hand_over(work, limit)
+        self._bound.send_order(work, limit)
         self._readers.start()
 
     async def finish(self) -> Ended:

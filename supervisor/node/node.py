@@ -118,7 +118,7 @@ class Node:
             if future.cancelled():
                 raise StartRefused("the server stopped before the job could start") from None
             if not future.cancel():
-                self.pool.give_back(future.result())  # it came together with the cancellation
+                self.pool.return_unused(future.result())  # it came together with the cancellation
             raise
         return NodeReservation(worker, self.services)
 

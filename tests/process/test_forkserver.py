@@ -80,7 +80,7 @@ def test_a_forkserver_that_cannot_be_reached_is_replaced() -> None:
                 pool.retire(await served(pool))
                 assert server_forkserver.pid() != before, hurt.__name__
                 assert pool.trouble is None
-            assert runs.fit
+            assert runs.healthy
             pool.retire(runs)
 
     scenario(body)

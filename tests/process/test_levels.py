@@ -35,11 +35,11 @@ def test_a_job_of_another_level_starts_cold(tmp_path: Path) -> None:
             await until(lambda: pool.ready == 1)
             other = await asyncio.wait_for(pool.request(Level.CGROUP), 5)
             assert (other.level, pool.ready) == (Level.CGROUP, 1)
-            pool.give_back(other)  # unused, but of no use to anybody else
+            pool.return_unused(other)  # unused, but of no use to anybody else
             assert pool.ready == 1
             own = await asyncio.wait_for(pool.request(Level.SUBREAPER), 5)
             assert own.level is Level.SUBREAPER
-            pool.give_back(own)
+            pool.return_unused(own)
         finally:
             await pool.close()
             starter.close()

@@ -19,9 +19,8 @@ from supervisor.engine.containment import Level
 from supervisor.guardian.headroom import FOR_STOPS
 from supervisor.guardian.protocol import Stop
 from supervisor.node import checks
-from supervisor.node.workers import spawn, starter
+from supervisor.node.workers import maker, spawn, starter
 from supervisor.node.workers import worker as attempt_set
-from supervisor.node.workers import worker_maker as set_maker
 from supervisor.node.workers.worker import Worker
 from tests.support.core import scenario, until
 from tests.support.pools import BOUND_S, pool_of, served
@@ -54,7 +53,7 @@ def test_what_fails_again_and_again_is_logged_once_and_told_until_it_works(monke
 def test_while_starts_fail_one_is_tried_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now, most = 0, 0
 
-    async def fails(self: set_maker.SetMaker, level: Level) -> Worker:
+    async def fails(self: maker.WorkerMaker, level: Level) -> Worker:
         nonlocal now, most
         now += 1
         most = max(most, now) if self.fails(level) else most
@@ -62,7 +61,7 @@ def test_while_starts_fail_one_is_tried_at_a_time(monkeypatch: pytest.MonkeyPatc
         now -= 1
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(set_maker.SetMaker, "_start_and_meet", fails)
+    monkeypatch.setattr(maker.WorkerMaker, "_start_and_connect", fails)
 
     async def body() -> None:
         async with pool_of(size=1) as pool:
@@ -101,7 +100,7 @@ def test_a_start_that_hangs_for_good_is_given_up_and_the_next_one_is_made(monkey
         raise OSError(errno.EIO, "the disk came back")
 
     async def body() -> None:
-        async with pool_of(start_bound_s=2.0) as pool:
+        async with pool_of(start_timeout_s=2.0) as pool:
             monkeypatch.setattr(starter, "spawn", hangs)
             pool.retire(await served(pool))
             check = checks._thread(pool.thread)

@@ -22,9 +22,9 @@ BOUND_S = 10.0
 
 @asynccontextmanager
 async def pool_of(
-    size: int = 0, *, start_bound_s: float = START_TIMEOUT_S, first_pause_s: float = 0.01
+    size: int = 0, *, start_timeout_s: float = START_TIMEOUT_S, first_pause_s: float = 0.01
 ) -> AsyncIterator[WorkerPool]:
-    made = Starter(passed_environment(), start_bound_s)
+    made = Starter(passed_environment(), start_timeout_s)
     pool = WorkerPool(made, size, Level.SUBREAPER, first_pause_s=first_pause_s)
     try:
         pool.fill()

@@ -20,7 +20,7 @@ from supervisor.node.storage import beneath
 from supervisor.node.storage.folder import Folder
 from supervisor.node.storage.published_files import Files
 from supervisor.node.storage.removal import remove_tree
-from supervisor.node.storage.trash import CLOSE_BOUND_S, Trash
+from supervisor.node.storage.trash import CLOSE_TIMEOUT_S, Trash
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = datetime(2026, 1, 2, tzinfo=UTC)
@@ -304,4 +304,4 @@ def test_the_end_does_not_wait_for_all_of_the_trash(tmp_path: Path, monkeypatch:
     took_s = time.monotonic() - began
     go_on.set()
     trash.close(10)
-    assert took_s < 2 * CLOSE_BOUND_S
+    assert took_s < 2 * CLOSE_TIMEOUT_S

@@ -26,20 +26,20 @@ def test_failures_that_come_together_count_once_and_share_the_pause() -> None:
 
 def test_only_new_words_are_news() -> None:
     retries = Retries()
-    words = ["cannot use attempt-1", "cannot use attempt-22", "Too many open files", "cannot use attempt-3"]
-    assert [retries.failed(one, 0.0)[1] for one in words] == [True, False, True, True]
+    reason = ["cannot use attempt-1", "cannot use attempt-22", "Too many open files", "cannot use attempt-3"]
+    assert [retries.failed(one, 0.0)[1] for one in reason] == [True, False, True, True]
     retries.succeeded()
     assert retries.failed("cannot use attempt-3", 0.0)[1]
 
 
 def test_a_person_hears_since_when_and_why() -> None:
     retries = Retries(1.0)
-    assert retries.told("no worker could be started") is None
+    assert retries.describe("no worker could be started") is None
     retries.failed("Too many open files", 0.0)
-    assert "(tried once): Too many open files" in str(retries.told("no worker could be started"))
+    assert "(tried once): Too many open files" in str(retries.describe("no worker could be started"))
     retries.failed("Cannot allocate memory", 1.0)
-    told = str(retries.told("no worker could be started"))
-    assert told.startswith("no worker could be started since 2")
-    assert told.endswith("Z (tried 2 times): Cannot allocate memory")
+    describe = str(retries.describe("no worker could be started"))
+    assert describe.startswith("no worker could be started since 2")
+    assert describe.endswith("Z (tried 2 times): Cannot allocate memory")
     retries.succeeded()
-    assert retries.told("no worker could be started") is None
+    assert retries.describe("no worker could be started") is None

@@ -1,8 +1,8 @@
-"""What has come to the supervisor because its guardian is dead, and whether all of it is in sight.
+"""Orphans that were reparented to the supervisor because their guardian died, and whether all of them can be seen.
 
-Orphans are told from the supervisor's own children by their session: a runner starts a new session and nothing below
-it can join the supervisor's. An orphan does not say whose it was, so it counts against every guardian that is dead and
-not younger than it, until it is reaped.
+Orphans differ from the supervisor's own children by their session: a runner starts a new session, and nothing below it
+can join the supervisor's. An orphan does not show which job it belonged to. So it counts against every dead guardian
+that is not younger than the orphan, until it is reaped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from supervisor.guardian.round_errors import RoundErrors
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A child of ours that another process has left. `start_ticks` is None when it cannot be read now."""
+    """A child of this process that another process has left. `start_ticks` is None if it cannot be read now."""
 
     pid: int
     start_ticks: int | None
@@ -34,7 +34,9 @@ class Orphan:
 
 
 class Guarded(Protocol):
-    """As much of an attempt as is needed here. At level pgroup, which has `known_processes`, no orphan comes."""
+    """The part of an attempt that is needed here. At level pgroup, where `known_processes` is set, there are no
+    orphans.
+    """
 
     @property
     def guardian(self) -> Handle: ...
@@ -42,8 +44,8 @@ class Guarded(Protocol):
     def known_processes(self) -> KnownProcesses | None: ...
 
 
-class Adopted:
-    """`guardians` are the supervisor's, by pid and start time: another process may get a dead one's pid."""
+class AdoptedOrphans:
+    """`guardians` are the supervisor's, by pid and start time, because a dead one's pid may be reused."""
 
     def __init__(self, guardians: set[Identity], means: KernelFeatures) -> None:
         self._guardians = guardians
@@ -51,7 +53,9 @@ class Adopted:
         self._sid = os.getsid(0)
 
     def of(self, attempts: Sequence[Guarded], errors: RoundErrors) -> list[Orphan]:
-        """Those that count against any of these attempts. That they could not be listed is noted in `errors`."""
+        """Return the orphans that count against any of these attempts. A failure to list them is recorded in
+        `errors`.
+        """
         oldest = [held.guardian.start_ticks for held in attempts if held.known_processes is None]
         if not oldest:
             return []
@@ -63,10 +67,10 @@ class Adopted:
     def _children(self, errors: RoundErrors) -> list[int]:
         with errors.guard("adopted"):
             return self._own.proven_children()
-        return self._own.children()  # no proof can be read from it, but it says where to signal
+        return self._own.children()  # it proves nothing, but contains processes to signal
 
     def _orphan(self, pid: int, errors: RoundErrors) -> Orphan | None:
-        """None: it is the supervisor's own, or a guardian, or gone."""
+        """Return None if it is one of the supervisor's own processes or a guardian, or has been reaped."""
         try:
             stat = read_stat(pid)
         except Unreadable as exc:
@@ -78,14 +82,14 @@ class Adopted:
         return Orphan(pid, stat.start_ticks)
 
     def _unread(self, pid: int, error: Unreadable, errors: RoundErrors) -> Orphan | None:
-        # It is a child of ours and not reaped, so its number cannot be another's: the kernel says without /proc.
+        # It is a child that was not reaped, so its pid cannot be reused: the kernel can be asked without /proc.
         try:
             if os.getsid(pid) == self._sid:
                 return None
         except ProcessLookupError:
             return None
         if pid in {one.pid for one in self._guardians.copy()}:
-            errors.record("adopted", error)  # perhaps that guardian, perhaps one that has got its number
+            errors.record("adopted", error)  # it may be that guardian, or a process with the same pid
             return None
         return Orphan(pid, None)
 

@@ -1,8 +1,9 @@
-"""What a server writes down about its attempts, so that the next one on the same STATE_DIR can find what they left.
+"""The records that a server keeps of its attempts, so that the next server on the same STATE_DIR can find their
+processes.
 
-A file for the server, with the cookie that its children carry in their environment, and one for each attempt that
-holds a job, with the processes that matter. They are renamed into place and not flushed to the disk: they survive the
-death of any process, and of a power cut nothing is left that would have to be found.
+There is a file for the server, with the cookie that its children have in their environment, and one for each attempt
+with a job, with the processes that matter. They are renamed into place and not synced to the disk: they survive the
+death of any process, and after a power cut no process is left that would have to be found.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One file. Of a server (`job_id` is None) `processes` is the server itself, of an attempt guardian and runner."""
+    """One file. For a server (`job_id` is None) `processes` is the server itself, for an attempt its guardian and
+    runner.
+    """
 
     boot_id: str
     cookie: str
@@ -40,7 +43,7 @@ class Note:
 
     @classmethod
     def parse(cls, text: str) -> Note:
-        """Raises ValueError for what no server of ours has written."""
+        """Raise ValueError for a file that no server of ours has written."""
         try:
             fields = json.loads(text)
             processes = tuple(Identity(int(one["pid"]), int(one["start_ticks"])) for one in fields["processes"])
@@ -53,7 +56,7 @@ class Note:
 
 
 class Later(Protocol):
-    """How to have something done that takes as long as the disk does. Calls with one key are made in their order."""
+    """Schedules a slow disk operation. Calls with the same key are made in order."""
 
     def __call__(self, function: Callable[..., None], /, *args: Any, key: str, place: str) -> object: ...
 
@@ -63,19 +66,21 @@ def _at_once(function: Callable[..., None], /, *args: Any, key: str, place: str)
 
 
 class AttemptRecords:
-    """The folder `attempts` in STATE_DIR. `keep` and `drop` wait for nothing and raise nothing: what cannot be written
-    now is in `folder.problem` until `look` has written it."""
+    """The folder `attempts` in STATE_DIR. `keep` and `drop` never block and never raise.
+
+    Records that cannot be written now are written by `look`; until then `folder.problem` says why.
+    """
 
     def __init__(self, folder: Path, later: Later = _at_once) -> None:
         self.folder = Folder(folder)
         self._later = later
         self._boot_id = boot_id()
         self._notes: dict[str, Note] = {}
-        """What is to be in the folder from this server, by the name of the file."""
+        """The records of this server that the folder should contain, by file name."""
         self.cookie = secrets.token_hex(_COOKIE_BYTES)
 
     def open(self) -> list[tuple[Path, Note]]:
-        """Make the folder and say who this server is. What earlier servers wrote; raises OSError."""
+        """Create the folder and write the server's own record. Return the records of earlier servers. Raise OSError."""
         self.folder.open()
         earlier = list(self._read())
         stat = read_stat(os.getpid())
@@ -87,20 +92,20 @@ class AttemptRecords:
         return earlier
 
     def keep(self, job_id: str, guardian: Handle, runner: Handle) -> None:
-        """An attempt holds a job from now on."""
+        """Record that an attempt has a job from now on."""
         processes = tuple(Identity(handle.pid, handle.start_ticks) for handle in (guardian, runner))
         name, note = self._name(guardian), Note(self._boot_id, self.cookie, job_id, processes)
         self._notes[name] = note
         self._soon(self._write, name, note)
 
     def drop(self, guardian: Handle) -> None:
-        """Nothing is left of the attempt."""
+        """Remove the record of an attempt of which nothing is left."""
         name = self._name(guardian)
         self._notes.pop(name, None)
         self._soon(self._remove, name)
 
     def look(self) -> None:
-        """See that the folder has what it is to have, and nothing else of this server's. Raises nothing."""
+        """Write missing records and remove outdated ones of this server. Raise nothing."""
         if self.folder.look():
             return
         try:
@@ -114,7 +119,9 @@ class AttemptRecords:
             self.folder.tell(f"cannot write it: {exc.strerror}")
 
     def close(self) -> None:
-        """The server ends. If an attempt was not proven gone, the next server looks for it. Raises nothing."""
+        """Remove the server's record, unless an attempt was not proven to have ended: the next server searches for
+        it.
+        """
         self.look()
         if self._notes.keys() == {self._name()}:
             self._try(self._remove, self._name())
@@ -123,7 +130,7 @@ class AttemptRecords:
         self._later(self._try, function, *args, key=self.folder.name, place=self.folder.name)
 
     def _try(self, function: Callable[..., None], *args: Any) -> None:
-        # A job is worth more than its record: what it leaves is still found by the cookie, by whoever may read it.
+        # The job must not fail because of its record: its processes can also be found by the cookie.
         try:
             function(*args)
         except OSError as exc:
@@ -145,11 +152,11 @@ class AttemptRecords:
     def _read(self) -> Iterator[tuple[Path, Note]]:
         for path in self.folder.path.iterdir():
             if path.suffix == SUFFIX and path.with_suffix(RECORD_SUFFIX).exists():
-                continue  # a guardian's last word about that attempt, read with its record
+                continue  # a guardian's proof of that attempt, which is read with its record
             try:
                 note = Note.parse(path.read_text(encoding="ascii"))
             except ValueError as exc:
-                if path.suffix != ".new":  # one of those is what a server was writing when it died
+                if path.suffix != ".new":  # a server died while it wrote that file
                     log.warning("attempt_record_refused", path=str(path), reason=str(exc))
                 path.unlink()
             else:

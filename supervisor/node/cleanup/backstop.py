@@ -1,12 +1,11 @@
-"""The supervisor's own kill, for when guardians are stopped, dead or late.
+"""The supervisor's own kill, for guardians that are stopped, dead or late.
 
-A dead guardian's orphans come to the supervisor, because it is a subreaper too: see `adopted.py`.
+A dead guardian's orphans are reparented to the supervisor, because it is a subreaper too: see `adopted.py`. At level
+pgroup they are not. There the process table is searched for each attempt, with the supervisor's own knowledge of the
+job, because the guardian's is lost with it.
 
-At level pgroup no orphan comes. There the process table is searched for each attempt, by what the supervisor itself
-knows of the job: with a guardian what it has seen is lost.
-
-There is one backstop for all jobs and one thread for its rounds: a hundred guardians that are late together cost one
-pass over the adopted children, and the event loop goes on reading what those that are not late report.
+There is one backstop for all jobs and one thread for its rounds. A hundred guardians that are late together cost one
+pass over the adopted children, and the event loop meanwhile reads the reports of the others.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from supervisor.guardian.pidfd import ignore_missing
 from supervisor.guardian.proc import OnError, Stat, descendants, process_table, read_stat
 from supervisor.guardian.procfs import Unreadable
 from supervisor.guardian.round_errors import RoundErrors
-from supervisor.node.cleanup.adopted import Adopted
+from supervisor.node.cleanup.adopted import AdoptedOrphans
 
 log = structlog.get_logger()
 
@@ -40,12 +39,12 @@ _STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "
 CLEAR_ROUNDS = 20
 CLEAR_PAUSE_S = 0.02
 RESERVED = 8
-"""Descriptors: a round needs one at a time to read, and one to signal."""
+"""The number of reserve descriptors. A round needs one at a time to read, and one to signal."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepTarget:
-    """One attempt as the backstop sees it: its guardian, its cgroup if it has one, what to look for at level pgroup.
+    """One attempt as the backstop sees it: its guardian, its cgroup if it has one, and its processes at level pgroup.
 
     `init_pid` is the init of its pid namespace, if it has one.
     """
@@ -56,12 +55,12 @@ class SweepTarget:
     init_pid: int | None = None
 
     def search(self, table: dict[int, Stat] | None = None, *, on_error: OnError) -> list[Identity]:
-        """What the process table shows of it, where only that can tell. Goes on without what cannot be read."""
+        """Return its processes in the process table, at level pgroup. What cannot be read is left out."""
         return [] if self.known_processes is None else self.known_processes.search(table, on_error=on_error)
 
 
 def _search(attempts: Sequence[SweepTarget], errors: RoundErrors) -> list[list[Identity]]:
-    """The same for many, from one reading of the table."""
+    """Return the same for several attempts, from one reading of the table."""
     on_error = errors.recorder("process table")
     with errors.guard("process table"):
         table = process_table(on_error) if any(held.known_processes is not None for held in attempts) else None
@@ -71,9 +70,10 @@ def _search(attempts: Sequence[SweepTarget], errors: RoundErrors) -> list[list[I
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round found for one attempt.
+    """The result of one round for one attempt.
 
-    `done`: the guardian is dead, no orphan counts against it, the cgroup is empty and the process table shows nothing.
+    `done` means that the guardian is dead, no orphan counts against it, the cgroup is empty and the process table shows
+    nothing of the job.
     """
 
     done: bool
@@ -81,26 +81,27 @@ class Round:
 
 
 class Backstop:
-    """Rounds of SIGKILL over guardians' trees, their cgroups and what was adopted.
+    """Rounds of SIGKILL over guardians' trees, their cgroups and adopted orphans.
 
-    `guardians` is what the pool knows of, as it changes: they are left. Make it before there is a job, when the limit
-    of descriptors is the one to keep: its thread, its descriptors and a few in reserve exist from then on.
+    `guardians` is the pool's own set, as it changes; these are never taken for orphans. Create the backstop before
+    there is a job, while the limit of descriptors is the one to keep: its thread and its reserve of descriptors exist
+    from then on.
     """
 
     def __init__(self, guardians: set[Identity], means: KernelFeatures = AVAILABLE) -> None:
         self._means = means
-        self._adopted = Adopted(guardians, means)
+        self._adopted = AdoptedOrphans(guardians, means)
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._reserve = posix.DescriptorReserve(RESERVED)
         self._failed: dict[str, str] = {}
         self._thread = ThreadPoolExecutor(1, "deadstop-backstop")
-        # Now, and not when a job is to be killed that has left no room for a thread.
+        # Start the thread now: later, a job that is to be killed may have left no room for one.
         self._thread.submit(int).result()
         self._asked: list[tuple[SweepTarget, asyncio.Future[Round]]] = []
         self._rounds: asyncio.Task[None] | None = None
 
     async def round(self, held: SweepTarget) -> Round:
-        """Kill and reap once, together with everybody else who asks at this moment."""
+        """Kill and reap once, in one round with all other callers of this moment."""
         answer: asyncio.Future[Round] = asyncio.get_running_loop().create_future()
         self._asked.append((held, answer))
         if self._rounds is None:
@@ -108,7 +109,7 @@ class Backstop:
         return await answer
 
     async def clear(self, held: SweepTarget) -> bool:
-        """End and reap what a guardian has left that held no job. Bounded; False: it would not go."""
+        """End and reap the processes of an idle guardian. Return False if they do not end within CLEAR_ROUNDS."""
         for _ in range(CLEAR_ROUNDS):
             if (await self.round(held)).done:
                 return True
@@ -116,11 +117,11 @@ class Backstop:
         return False
 
     async def survivors(self, held: SweepTarget) -> tuple[Survivor, ...]:
-        """The processes that are still there, for people to look at. What fails is left out."""
+        """Return the processes that are still there, for people. What cannot be read is left out."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._survivors, held)
 
     def close(self) -> None:
-        """End the thread. Call when nobody asks any more; a round is short and is waited for."""
+        """End the thread. Call it when there are no callers any more; a round is short and is waited for."""
         self._thread.shutdown()
         self._reserve.close()
         self._adopted.close()
@@ -138,7 +139,7 @@ class Backstop:
         try:
             rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, attempts)
         except Exception:
-            # A bug of ours: the next round may do better, and all who wait must get an answer.
+            # This is a bug. The next round may succeed, and all callers must get an answer.
             log.exception("backstop_round_failed")
             rounds = [Round(done=False, seen=frozenset()) for _ in asked]
         for (_, answer), found in zip(asked, rounds, strict=True):
@@ -146,9 +147,9 @@ class Backstop:
                 answer.set_result(found)
 
     def kill_once(self, attempts: Sequence[SweepTarget]) -> list[Round]:
-        """One round over all of them. Blocks for as long as reading their part of /proc takes.
+        """Make one round over all attempts. Block for as long as it takes to read their part of /proc.
 
-        A part that fails is noted and left out. What was not seen then counts as not gone.
+        A part that fails is recorded and left out. What could not be read then counts as not ended.
         """
         errors = RoundErrors()
         rounds = self._kill_once(attempts, errors)
@@ -157,7 +158,7 @@ class Backstop:
             posix.restore_open_files_limit(self._open_files)
             with self._reserve.released():
                 rounds = self._kill_once(attempts, errors)
-        self._tell(errors.failed)
+        self._log_changes(errors.failed)
         return rounds
 
     def _kill_once(self, attempts: Sequence[SweepTarget], errors: RoundErrors) -> list[Round]:
@@ -174,7 +175,7 @@ class Backstop:
             with errors.guard("signal"):
                 one.send(signal.SIGKILL, use_pidfd=self._means.pidfd)
         for guardian in guardians:
-            # Last, so that until then nothing below it is reparented away while it is being listed.
+            # The guardian comes last: when it ends, its descendants are reparented and could not be listed below it.
             with errors.guard("guardian"):
                 guardian.kill()
         for orphan in orphans:
@@ -195,9 +196,9 @@ class Backstop:
     def _look(
         self, attempts: Sequence[SweepTarget], seen: Sequence[frozenset[int]], before: RoundErrors
     ) -> list[Round]:
-        """What is left now, of each. Nothing is gone that could not be looked for."""
+        """Return what is left now of each attempt. Nothing counts as ended that could not be searched for."""
         errors = RoundErrors()
-        # In this order: what a guardian leaves is adopted before its end can be seen.
+        # In this order, because orphans are reparented before the guardian's end can be seen.
         ended = [held.guardian.ended for held in attempts]
         empty = [held.leaf is None or not held.leaf.populated for held in attempts]
         alive = _search(attempts, errors)
@@ -216,8 +217,8 @@ class Backstop:
             for number, held in enumerate(attempts)
         ]
 
-    def _tell(self, failed: dict[str, str]) -> None:
-        """Log what fails when it changes, and not in each round."""
+    def _log_changes(self, failed: dict[str, str]) -> None:
+        """Log failures when they change, and not in each round."""
         if failed != self._failed:
             self._failed = dict(failed)
             if failed:
@@ -243,12 +244,12 @@ class Backstop:
             pids += [orphan.pid, *self._below(orphan.pid, errors)]
         found = [_survivor(pid) for pid in dict.fromkeys(pids)]
         there = [survivor for survivor in found if survivor is not None]
-        # An init cannot end before all else in its namespace has: it is ours, and waits for those who are to be named.
+        # An init cannot end before everything else in its namespace. It is not a process of the job, and is left out.
         return tuple([survivor for survivor in there if survivor.pid != held.init_pid] or there)
 
 
 def _survivor(pid: int) -> Survivor | None:
-    """None: it is gone. One that cannot be read is named by its pid."""
+    """Return None if the process has ended. One that cannot be read is named by its pid."""
     try:
         stat = read_stat(pid)
     except Unreadable:
@@ -272,7 +273,7 @@ def _kill_inside(leaf: AttemptCgroup | None, errors: RoundErrors) -> list[int]:
 
 
 def reap(pid: int) -> bool:
-    """Collect one child that has ended, by pid: never any child, whose status somebody else may wait for."""
+    """Reap one child that has ended, by pid. Other children are left to whatever waits for their status."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""What is known of the jobs that an earlier server lost: how the processes of each came to their end, and when."""
+"""The end of the jobs that an earlier server lost: how the processes of each ended, and when."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from supervisor.node.cleanup.attempt_records import Note
 def losses_of(
     records: Iterable[tuple[Path, Note]], *, boot_id: str, ended: Mapping[str, set[int]], left: frozenset[int]
 ) -> dict[str, Loss]:
-    """Return what is known of each job in these records, by id. `ended` and `left` are what this server's search found:
-    processes that it ended, by job, and those that would not go."""
+    """Return what is known of each job in these records, by ID.
+
+    `ended` and `left` are the results of this server's search: processes that it ended, by job, and those that did not
+    end.
+    """
     return {
         note.job_id: _loss(path, note, is_this_boot=note.boot_id == boot_id, ended=ended, left=left)
         for path, note in records
@@ -30,7 +33,7 @@ def _loss(path: Path, note: Note, *, is_this_boot: bool, ended: Mapping[str, set
     found = len(ended.get(note.job_id, ()))
     if left:
         return Loss(f"the next server ended {found} of its processes, and {len(left)} processes would not end")
-    word = _last_word(path)
+    word = _offline_proof(path)
     if found:
         return Loss(f"the next server found {found} of its processes and ended them", time.time())
     if word is not None:
@@ -39,8 +42,8 @@ def _loss(path: Path, note: Note, *, is_this_boot: bool, ended: Mapping[str, set
     return Loss("its guardian left no word, and the next server found none of its processes")
 
 
-def _last_word(path: Path) -> OfflineProof | None:
+def _offline_proof(path: Path) -> OfflineProof | None:
     try:
         return OfflineProof.read(path.with_suffix(SUFFIX))
     except (OSError, ValueError):
-        return None  # there is none, or a machine that lost power cut it short: then nothing is known
+        return None  # there is none, or it is incomplete after a power cut: then nothing is known

@@ -1,12 +1,12 @@
-"""Ending what an earlier server on the same STATE_DIR left behind, before this one starts anything.
+"""End what an earlier server on the same STATE_DIR left behind, before this one starts anything.
 
-When server and guardian die together nobody is left to sweep; when a guardian is stopped, it does not see that its
-server died. A process is taken for a leftover only if
-- it is a guardian or a runner that was written down: same pid, same start time, same boot; or
-- its environment has the cookie of a server that was written down on this boot and has ended; or
+If server and guardian die together, no process is left to sweep; a stopped guardian does not notice that its server
+died. A process counts as left behind only if
+- it is a recorded guardian or runner: same pid, same start time, same boot; or
+- its environment has the cookie of a recorded server of this boot that has ended; or
 - it is a descendant of one of these.
-Nothing else is touched. What has neither (a daemon with an emptied environment whose parents are dead; for a server
-without privilege also what a Python task forked without exec) is not found: a cgroup holds it, or a namespace.
+Nothing else is touched. A process with neither is not found: a daemon with an emptied environment whose parents have
+ended, and, for an unprivileged server, what a Python task forked without exec. A cgroup or a namespace does contain it.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from supervisor.node.cleanup import semaphores
 from supervisor.node.cleanup.attempt_records import Note
 from supervisor.node.cleanup.losses import losses_of
 
-BOUND_S = 2.0
+TIMEOUT_S = 2.0
 ROUND_S = 0.01
-GUARDIAN_BOUND_S = 0.5
-"""How long a guardian whose server has died gets to end its job and write that down; it needs some 30 ms."""
+GUARDIAN_TIMEOUT_S = 0.5
+"""How long a guardian whose server has died may take to end its job and write its proof; it needs some 30 ms."""
 TRACKER_TIMEOUT_S = 0.3
-"""How long multiprocessing's trackers get to clean up: they end by themselves when all others have."""
+"""How long multiprocessing's trackers may take to clean up: they end by themselves when all others have."""
 _NO_JOB = ""
 _SERVER_TRACKER = b"from multiprocessing.resource_tracker import"
 
@@ -50,14 +50,14 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Recovered:
-    """The pids that were ended, by job (`""`: of no known one), and those that would not go."""
+    """The pids that were ended, by job (`""` if the job is unknown), and those that did not end."""
 
     ended: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     left: frozenset[int] = frozenset()
     losses: dict[str, Loss] = field(default_factory=dict)
-    """What is known of the jobs that those servers left unfinished, by id."""
+    """What is known of the jobs that those servers left unfinished, by ID."""
     unread: dict[str, str] = field(default_factory=dict)
-    """What could not be read to the end of the search: then something may be left that was not seen."""
+    """What could not be read until the end of the search. Then unseen processes may be left."""
 
     @property
     def count(self) -> int:
@@ -65,9 +65,9 @@ class Recovered:
 
 
 def recover(earlier: Iterable[tuple[Path, Note]], means: KernelFeatures = AVAILABLE) -> Recovered:
-    """End what is left of the servers that wrote these notes, and remove the notes. Blocks, for BOUND_S at most.
+    """End what is left of the servers that wrote these records, and remove the records. Block for TIMEOUT_S at most.
 
-    Notes of a server that still runs, or whose processes would not go, stay.
+    Records stay if their server still runs, or if its processes do not end.
     """
     this_boot = boot_id()
     notes = list(earlier)
@@ -77,8 +77,8 @@ def recover(earlier: Iterable[tuple[Path, Note]], means: KernelFeatures = AVAILA
     recovered = Recovered()
     search = Search.of([record for _, record in dead if record.boot_id == this_boot], means)
     if search is not None:
-        _wait_for_guardians(search, time.monotonic() + GUARDIAN_BOUND_S)
-        recovered.left = _end_all(search, recovered, time.monotonic() + BOUND_S)
+        _wait_for_guardians(search, time.monotonic() + GUARDIAN_TIMEOUT_S)
+        recovered.left = _end_all(search, recovered, time.monotonic() + TIMEOUT_S)
         for job_id, pids in recovered.ended.items():
             log.warning("orphans_ended", job_id=job_id or None, pids=sorted(pids))
     recovered.losses = losses_of(dead, boot_id=this_boot, ended=recovered.ended, left=recovered.left)
@@ -96,7 +96,7 @@ def recover(earlier: Iterable[tuple[Path, Note]], means: KernelFeatures = AVAILA
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for. `spared` is this process and those above it, whatever environment they were started with."""
+    """What to search for. `spared` is this process and its ancestors, whatever environment they were started with."""
 
     cookies: frozenset[bytes]
     guardians: frozenset[Identity]
@@ -106,7 +106,7 @@ class Search:
 
     @classmethod
     def of(cls, notes: list[Note], means: KernelFeatures) -> Search | None:
-        """None: there is nothing to look for."""
+        """Return None if there is nothing to search for."""
         if not notes:
             return None
         jobs = {process: record.job_id for record in notes if record.job_id is not None for process in record.processes}
@@ -116,7 +116,7 @@ class Search:
         )
 
     def run(self, errors: RoundErrors) -> dict[Identity, str]:
-        """What is there now, with the job that each belongs to. What cannot be read is noted, and left out."""
+        """Return the processes with the job of each. What cannot be read is recorded in `errors`, and left out."""
         on_error = errors.recorder("process table")
         found: dict[Identity, str] = {}
         for pid, stat in process_table(on_error).items():
@@ -145,7 +145,7 @@ class Search:
                 yield Identity.shown_by(stat)
 
     def _job_of(self, process: Identity) -> str | None:
-        """The job that it belongs to, `_NO_JOB` if to none that is known, None if it is not ours."""
+        """Return the job of a process, `_NO_JOB` if the job is unknown, or None if the process is not ours."""
         if process in self.jobs:
             return self.jobs[process]
         variables = environment_of(process.pid)
@@ -155,7 +155,7 @@ class Search:
 
 
 def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset[int]:
-    """Rounds of SIGKILL until nothing is found. What would not go."""
+    """Send rounds of SIGKILL until nothing is found. Return the processes that did not end."""
     trackers_until = time.monotonic() + TRACKER_TIMEOUT_S
     errors = RoundErrors()
     while (found := search.run(errors)) or errors.failed:
@@ -166,17 +166,17 @@ def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset
         errors.clear()
         for process, job_id in found.items():
             if _is_tracker(process.pid) and now < trackers_until:
-                continue  # it has semaphores and shared memory to remove, and ends when those that use it have
+                continue  # it has to remove semaphores and shared memory, and ends after its users
             with errors.guard("signal"):
                 if process.send(signal.SIGKILL, use_pidfd=search.means.pidfd):
                     recovered.ended[job_id].add(process.pid)
-        errors.clear()  # of the signals: the next search sees whom they have not reached
+        errors.clear()  # errors of signals: the next search finds the processes that they did not reach
         time.sleep(ROUND_S)
     return frozenset()
 
 
 def _wait_for_guardians(search: Search, deadline: float) -> None:
-    """Let guardians that work finish. One that is stopped never will."""
+    """Let guardians that are working finish. A stopped one never finishes."""
     while time.monotonic() < deadline and any(_works(guardian) for guardian in search.guardians):
         time.sleep(ROUND_S)
 
@@ -199,7 +199,7 @@ def _is_there(process: Identity) -> bool:
     try:
         stat = read_stat(process.pid)
     except Unreadable:
-        return True  # not known to be gone: its notes stay for the next start
+        return True  # it is not known to have ended, so its records stay for the next start
     return stat is not None and stat.start_ticks == process.start_ticks and not stat.ended
 
 

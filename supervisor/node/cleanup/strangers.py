@@ -1,7 +1,7 @@
-"""Reaping what was orphaned to this process and is not a job's: as pid 1 of a container it gets every orphan there.
+"""Reap orphans that belong to no job: as pid 1 of a container, this process becomes the parent of every orphan there.
 
-A zombie stays until its parent waits for it. Ours are waited for elsewhere, by pid; so are, after the death of their
-guardian, a job's.
+A zombie stays until its parent waits for it. Our own children are reaped elsewhere, by pid, and so are the orphans of a
+job whose guardian has died.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from supervisor.guardian.proc import Stat, children, read_stat
 from supervisor.node.cleanup.backstop import reap
 
 OWN_PREFIX = "deadstop-"
-"""Processes of ours that may be orphaned: a tracker whose guardian failed before it said hello, and that guardian."""
+"""The names of our own processes that may be orphaned: a tracker whose guardian failed at its start, and that
+guardian.
+"""
 LOOKS = 3
-"""A program that we run is waited for at once. A child of pid 1 that is a zombie at so many looks was orphaned to it.
-Looks and not seconds: those may pass while this whole process is stopped."""
+"""The server waits at once for programs that it runs. So a child of pid 1 that is a zombie in this many checks was
+orphaned. They are checks and not seconds, because seconds may pass while this whole process is stopped.
+"""
 
 
 class Strangers:
-    """Zombies that no part of this server waits for. `is_ours` names the pids of those that one does wait for.
+    """Zombies that no part of this server waits for. `is_ours` tells which pids the server does wait for.
 
-    Where this process is not pid 1 only processes of ours are taken: others may be children of the program that hosts
+    If this process is not pid 1, only processes of ours are reaped: others may be children of the program that hosts
     us.
     """
 
@@ -35,10 +38,10 @@ class Strangers:
         self._is_init = os.getpid() == 1 if is_init is None else is_init
         self._session = os.getsid(0)
         self._seen: dict[tuple[int, int], int] = {}
-        """Zombies of our own session, by pid and start time: at how many looks in a row."""
+        """Zombies of our own session, by pid and start time, with the number of consecutive checks."""
 
     def reap(self) -> int:
-        """Look once, and reap. How many that were; raises OSError when they cannot be listed."""
+        """Check once, and reap. Return how many were reaped. Raise OSError if they cannot be listed."""
         if not _any_zombie():
             self._seen.clear()
             return 0
@@ -52,7 +55,9 @@ class Strangers:
         return sum(reap(stat.pid) for stat in zombies if self._is_orphan(stat))
 
     def _is_orphan(self, stat: Stat) -> bool:
-        """What this server starts itself is in its session; only a guardian has one of its own."""
+        """Return whether it was orphaned. The server's own programs are in its session; only a guardian has its own
+        session.
+        """
         if stat.sid == self._session:
             return self._is_init and self._seen[stat.pid, stat.start_ticks] >= LOOKS
         return self._is_init or stat.name.startswith(OWN_PREFIX)

@@ -1,4 +1,4 @@
-"""What has to be looked at from time to time although nothing happens."""
+"""Periodic maintenance of the pool."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 async def keep_up(starter: Starter, is_guardian: Callable[[int], bool]) -> NoReturn:
-    """See to the starter's threads, to what ended late and to this process's zombies, until cancelled."""
+    """Maintain the starter's threads, dispose of processes that ended late, and reap zombies, until cancelled."""
     failing = Retries()
     strangers = Strangers(lambda pid: is_guardian(pid) or pid in {server_forkserver.pid(), server_tracker.pid()})
     while True:
@@ -30,7 +30,7 @@ async def keep_up(starter: Starter, is_guardian: Callable[[int], bool]) -> NoRet
             strangers.reap()
             failing.succeeded()
         except Exception as exc:
-            # Out of descriptors, say: the next round may do better, and must come.
+            # For example there are no descriptors. The next round may succeed, so the loop goes on.
             _, news = failing.failed(str(exc), time.monotonic())
             if news:
                 log.exception("upkeep_failed", error=str(exc))

@@ -23,7 +23,7 @@ FILES_BOUND_S = 10.0
 STACK_PATIENCE_S = 3.0
 """How long a stack may wait for its turn."""
 RETRY_AFTER_S = 2
-CLOSE_BOUND_S = 0.1
+CLOSE_TIMEOUT_S = 0.1
 
 Answer = TypeVar("Answer")
 
@@ -43,7 +43,7 @@ class Looks:
 
     def close(self) -> None:
         for lane in (self.stacks, self._processes, self._reading):
-            lane.close(CLOSE_BOUND_S)
+            lane.close(CLOSE_TIMEOUT_S)
 
     async def processes(self, root_pid: int) -> list[ProcessRow]:
         """The process table of a job. Raises NotReady."""

@@ -16,7 +16,7 @@ from supervisor.node.inspect.looks import Looks
 from supervisor.node.storage.folder import Folder
 from supervisor.node.storage.lane import Lane, Late
 from supervisor.node.storage.published_files import Files
-from supervisor.node.storage.trash import CLOSE_BOUND_S, Trash
+from supervisor.node.storage.trash import CLOSE_TIMEOUT_S, Trash
 from supervisor.node.storage.workspaces import Workspaces
 
 EVERY_S = 1.0
@@ -110,7 +110,7 @@ class StateDir:
         """Wait, bounded, for the trash to be empty."""
         self.trash.close()
         self.disk.later(self._close, key=self.records.folder.name, place=self.records.folder.name)
-        self.disk.close(CLOSE_BOUND_S)
+        self.disk.close(CLOSE_TIMEOUT_S)
         self.looks.close()
 
     def _close(self) -> None:

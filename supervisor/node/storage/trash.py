@@ -18,7 +18,7 @@ import structlog
 from supervisor.node.storage.folder import Folder
 from supervisor.node.storage.removal import remove_tree
 
-CLOSE_BOUND_S = 0.5
+CLOSE_TIMEOUT_S = 0.5
 """What an orderly end can spare for it: jobs may have taken their whole budget, and it all is to be over within 3 s."""
 MAX_LEFT = 1_000
 """So many that could not be moved are tried again. The next server finds the others."""
@@ -68,7 +68,7 @@ class Trash:
             if any(_identity(name, place) == identity for place in folder.descriptors) and self.take(folder, name):
                 log.info("removed_late", folder=folder.name, name=name)
 
-    def close(self, bound_s: float = CLOSE_BOUND_S) -> None:
+    def close(self, bound_s: float = CLOSE_TIMEOUT_S) -> None:
         """Wait for the trash to be empty, but not for ever: the next server goes on where this one stopped."""
         if self._thread.is_alive():
             self._requests.put(None)

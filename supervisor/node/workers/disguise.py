@@ -1,7 +1,7 @@
-"""What this process shows to multiprocessing while it starts something: a short environment, and another `__main__`.
+"""The short environment and the empty `__main__` that multiprocessing sees while it starts something.
 
-multiprocessing starts its forkserver with whatever os.environ is, and its children would re-import the program that
-hosts us as `__mp_main__`, with all it imports and does.
+multiprocessing starts its forkserver with the current os.environ, and its children would import the program that hosts
+us again as `__mp_main__`, with all its imports and effects.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from supervisor.guardian.environment import with_python
 
 
 class _Disguise:
-    """Put on by the first that needs it and taken off by the last: a start that hangs may still be in it."""
+    """The first user puts it on and the last one takes it off: a start that hangs may still be using it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,9 +55,9 @@ _disguise = _Disguise()
 
 @contextmanager
 def disguised(environment: dict[str, str]) -> Iterator[None]:
-    """For the length of the block, os.environ is `environment` and what Python itself needs, and `__main__` is empty.
+    """During the block, os.environ is `environment` with what Python needs, and `__main__` is empty.
 
-    Only the starter's threads do this, and nothing in the server reads variables once it runs.
+    Only the starter's threads use this, and nothing in the server reads variables once it runs.
     """
     _disguise.put_on(environment)
     try:

@@ -1,8 +1,8 @@
-"""A thread that does units of work one after another, and a spare that watches it and takes its place.
+"""A thread that does units of work one after another, and a spare thread that watches it and takes its place.
 
-Both are made at the start, before anything is wrong: at a limit of processes no thread can be made any more. A unit
-that raises is logged and the next one is done. One that takes too long is given up with its thread, which ends when
-the unit returns, if it ever does; the spare goes on with the next unit and makes another spare when it can.
+Both are started at first, because at a limit of processes no thread can be started any more. A unit that raises is
+logged and the next one is done. A unit that takes too long is given up with its thread, which ends when the unit
+returns, if it ever does; the spare continues with the next unit and starts another spare when it can.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from dataclasses import dataclass, field
 import structlog
 
 LOOK_S = 1.0
-"""How often the spare looks whether the thread that it watches is alive."""
-JOIN_BOUND_S = 0.2
-"""How long a thread that has nothing more to do gets to end."""
+"""How often the spare checks whether the thread is alive."""
+JOIN_TIMEOUT_S = 0.2
+"""How long a thread without further work may take to end."""
 
 log = structlog.get_logger()
 
 
 def _nothing() -> None:
-    """A unit that is given up without a word to its caller."""
+    """For a unit that is given up without a report to its caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """`what` completes "it has been …" in logs and checks. Each action of `late` is tried after so many seconds.
+    """`what` completes "it has been …" in logs and checks. Each action of `late` is tried after its number of seconds.
 
-    `given_up` is called, in another thread, when the unit will not be finished.
+    `given_up` is called, in another thread, if the unit will not be finished.
     """
 
     what: str
@@ -47,7 +47,7 @@ class _Current:
     unit: Unit
     since: float = field(default_factory=time.monotonic)
     tried: int = 0
-    """How many actions of `unit.late` were tried."""
+    """The number of actions of `unit.late` that were tried."""
 
     @property
     def age_s(self) -> float:
@@ -55,14 +55,14 @@ class _Current:
 
 
 class HelperThread:
-    """`put` never blocks and never raises for want of a thread. A unit is given up after `give_up_after_s`."""
+    """`put` never blocks, and does not raise if there is no thread. A unit is given up after `give_up_after_s`."""
 
     def __init__(self, name: str, *, give_up_after_s: float) -> None:
         self.name = name
         self.replaced = 0
-        """How many threads have hung or died and were replaced."""
+        """The number of threads that hung or died and were replaced."""
         self.last_replaced: str | None = None
-        """Why, the last time."""
+        """The reason of the last replacement."""
         self._give_up_after_s = give_up_after_s
         self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
@@ -76,12 +76,12 @@ class HelperThread:
             raise OSError(f"cannot start the threads of {name}: {self._spare_failure}")
 
     def put(self, unit: Unit) -> None:
-        """Have it done after those before it."""
+        """Queue a unit."""
         self._queue.put(unit)
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing is done at the moment; None while all is well."""
+        """Why nothing is done at the moment; None if the thread works."""
         current, worker = self._current, self._worker
         if worker is None or not worker.is_alive():
             return f"the thread {self.name} has ended, and no other could be made yet ({self._spare_failure})"
@@ -93,33 +93,33 @@ class HelperThread:
         return unit.late[-1][0] if unit.late else self._give_up_after_s
 
     def mend(self) -> None:
-        """Make the threads that are missing, if that is possible now. Call from time to time, from any other thread."""
+        """Start missing threads, if that is possible now. Call this from time to time, from any other thread."""
         with self._changed:
             if self._closing or (self._spare is not None and self._spare.is_alive()):
                 return
             self._make_spare()
 
-    def close(self, bound_s: float) -> list[Unit]:
-        """End the threads, after what was put. What is left when `bound_s` is over is returned, in its order."""
+    def close(self, timeout_s: float) -> list[Unit]:
+        """Finish the queued units and end the threads. After the timeout, return the units that are left, in order."""
         self._queue.put(None)
         with self._changed:
-            # The spare goes on watching until then: the last unit may hang as any other.
-            self._changed.wait_for(lambda: self._closing, bound_s)
+            # The spare watches until then, because the last unit may hang too.
+            self._changed.wait_for(lambda: self._closing, timeout_s)
             self._closing = True
             threads = [thread for thread in (self._worker, self._spare) if thread is not None]
             self._changed.notify_all()
         for thread in threads:
-            thread.join(JOIN_BOUND_S)
+            thread.join(JOIN_TIMEOUT_S)
         left: list[Unit] = []
         while not self._queue.empty():
             unit = self._queue.get()
             if unit is not None:
                 left.append(unit)
-        self._queue.put(None)  # for a thread that hangs now and comes back
+        self._queue.put(None)  # for a thread that hangs now and continues later
         return left
 
     def _start(self, run: Callable[[], None]) -> threading.Thread | None:
-        """None when there cannot be one more: a limit of processes, or no memory."""
+        """Return None if no other thread can be started: there is a limit of processes, or no memory."""
         thread = threading.Thread(target=run, name=self.name, daemon=True)
         try:
             thread.start()
@@ -142,7 +142,7 @@ class HelperThread:
             _do(unit.run, unit.what)
             with self._changed:
                 if self._worker is not me:
-                    return  # it was given up meanwhile, and another thread goes on
+                    return  # it was given up meanwhile, and another thread continues
                 self._current = None
                 self._changed.notify_all()
         with self._changed:
@@ -192,7 +192,7 @@ class HelperThread:
         return max(0.0, min([*late, self._give_up_after_s]) - current.age_s)
 
     def _take_over(self, why: str) -> Unit | None:
-        """Become the worker. The unit that the last one had."""
+        """Become the worker. Return the unit of the previous one."""
         current, self._current = self._current, None
         self._worker = threading.current_thread()
         self.replaced += 1
@@ -206,13 +206,13 @@ class HelperThread:
 
 
 def _do(work: Callable[[], object], what: str) -> None:
-    """Do it. What it raises is logged with what it was, and goes no further."""
+    """Call `work`. Log what it raises."""
     try:
         work()
     except BaseException:
         try:
             log.exception("helper_thread_failed", doing=what)
         except Exception as exc:
-            # The log fails too: its disk is full, say. Standard error may fail as well, and then no place is left.
+            # The log fails too, for example because its disk is full. Standard error may fail as well.
             with contextlib.suppress(Exception):
                 print(f"helper thread, {what}: the log failed: {exc!r}", file=sys.__stderr__)

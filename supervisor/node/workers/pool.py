@@ -1,6 +1,7 @@
-"""The pool of sets that are ready before anybody needs them.
+"""The pool of workers that are ready before a job needs them.
 
-A set takes some 40 ms to start and nothing to hand over. Used once: a new one is started for each that is taken.
+A worker takes some 40 ms to start, and no time when it is taken. It is used once: a new one is started for each that is
+taken.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from supervisor.guardian.handle import Identity
 from supervisor.node.cleanup.backstop import SweepTarget, reap
 from supervisor.node.cleanup.upkeep import keep_up
 from supervisor.node.workers.helper_thread import HelperThread
+from supervisor.node.workers.maker import WorkerMaker
 from supervisor.node.workers.retries import FIRST_PAUSE_S
 from supervisor.node.workers.starter import START_TIMEOUT_S, Starter
 from supervisor.node.workers.worker import Worker
-from supervisor.node.workers.worker_maker import SetMaker
 
 MAX_STARTING = 8
 
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 
 
 class WorkerPool:
-    """Keeps `size` sets ready and starts more for those who wait. Belongs to the event loop."""
+    """Keeps `size` workers ready and starts more for requests that wait. Belongs to the event loop."""
 
     def __init__(self, starter: Starter, size: int, level: Level, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
         self._starter = starter
@@ -40,14 +41,14 @@ class WorkerPool:
         self._closed = False
         self._leaving: dict[Worker, asyncio.TimerHandle] = {}
         self._left = asyncio.Event()
-        self._hurt: set[Worker] = set()
+        self._damaged: set[Worker] = set()
         self.clear: Callable[[SweepTarget], Awaitable[bool]] | None = None
-        """Ends what a guardian left that was killed while it held no job: nobody else looks for that."""
+        """A callback that ends the processes of a guardian that was killed while it had no job."""
         self.guardians: set[Identity] = set()
-        """Every guardian that was met and not yet put away, idle or not."""
-        self._maker = SetMaker(starter, self._met, first_pause_s)
+        """Every guardian that has reported and was not yet disposed of, idle or not."""
+        self._maker = WorkerMaker(starter, self._on_ready, first_pause_s)
         self._cold: Counter[Level] = Counter()
-        """How many wait for a set of another level."""
+        """The number of requests that wait for a worker of another level."""
         self._keeping = False
 
     @property
@@ -56,23 +57,23 @@ class WorkerPool:
 
     @property
     def last_error(self) -> str | None:
-        """Why the last start failed; None when it did not."""
+        """Why the last start failed; None if it did not."""
         return self._maker.last_error
 
     @property
     def trouble(self) -> str | None:
-        """Since when no set could be started, and why, for a person; None when that works."""
+        """Since when no worker could be started, and why, for a person; None if that works."""
         return self._maker.trouble
 
     @property
     def thread(self) -> HelperThread:
-        """The one that starts processes."""
+        """The thread that starts processes."""
         return self._starter.thread
 
     def request(self, level: Level) -> asyncio.Future[Worker]:
-        """The next set, in the order of asking. Cancel the future to give the place up.
+        """Return the next worker, in the order of requests. Cancel the future to give up the request.
 
-        Only sets of the server's own level are kept warm; one of another level is started for whoever asks.
+        Only workers of the server's own level are kept ready; one of another level is started on request.
         """
         future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         if self._closed:
@@ -81,7 +82,7 @@ class WorkerPool:
         if level is not self._level:
             self._spawn(self._start_cold(level, future))
             return future
-        usable = self._next_fit()
+        usable = self._next_healthy()
         if usable is not None:
             future.set_result(usable)
         else:
@@ -89,35 +90,37 @@ class WorkerPool:
         self.fill()
         return future
 
-    def _next_fit(self) -> Worker | None:
+    def _next_healthy(self) -> Worker | None:
         while self._ready:
             ready = self._ready.popleft()
-            if ready.fit:
+            if ready.healthy:
                 return ready
             log.warning("idle_set_unfit", guardian=ready.guardian.pid)
-            self._hurt.add(ready)
+            self._damaged.add(ready)
             self.retire(ready)
         return None
 
     async def take(self) -> Worker:
-        """The next set of the server's level. One that arrives together with a cancellation goes back."""
+        """Return the next worker of the server's level. One that arrives together with a cancellation is returned to
+        the pool.
+        """
         future = self.request(self._level)
         try:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                self.give_back(future.result())
+                self.return_unused(future.result())
             raise
 
-    def give_back(self, unused: Worker) -> None:
-        """A set that was never handed a job."""
-        if not unused.fit or unused.level is not self._level:
+    def return_unused(self, unused: Worker) -> None:
+        """Return a worker that never had a job."""
+        if not unused.healthy or unused.level is not self._level:
             self.retire(unused)
         else:
             self._deliver(unused)
 
     def fill(self) -> None:
-        """Start what is missing. While starts fail one is tried at a time, also when nothing is missing any more."""
+        """Start missing workers. While starts fail, one is tried at a time, even if none is missing any more."""
         if self._closed:
             return
         if not self._keeping:
@@ -166,7 +169,7 @@ class WorkerPool:
     def _has_guardian(self, pid: int) -> bool:
         return any(guardian.pid == pid for guardian in self.guardians)
 
-    def _met(self, fresh: Worker) -> None:
+    def _on_ready(self, fresh: Worker) -> None:
         fresh.watch_exit(fresh.guardian, lambda: self._lost(fresh))
         self.guardians.add(fresh.guardian.identity)
 
@@ -182,47 +185,47 @@ class WorkerPool:
             self._ready.append(ready)
 
     def _lost(self, idle: Worker) -> None:
-        # Somebody killed an idle guardian, or the pool is closing. Its runner dies with it.
+        # The idle guardian was killed, or the pool is closing. Its runner dies with it.
         if idle in self._ready:
             self._ready.remove(idle)
-            self._hurt.add(idle)
+            self._damaged.add(idle)
         self.retire(idle)
         if not self._closed:
             self.fill()
 
     def retire(self, used: Worker) -> None:
-        """Put away a set whose guardian has ended or is about to."""
-        used.cut()
-        # One that is stopped does not see the end of its lifeline.
+        """Dispose of a worker whose guardian has ended or is about to."""
+        used.disconnect()
+        # A stopped guardian does not notice the end of its lifeline.
         self._leaving[used] = asyncio.get_running_loop().call_later(START_TIMEOUT_S, used.guardian.kill)
         used.watch_exit(used.guardian, lambda: self._guardian_ended(used))
 
     def _guardian_ended(self, used: Worker) -> None:
-        if used in self._hurt and self.clear is not None and not self._closed:
-            self._spawn(self._clear_and_put_away(used, self.clear))
+        if used in self._damaged and self.clear is not None and not self._closed:
+            self._spawn(self._clear_and_dispose(used, self.clear))
         else:
-            self._put_away(used)
+            self._dispose(used)
 
-    async def _clear_and_put_away(self, used: Worker, clear: Callable[[SweepTarget], Awaitable[bool]]) -> None:
+    async def _clear_and_dispose(self, used: Worker, clear: Callable[[SweepTarget], Awaitable[bool]]) -> None:
         try:
             if not await clear(SweepTarget(used.guardian, used.started.plan.leaf)):
                 log.warning("idle_set_not_cleared", guardian=used.guardian.pid)
         except Exception:
             log.exception("idle_set_not_cleared", guardian=used.guardian.pid)
         finally:
-            self._put_away(used)
+            self._dispose(used)
 
-    def _put_away(self, used: Worker) -> None:
-        self._hurt.discard(used)
+    def _dispose(self, used: Worker) -> None:
+        self._damaged.discard(used)
         self._leaving.pop(used).cancel()
         self._left.set()
         used.close()
-        reap(used.guardian.pid)  # it is our child only if the forkserver died before it
+        reap(used.guardian.pid)  # it is a child of this process only if the forkserver died first
         self.guardians.discard(used.guardian.identity)
         self._starter.retire(used.started)
 
     async def close(self) -> None:
-        """End the idle sets and wait for them, bounded."""
+        """End the idle workers, and wait for them at most START_TIMEOUT_S."""
         self._closed = True
         for future in self._waiting:
             future.cancel()
@@ -240,4 +243,4 @@ class WorkerPool:
         except TimeoutError:
             for stopped in [*self._leaving]:
                 stopped.guardian.kill()
-                self._put_away(stopped)
+                self._dispose(stopped)

@@ -1,9 +1,9 @@
-"""The server's forkserver: multiprocessing's own, put right before each use.
+"""The server's forkserver: multiprocessing's own, repaired before each use.
 
-multiprocessing starts another one when the last has ended, and only then. It is found through a socket in a temporary
-folder, which programs that clean up remove after some days, or a job of the same user at once: then it lives and every
-start fails. It can also be stopped, or have its socket replaced. Whatever it is, the forkserver is replaced. What runs
-is not harmed: its guardians are adopted by the server.
+multiprocessing starts another one only when the last has ended. It is reached through a socket in a temporary folder.
+Programs that clean up remove that folder after some days, and a job of the same user can remove it at once: then the
+forkserver lives and every start fails. It can also be stopped, or have its socket replaced. In each case the forkserver
+is replaced. Running jobs are not harmed: their guardians are adopted by the server.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from supervisor.guardian.pidfd import ignore_missing
 PREFIX = "deadstop-fork-"
 TRIAL = "listener-12345678"
 """As long as the name that multiprocessing gives its socket: a path may have 107 bytes, see unix(7)."""
-OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder with a name of its own is made in them
+OTHER_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a folder with a unique name is created in them
 
 log = structlog.get_logger()
 
 
 class _Place:
-    """Where the socket is, and which file it was when the forkserver was started."""
+    """The folder of the socket, and the identity of the socket when the forkserver was started."""
 
     def __init__(self) -> None:
         self.preferred: str | None = None
@@ -49,23 +49,23 @@ def _server() -> Any:
 
 
 def pid() -> int | None:
-    """Its pid, None before the first start."""
+    """Return its pid, or None before the first start."""
     found: int | None = _server()._forkserver_pid
     return found
 
 
 def prefer_temporary_folder() -> None:
-    """Have the socket there where TMPDIR says so now. Call while the environment is the server's own."""
+    """Use the temporary folder that TMPDIR names now. Call this while the environment is the server's own."""
     try:
         _place.preferred = tempfile.gettempdir()
     except OSError:
-        _place.preferred = None  # none that Python knows can be written to; others are tried, and named if they fail
+        _place.preferred = None  # Python found no writable folder; others are tried later, and named in the error
 
 
 def ensure(open_files: posix.Limit | None) -> None:
-    """Replace it if it cannot be reached, and start it if there is none. `open_files` is what its children may open.
+    """Replace the forkserver if it cannot be reached, and start it if there is none. `open_files` limits its children.
 
-    Raises OSError when it cannot be started; the next call tries again.
+    Raise OSError if it cannot be started; the next call tries again.
     """
     why = _unreachable()
     if why is not None:
@@ -77,26 +77,26 @@ def ensure(open_files: posix.Limit | None) -> None:
     started = pid()
     assert started is not None
     if open_files is not None:
-        # If it is dead, or dies in between, the start that follows makes another one or fails.
+        # If it dies in between, the following start replaces it or fails.
         with suppress(ProcessLookupError):
             posix.set_open_files_limit(started, open_files)
 
 
 def kill() -> None:
-    """Whoever waits for it fails at once, and the next start makes another."""
+    """Make every call that waits for it fail. The next start replaces it."""
     found = pid()
     if found is not None:
-        # Reaped only by `end` and by multiprocessing, at the next start: until then the pid cannot pass to another.
+        # Only `end` and multiprocessing reap it, at the next start: until then the pid cannot be reused.
         ignore_missing(os.kill, found, signal.SIGKILL)
 
 
 def end() -> None:
-    """Kill and forget it, with its socket. Whatever of that is gone already does not matter."""
+    """Kill and forget it, and remove its socket. Parts that are missing already do not matter."""
     server = _server()
     kill()
     found = pid()
     if found is not None:
-        with suppress(ChildProcessError):  # reaped by another
+        with suppress(ChildProcessError):  # it was reaped elsewhere
             os.waitpid(found, 0)
         with server._lock:
             _forget(server)
@@ -110,7 +110,7 @@ def _forget(server: Any) -> None:
 
 
 def _unreachable() -> str | None:
-    """Why no process can be had from it although it may live. A start that was never tried is not asked here."""
+    """Return why no process can be started with it although it may live. A new forkserver counts as reachable."""
     address = _server()._forkserver_address
     if address is None or _place.identity is None:
         return None
@@ -124,7 +124,9 @@ def _unreachable() -> str | None:
 
 
 def _has_ended(found: int) -> bool:
-    """Whether it has, without reaping it: multiprocessing does that. One that another has reaped is forgotten here."""
+    """Return whether it has ended, without reaping it: multiprocessing does that. Forget one that was reaped
+    elsewhere.
+    """
     try:
         return os.waitid(os.P_PID, found, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
@@ -146,12 +148,12 @@ def _start() -> None:
         end()
         raise
     finally:
-        # Its children would take this folder for theirs.
+        # Its children would use this folder as their own.
         config["tempdir"] = before
 
 
 def _new_folder() -> str:
-    """A folder of our own, private, with a path that is short enough for a socket. Raises OSError."""
+    """Return a new private folder whose path is short enough for a socket. Raise OSError."""
     failures = []
     preferred = () if _place.preferred is None else (_place.preferred,)
     for folder in dict.fromkeys((*preferred, *OTHER_FOLDERS)):
@@ -165,8 +167,8 @@ def _new_folder() -> str:
 def _folder_with_a_socket(parent: str) -> str:
     folder = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
     try:
-        # By doing it: a full disk may still have room for a folder, its path may be too long for a socket, and some
-        # file systems have none.
+        # Try it: a full disk may still have room for a folder, the path may be too long for a socket, and some file
+        # systems have no sockets.
         with socket.socket(socket.AF_UNIX) as trial:
             trial.bind(f"{folder}/{TRIAL}")
         os.unlink(f"{folder}/{TRIAL}")  # noqa: PTH108
@@ -179,4 +181,4 @@ def _folder_with_a_socket(parent: str) -> str:
 def _remove_folder() -> None:
     folder, _place.folder, _place.identity = _place.folder, None, None
     if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)  # a cleaner may have been there before
+        shutil.rmtree(folder, ignore_errors=True)  # a clean-up program may have removed it already

@@ -1,9 +1,9 @@
 """The server's own resource tracker, which a job of the same user can stop or kill.
 
 Every Event registers its semaphores there, through a pipe. A stopped tracker does not read: after some hundred jobs the
-pipe is full, and whoever makes the next Event waits for ever. A dead one is replaced by multiprocessing itself, at
-whatever moment that is noticed: with a warning that would be an error for some, and with the server's own environment,
-which every process of the user could then read. Both are put right here, where it costs one look at /proc.
+pipe is full, and the creation of the next Event blocks for ever. multiprocessing replaces a dead tracker itself,
+whenever it notices: with a warning that some programs turn into an error, and with the server's own environment, which
+every process of the user could then read. This module repairs both, for the cost of one read in /proc.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ log = structlog.get_logger()
 
 
 def pid() -> int | None:
-    """Its pid, None before the first start."""
+    """Return its pid, or None before the first start."""
     found: int | None = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
     return found
 
 
 def mend(child_environment: dict[str, str]) -> None:
-    """Continue the tracker if it is stopped, and replace it if it is dead. Call before every use of it.
+    """Continue the tracker if it is stopped, and replace it if it is dead. Call this before every use of it.
 
-    Raises OSError when there cannot be another now; the next call tries again.
+    Raise OSError if no other can be started now; the next call tries again.
     """
     tracker: Any = resource_tracker._resource_tracker
     before = pid()
@@ -46,7 +46,7 @@ def mend(child_environment: dict[str, str]) -> None:
     try:
         stat = read_stat(before)
     except Unreadable:
-        return  # it is not known to be dead, or stopped
+        return  # it is not known to be dead or stopped
     if stat is None or stat.ended:
         with tracker._lock:
             fresh = _start(with_python(child_environment))
@@ -56,20 +56,22 @@ def mend(child_environment: dict[str, str]) -> None:
                 os.waitpid(before, 0)
         log.warning("resource_tracker_replaced", pid=before)
     elif stat.state == "T":
-        # No other process can have the number: it is our child, and not reaped.
+        # The pid cannot be reused, because the tracker is a child that was not reaped.
         ignore_missing(os.kill, before, signal.SIGCONT)
         log.warning("resource_tracker_continued", pid=before)
 
 
 def kill() -> None:
-    """Fail what waits for room in its pipe: it does not read, and a debugger or the disk may hold it."""
+    """Make calls fail that wait for room in its pipe: it does not read, and a debugger or the disk may hold it."""
     found = pid()
     if found is not None:
         ignore_missing(os.kill, found, signal.SIGKILL)
 
 
 def _start(environment: dict[str, str]) -> tuple[int, int]:
-    """As multiprocessing does it, but without its words: of what its predecessor knew it would complain each time."""
+    """Start it as multiprocessing does, but without its stderr: it would complain of everything that its predecessor
+    knew.
+    """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     try:
         started = os.posix_spawn(
@@ -80,7 +82,7 @@ def _start(environment: dict[str, str]) -> tuple[int, int]:
                 (os.POSIX_SPAWN_DUP2, read_end, _PIPE_FD),
                 (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
             ],
-            # Until it has handlers of its own it must not end by what ends the server.
+            # Until it has its own handlers, signals to the server must not end it.
             setsigmask=[signal.SIGINT, signal.SIGTERM],
         )
     except BaseException:

@@ -1,4 +1,4 @@
-"""Making one attempt set: Event, channels, guardian. What fails on the way gives everything back."""
+"""Start one worker: Event, channels, guardian. If a step fails, everything is closed again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from supervisor.node.workers.disguise import disguised
 from supervisor.node.workers.spawned_worker import SpawnedWorker
 
 DESCRIPTORS = 24
-"""What a start needs at most: ten for the ends of five channels, the forkserver's and its pipes, two pidfds."""
+"""The most that a start needs: ten for the ends of five channels, the forkserver's and its pipes, two pidfds."""
 
 
 def spawn(
@@ -29,7 +29,7 @@ def spawn(
     child_environment: dict[str, str],
     open_files: posix.Limit | None,
 ) -> SpawnedWorker:
-    """Start a guardian that holds a runner as planned. Raises OSError and whatever else multiprocessing raises."""
+    """Start a guardian that contains a runner as planned. Raise OSError and other exceptions of multiprocessing."""
     require_descriptors(DESCRIPTORS)
     server_tracker.mend(child_environment)
     with disguised(child_environment), ExitStack() as theirs, ExitStack() as ours:

@@ -1,4 +1,4 @@
-"""The supervisor's ends of what was just started: {Event, guardian, runner}, not yet heard of."""
+"""The supervisor's side of a worker that was just started, {Event, guardian, runner}, before it has reported."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from supervisor.guardian.plan import Plan
 
 
 class StartFailed(Exception):
-    """A process could not be started within the bound. Met by the pool, which tries again."""
+    """Raised when a process could not be started in time. The pool tries again."""
 
 
 @dataclass(slots=True, eq=False)
 class SpawnedWorker:
-    """The Event was made first: a cause can always be told.
+    """The Event is created first, so that a stop can always be requested.
 
-    `event` is None once the process has ended: it is five objects in /dev/shm, and jobs that are remembered remember
-    their sets for as long.
+    `event` is None once the process has ended: it is five objects in /dev/shm, and remembered jobs keep their workers.
     """
 
     level: Level
@@ -42,20 +41,20 @@ class SpawnedWorker:
         _lifelines.add(self.control)
 
     def ask(self) -> None:
-        """Set the Event, without its lock. Never blocks; raises OSError or ValueError when its semaphore is unusable.
+        """Set the Event, without its lock. Never block. Raise OSError or ValueError if its semaphore is unusable.
 
-        `Event.set()` takes the lock, which a job can hold for good, or die with, and then counts sleepers, who can be
-        dead. Runners do not sleep on it: `is_set` looks at this one semaphore alone, and sem_post(3) never waits.
+        `Event.set()` takes the lock, which a job can hold for good, even after its death, and then counts sleepers,
+        which may be dead. Runners do not sleep on it: `is_set` reads this one semaphore alone, and sem_post(3) never
+        blocks.
         """
         event: Any = self.event
         if event is not None:
-            event._flag.acquire(
-                False
-            )  # so that asking again does not count up; a miss by a concurrent look is harmless
+            # Without this, each call would count up. It may miss because of a concurrent read, which does no harm.
+            event._flag.acquire(False)
             event._flag.release()
 
     def discard(self) -> None:
-        """Nobody wants it any more: its guardian sees the end of the lifeline and goes."""
+        """Close all channels of an unwanted worker: its guardian sees the end of the lifeline and ends."""
         for end in (self.control, self.channel, self.stdout, self.stderr, self.stack):
             end.close()
 
@@ -65,10 +64,10 @@ _lifelines: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 @atexit.register
 def _cut_lifelines() -> None:
-    # multiprocessing joins its children at exit, and a guardian ends when its control socket does: cut them first,
-    # or the interpreter waits for processes that wait for it.
+    # multiprocessing joins its children at exit, and a guardian ends when its control socket does. Without this, the
+    # interpreter would wait for processes that wait for it.
     for lifeline in list(_lifelines):
         try:
             lifeline.shutdown(socket.SHUT_RDWR)
         except OSError:
-            continue  # closed before
+            continue  # it was closed before

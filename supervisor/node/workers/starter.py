@@ -1,8 +1,8 @@
-"""Starting attempt sets: one thread, one at a time, each start bounded.
+"""Start workers: in one thread, one at a time, each start with a time limit.
 
-`Process.start()` blocks for ever when the forkserver is stopped, so it never runs on the event loop. Past its bound the
-forkserver is killed, which makes the call fail; then the resource tracker, whose full pipe is the other thing that a
-start can wait for. What hangs even so is given up with its thread, and another thread goes on.
+`Process.start()` blocks for ever if the forkserver is stopped, so it never runs on the event loop. After the timeout
+the forkserver is killed, which makes the call fail; then the resource tracker, because a start can also wait for its
+full pipe. A start that hangs even then is given up with its thread, and another thread continues.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
 log = structlog.get_logger()
 
 START_TIMEOUT_S = 2.0
-GIVE_UP_BOUNDS = 4
-"""After so many times the bound of a start it is given up with its thread."""
-RETIRE_BOUND_S = 0.1
-CLOSE_BOUND_S = 0.5
-LEAF_ROUND_S = 0.05
-LEAF_BOUND_S = 30.0
-"""How long one look waits for a cgroup to be removable, and how long it is looked at again."""
+GIVE_UP_AFTER_TIMEOUTS = 4
+"""A start is given up with its thread after this many timeouts."""
+DISPOSE_TIMEOUT_S = 0.1
+CLOSE_TIMEOUT_S = 0.5
+CGROUP_ROUND_S = 0.05
+CGROUP_TIMEOUT_S = 30.0
+"""How long one attempt waits until a cgroup can be removed, and how long it is tried again."""
 MECHANISMS = {
     Level.PGROUP: Mechanism.TABLE,
     Level.SUBREAPER: Mechanism.TREE,
     Level.CGROUP: Mechanism.TREE,
     Level.PIDNS: Mechanism.NAMESPACE,
 }
-"""How a guardian holds its job at each level; levels with a cgroup have one besides."""
+"""How a guardian contains its job at each level. Levels with a cgroup have one besides."""
 PRELOAD = [
     "supervisor.guardian.main",
     "runner.tasks.shell",
@@ -61,13 +61,13 @@ PRELOAD = [
 class Starter:
     """Owns the thread, and with it every call into multiprocessing.
 
-    Making one raises StartupError when there is no room for its threads: a server without them could start no job.
+    Raise StartupError if there is no room for its threads: a server without them could not start a job.
     """
 
     def __init__(
         self,
         child_environment: dict[str, str],
-        start_bound_s: float = START_TIMEOUT_S,
+        start_timeout_s: float = START_TIMEOUT_S,
         cgroups: CgroupTree | None = None,
         means: KernelFeatures = AVAILABLE,
         open_files: posix.Limit | None = None,
@@ -75,26 +75,26 @@ class Starter:
     ) -> None:
         self._environment = child_environment
         self._open_files = open_files
-        """What jobs are limited to; None: to what this process is."""
+        """The limits of jobs; None for the limits of this process."""
         self._records = records
         """The folder of the attempts' records."""
         self._cgroups = cgroups
         self._means = means
-        self._start_bound_s = start_bound_s
+        self._start_timeout_s = start_timeout_s
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         server_forkserver.prefer_temporary_folder()
         self._retired: list[SpawnedWorker] = []
         self._leaves: dict[AttemptCgroup, float] = {}
-        """Cgroups of sets that have ended, which could not be removed yet, and since when."""
+        """Cgroups of ended workers that could not be removed yet, and since when."""
         self._collecting = threading.Lock()
         try:
-            self.thread = HelperThread("deadstop-starter", give_up_after_s=GIVE_UP_BOUNDS * start_bound_s)
+            self.thread = HelperThread("deadstop-starter", give_up_after_s=GIVE_UP_AFTER_TIMEOUTS * start_timeout_s)
         except OSError as exc:
             raise StartupError(f"{exc}: raise the limit of processes (ulimit -u, TasksMax, pids.max)") from None
 
-    def start_set(self, level: Level) -> Future[SpawnedWorker]:
-        """Ask for one set, contained at `level`. The future fails with StartFailed."""
+    def start_worker(self, level: Level) -> Future[SpawnedWorker]:
+        """Request one worker, contained at `level`. The future fails with StartFailed."""
         future: Future[SpawnedWorker] = Future()
 
         def work() -> None:
@@ -106,18 +106,18 @@ class Starter:
                 started = self._start(level)
             except Exception as exc:
                 failure = f"cannot start a process: {type(exc).__name__}: {exc}"
-            # The failure is made here, without a context: a traceback would keep multiprocessing's pipes open.
+            # The exception is created here, without a context: a traceback would keep multiprocessing's pipes open.
             if not _resolve(future, started or StartFailed(failure)) and started is not None:
                 started.discard()
                 self._retired.append(started)
 
-        bound_s = self._start_bound_s
-        given_up = StartFailed(f"cannot start a process: it took over {GIVE_UP_BOUNDS * bound_s:.0f} s")
+        timeout_s = self._start_timeout_s
+        given_up = StartFailed(f"cannot start a process: it took over {GIVE_UP_AFTER_TIMEOUTS * timeout_s:.0f} s")
         self.thread.put(
             Unit(
                 "starting a process",
                 work,
-                late=((bound_s, server_forkserver.kill), (2 * bound_s, server_tracker.kill)),
+                late=((timeout_s, server_forkserver.kill), (2 * timeout_s, server_tracker.kill)),
                 given_up=lambda: _resolve(future, given_up),
             )
         )
@@ -126,49 +126,49 @@ class Starter:
     def retire(self, started: SpawnedWorker) -> None:
         """Forget a process that has ended or soon will, so that multiprocessing does not keep it until exit.
 
-        Its Event is kept until then: a child that is only just starting still has to find it.
+        Its Event is kept until then, because a child that is only just starting still has to find it.
         """
         self._retired.append(started)
         self._ask_to_collect()
 
     def tend(self) -> None:
-        """Make threads that are missing, and put away what ended late. Call about once a second."""
+        """Start missing threads, and dispose of what ended late. Call this about once a second."""
         self.thread.mend()
         self._ask_to_collect()
 
     def _ask_to_collect(self) -> None:
         if self._retired or self._leaves:
-            self.thread.put(Unit("putting away what has ended", lambda: self._collect(RETIRE_BOUND_S)))
+            self.thread.put(Unit("putting away what has ended", lambda: self._collect(DISPOSE_TIMEOUT_S)))
 
-    def _collect(self, bound_s: float) -> None:
+    def _collect(self, timeout_s: float) -> None:
         if not self._collecting.acquire(blocking=False):
             return  # a thread that was given up hangs in it
         try:
-            deadline = time.monotonic() + bound_s
+            deadline = time.monotonic() + timeout_s
             for started in list(self._retired):
-                self._put_away(started, max(0.0, deadline - time.monotonic()))
+                self._dispose(started, max(0.0, deadline - time.monotonic()))
             self._remove_leaves(deadline)
         finally:
             self._collecting.release()
 
-    def _put_away(self, started: SpawnedWorker, bound_s: float) -> None:
+    def _dispose(self, started: SpawnedWorker, timeout_s: float) -> None:
         try:
-            # The forkserver reports an exit a moment after it; a stopped one never does, and is tried again. All share
-            # the bound, because starts wait behind this.
-            started.process.join(timeout=bound_s)
+            # The forkserver reports an exit a moment later; a stopped one never does, and is tried again. All share the
+            # timeout, because starts wait behind this.
+            started.process.join(timeout=timeout_s)
             if started.process.exitcode is None or _waits_for_us(started.process):
                 return
-            self._give_back_event(started)
+            self._release_event(started)
             started.process.close()
         except OSError as exc:
             log.warning("set_not_put_away", guardian=started.process.pid, error=str(exc))
-            return  # it is tried again
+            return  # it is tried again later
         self._retired.remove(started)
         if started.plan.leaf is not None:
             self._remove(started.plan.leaf)
 
     def _remove(self, leaf: AttemptCgroup) -> None:
-        """Now, or at one of the next looks: it is busy until the kernel has torn down what was in it."""
+        """Remove a cgroup, now or later: it is busy until the kernel has torn down its processes."""
         if not _removed(leaf):
             self._leaves[leaf] = time.monotonic()
 
@@ -177,31 +177,31 @@ class Starter:
             if time.monotonic() >= deadline:
                 return
             gone = _removed(leaf)
-            if gone or time.monotonic() - since > LEAF_BOUND_S:
+            if gone or time.monotonic() - since > CGROUP_TIMEOUT_S:
                 del self._leaves[leaf]
             if not gone and leaf not in self._leaves:
-                # Given up: the server removes its whole subtree when it ends, and the next one what is left of that.
+                # It is given up. The server removes its whole subtree when it ends, and the next server the rest.
                 log.warning("cgroup_not_removed", path=leaf.path)
 
-    def _give_back_event(self, started: SpawnedWorker) -> None:
-        # The tracker hears of that. If it is dead it is replaced, and the new one must not have our environment.
+    def _release_event(self, started: SpawnedWorker) -> None:
+        # This sends to the tracker. A dead one is replaced, and the new one must not get the server's environment.
         server_tracker.mend(self._environment)
         with disguised(self._environment):
             started.event = None
 
     def close(self) -> None:
-        """End the thread and the forkserver. Call when every guardian has ended. Bounded."""
-        for unit in self.thread.close(self._start_bound_s + 0.5):
-            # A start that was under way may have asked for more since.
+        """End the thread and the forkserver, with a time limit. Call this when every guardian has ended."""
+        for unit in self.thread.close(self._start_timeout_s + 0.5):
+            # A start that was under way may have queued more since.
             unit.given_up()
-        self._collect(CLOSE_BOUND_S)
+        self._collect(CLOSE_TIMEOUT_S)
         server_forkserver.end()
 
     def _start(self, level: Level) -> SpawnedWorker:
         leaf = self._cgroups.new_leaf() if self._cgroups is not None and level.takes_cgroup else None
         try:
             if leaf is not None:
-                leaf.hold()  # before there is a job that could take its files away
+                leaf.hold()  # now, because a job could take its files away later
             plan = Plan(MECHANISMS[level], leaf, self._means, self._records)
             return spawn(self._context, level, plan, self._environment, self._open_files)
         except BaseException:
@@ -211,7 +211,9 @@ class Starter:
 
 
 def _resolve(future: Future[SpawnedWorker], outcome: SpawnedWorker | StartFailed) -> bool:
-    """False: it is resolved already, by the thread that gave up the start or by the start that was given up."""
+    """Return False if it is resolved already, by the thread that gave up the start or by the start that was given
+    up.
+    """
     try:
         if isinstance(outcome, StartFailed):
             future.set_exception(outcome)
@@ -224,20 +226,20 @@ def _resolve(future: Future[SpawnedWorker], outcome: SpawnedWorker | StartFailed
 
 def _removed(leaf: AttemptCgroup) -> bool:
     try:
-        return leaf.remove(LEAF_ROUND_S)
+        return leaf.remove(CGROUP_ROUND_S)
     except OSError:
-        # A job of the same user can take the right to write to it away: it is tried again.
+        # A job of the same user can take away the right to write to it, so it is tried again.
         return False
 
 
 def _waits_for_us(process: ForkServerProcess) -> bool:
-    """Whether it is a zombie, or soon will be, that the forkserver can no longer reap because it died before."""
+    """Return whether it is a zombie, or soon will be, that the forkserver cannot reap because it died before."""
     pid = process.pid
     assert pid is not None
     reap(pid)
     try:
         stat = read_stat(pid)
     except Unreadable:
-        return True  # it is not known to be gone
-    # A session of its own is how a guardian is told from whatever may have got the number since.
+        return True  # it is not known to have been reaped
+    # A guardian leads a session. That distinguishes it from a process that may have the same pid by now.
     return stat is not None and stat.sid == pid and stat.name == guardian.NAME

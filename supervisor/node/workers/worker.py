@@ -1,4 +1,4 @@
-"""An attempt set {Event, guardian, runner}: made ahead, used for one job, never again."""
+"""A worker {Event, guardian, runner}: started ahead, used for one job, never again."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
 log = structlog.get_logger()
 
 
-class _ResetIsTheEnd(asyncio.StreamReaderProtocol):
-    """A peer that ends with words of ours unread resets the connection: what it has said before still counts."""
+class _ResetAsEof(asyncio.StreamReaderProtocol):
+    """Treats a reset as end of file. If the peer exits with unread data, the kernel resets the connection, but data
+    that it had already sent is valid.
+    """
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(None if isinstance(exc, ConnectionError) else exc)
@@ -33,7 +35,7 @@ class _ResetIsTheEnd(asyncio.StreamReaderProtocol):
 
 @dataclass(slots=True)
 class Line:
-    """One direction each of a socket pair, as JSON lines."""
+    """A socket pair's end that carries JSON lines in both directions."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -42,14 +44,14 @@ class Line:
     async def connect(cls, sock: socket.socket, opened: list[asyncio.BaseTransport]) -> Line:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=MAX_FRAME_BYTES)
-        transport, protocol = await loop.create_unix_connection(lambda: _ResetIsTheEnd(reader), sock=sock)
+        transport, protocol = await loop.create_unix_connection(lambda: _ResetAsEof(reader), sock=sock)
         opened.append(transport)
         return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
     async def read(self) -> bytes | None:
-        """The next whole line; None at the end, also when the peer was killed in the middle of a line.
+        """Return the next whole line, or None at the end, even if the peer was killed in the middle of a line.
 
-        Raises ProtocolError for a line that is longer than a frame may be.
+        Raise ProtocolError for a line that exceeds the limit.
         """
         try:
             return await self.reader.readuntil(b"\n")
@@ -72,14 +74,14 @@ class Line:
                 return
 
     def send(self, frame: object) -> None:
-        """Queue one frame; never blocks. Nothing happens when the peer is gone."""
+        """Queue one message. Never block. Do nothing if the peer has closed the connection."""
         if not self.writer.is_closing():
             self.writer.write(encode(frame))
 
 
 @dataclass(slots=True)
 class Output:
-    """The reading end of the job's stdout or stderr, as it is in Python code and in children that inherit it."""
+    """The reading end of the job's stdout or stderr, which Python code and all children that inherit it write to."""
 
     stream: Literal["stdout", "stderr"]
     reader: asyncio.StreamReader
@@ -98,17 +100,17 @@ class Output:
 
 def _hello(line: bytes | None, level: Level) -> Hello:
     if line is None:
-        raise StartFailed("cannot start a guardian: it ended before it said hello")
+        raise StartFailed("cannot start a guardian: it ended before it reported")
     hello = decode(FROM_GUARDIAN, line)
     if isinstance(hello, Refused):
         raise StartFailed(f"cannot start a guardian at level {level}: {hello.reason}")
     if not isinstance(hello, Hello):
-        raise StartFailed(f"cannot start a guardian: it said {hello.type} instead of hello")
+        raise StartFailed(f"cannot start a guardian: it sent {hello.type} instead of hello")
     return hello
 
 
 def _open_handles(started: SpawnedWorker, hello: Hello) -> tuple[Handle, Handle]:
-    """Those of guardian and runner. Raises OSError, and holds neither then."""
+    """Return the handles of guardian and runner. Raise OSError, and then keep neither open."""
     use_pidfd = started.plan.means.pidfd
     guardian = Handle.open(hello.guardian_pid, use_pidfd=use_pidfd)
     try:
@@ -119,7 +121,7 @@ def _open_handles(started: SpawnedWorker, hello: Hello) -> tuple[Handle, Handle]
 
 
 class Worker:
-    """The supervisor's end of one set. Belongs to the event loop."""
+    """The supervisor's side of one worker. Belongs to the event loop."""
 
     def __init__(
         self,
@@ -136,17 +138,17 @@ class Worker:
         self.guardian, self.runner = handles
         self.init_pid = hello.init_pid
         self.root_pid = hello.init_pid or hello.guardian_pid
-        """All below it is the job's."""
+        """The root of the job's process tree, which does not itself belong to the job."""
         self.started = started
         self.known_processes: KnownProcesses | None = None
-        """What to search the process table for, at level pgroup."""
+        """The processes to search the process table for, at level pgroup."""
         self._watches: dict[Handle, ExitWatch] = {}
 
     @classmethod
-    async def meet(cls, started: SpawnedWorker) -> Worker:
-        """Wait for the guardian's Hello. Raises StartFailed when it does not come (the caller sets the bound).
+    async def connect_to(cls, started: SpawnedWorker) -> Worker:
+        """Wait for the guardian's Hello. Raise StartFailed if the guardian fails; the caller sets the timeout.
 
-        Raises OSError too, for want of descriptors say. Nothing of the set is held then.
+        Raise OSError too, for example if there are no descriptors. Everything is closed then.
         """
         opened: list[asyncio.BaseTransport] = []
         try:
@@ -167,12 +169,14 @@ class Worker:
         return self.started.level
 
     @property
-    def fit(self) -> bool:
-        """Both processes are there and run. A job of the same user can end or stop those of a set that waits."""
+    def healthy(self) -> bool:
+        """Whether both processes exist and run. A job of the same user can end or stop those of an idle worker."""
         return not any(handle.ended or handle.stopped for handle in (self.guardian, self.runner))
 
     def watch_exit(self, handle: Handle, on_exit: Callable[[], None]) -> None:
-        """Call `on_exit` once, when `guardian` or `runner` has ended, however that came. Replaces an earlier wish."""
+        """Call `on_exit` once, when `guardian` or `runner` has ended for any reason. It replaces an earlier
+        callback.
+        """
         self._stop_watching(handle)
         self._watches[handle] = ExitWatch(handle, on_exit)
 
@@ -181,8 +185,8 @@ class Worker:
         if watch is not None:
             watch.stop()
 
-    def hand_over(self, order: RunTask | Describe, limit: Limit | None = None) -> None:
-        """Give the runner its one order, and the guardian the limits to hold it to."""
+    def send_order(self, order: RunTask | Describe, limit: Limit | None = None) -> None:
+        """Send the runner its one order, and the guardian the limits to enforce."""
         if limit is not None:
             self.control.send(limit)
         if self.level is Level.PGROUP:
@@ -192,9 +196,9 @@ class Worker:
         self.channel.send(order)
 
     def stop(self, order: Stop) -> None:
-        """Start or raise the ladder, and ask the runner, by every channel there is. Never blocks and never raises.
+        """Start or raise the ladder, and ask the runner, by every channel there is. Never block, never raise.
 
-        Nothing is made for it, no thread and no descriptor: at a limit of either a stop works as ever.
+        It needs no new thread and no new descriptor, so it works at a limit of either.
         """
         ways: tuple[Callable[[], None], ...] = (
             lambda: self.control.send(order),
@@ -202,17 +206,17 @@ class Worker:
             self.started.ask,
         )
         failures = []
-        for tell in ways:
+        for send in ways:
             try:
-                tell()
+                send()
             except Exception as exc:
-                failures.append(exc)  # the others are independent of it, and past them all there is the backstop
+                failures.append(exc)  # the other channels are independent of it, and after them comes the backstop
         for failure in failures:
             log.error("stop_not_sent", guardian=self.guardian.pid, exc_info=failure)
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         """Close the lifeline: the guardian kills what is left and ends."""
-        # Aborted, not closed: what a dead peer will not read any more must not keep them open.
+        # Abort instead of close: data that a dead peer will not read any more must not keep them open.
         self.control.writer.transport.abort()
         self.channel.writer.transport.abort()
         for output in self.outputs:
@@ -220,8 +224,8 @@ class Worker:
         self.started.stack.close()
 
     def close(self) -> None:
-        """Give back what the set held. Call once the guardian has ended."""
-        self.cut()
+        """Close everything of the worker. Call this once the guardian has ended."""
+        self.disconnect()
         for handle in (self.guardian, self.runner):
             self._stop_watching(handle)
             handle.close()

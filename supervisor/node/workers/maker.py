@@ -1,4 +1,4 @@
-"""Making attempt sets until it works: a start, the guardian's hello, and what is done when either fails."""
+"""Make workers until it works: start one, wait for the guardian's Hello, and retry if either fails."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from supervisor.node.workers.worker import Worker
 log = structlog.get_logger()
 
 
-class SetMaker:
-    """Starts one set at a time for each caller. Belongs to the event loop.
+class WorkerMaker:
+    """Starts one worker at a time for each caller. Belongs to the event loop.
 
-    `on_met` is called with each set that has said hello; what it raises makes the start one that failed.
+    `on_ready` is called with each worker that has reported; if it raises, the start has failed.
     """
 
-    def __init__(self, starter: Starter, on_met: Callable[[Worker], None], first_pause_s: float) -> None:
+    def __init__(self, starter: Starter, on_ready: Callable[[Worker], None], first_pause_s: float) -> None:
         self._starter = starter
-        self._on_met = on_met
+        self._on_ready = on_ready
         self._retries: defaultdict[Level, Retries] = defaultdict(lambda: Retries(first_pause_s))
 
     def fails(self, level: Level) -> bool:
-        """Whether the last start at this level failed."""
-        return self._retries[level].words is not None
+        """Return whether the last start at this level failed."""
+        return self._retries[level].reason is not None
 
     def forget(self, level: Level) -> None:
-        """What failed at this level is of no interest: no job waits for it any more."""
+        """Forget failures at this level, when no job waits for it any more."""
         self._retries.pop(level, None)
 
     @property
     def last_error(self) -> str | None:
-        """Why the last start at some level failed; None when none did."""
-        return next((retries.words for retries in self._retries.values() if retries.words is not None), None)
+        """Why the last start at some level failed; None if none did."""
+        return next((retries.reason for retries in self._retries.values() if retries.reason is not None), None)
 
     @property
     def trouble(self) -> str | None:
-        """Since when no set could be started, and why, for a person."""
-        told = (retries.told("no worker could be started") for retries in self._retries.values())
-        return next((words for words in told if words is not None), None)
+        """Since when no worker could be started, and why, for a person."""
+        descriptions = (retries.describe("no worker could be started") for retries in self._retries.values())
+        return next((reason for reason in descriptions if reason is not None), None)
 
     async def make(self, level: Level) -> Worker | None:
-        """A set that is ready; None after a failure and a pause, which grows with each failure in a row."""
+        """Return a worker that is ready, or None after a failure and a pause that grows with each failure in a row."""
         try:
-            made = await self._start_and_meet(level)
+            made = await self._start_and_connect(level)
         except StartFailed as exc:
             await self._failed(level, str(exc))
             return None
@@ -60,7 +60,7 @@ class SetMaker:
             await self._failed(level, f"cannot start a worker: {type(exc).__name__}: {exc}")
             return None
         except Exception as exc:
-            # A bug. It must not end the task that starts sets for those who wait.
+            # This is a bug. It must not end the task that starts workers for waiting requests.
             log.exception("start_failed_unexpectedly", containment=str(level))
             await self._failed(level, f"cannot start a worker: {type(exc).__name__}: {exc}")
             return None
@@ -69,24 +69,24 @@ class SetMaker:
             log.info("start_works_again", containment=str(level), failures=failures)
         return made
 
-    async def _failed(self, level: Level, words: str) -> None:
-        pause_s, news = self._retries[level].failed(words, time.monotonic())
-        if news:
-            log.warning("start_failed", error=words, containment=str(level))
+    async def _failed(self, level: Level, reason: str) -> None:
+        pause_s, is_new = self._retries[level].failed(reason, time.monotonic())
+        if is_new:
+            log.warning("start_failed", error=reason, containment=str(level))
         await asyncio.sleep(pause_s)
 
-    async def _start_and_meet(self, level: Level) -> Worker:
-        future = self._starter.start_set(level)
+    async def _start_and_connect(self, level: Level) -> Worker:
+        future = self._starter.start_worker(level)
         try:
             started = await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
-            future.add_done_callback(self._discard_late)  # the thread may be in the middle of it
+            future.add_done_callback(self._discard_late)  # the thread may be working on it
             raise
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                met = await Worker.meet(started)
+                met = await Worker.connect_to(started)
             try:
-                self._on_met(met)
+                self._on_ready(met)
             except BaseException:
                 met.close()
                 raise
