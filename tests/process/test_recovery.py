@@ -125,7 +125,7 @@ def test_a_search_that_could_not_read_everything_is_done_again_at_the_next_start
         return real(name, flags)
 
     with monkeypatch.context() as broken:
-        broken.setattr("supervisor.node.cleanup.recovery.BOUND_S", 0.05)
+        broken.setattr("supervisor.node.cleanup.recovery.TIMEOUT_S", 0.05)
         broken.setattr("supervisor.node.cleanup.recovery._is_there", lambda _: False)
         broken.setattr(procfs, "open_file", open_file)
         recovered = recover([(path, note)])

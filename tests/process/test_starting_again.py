@@ -92,7 +92,7 @@ def test_a_level_that_no_job_waits_for_any_more_troubles_no_one(monkeypatch: pyt
 
 def test_a_start_that_hangs_for_good_is_given_up_and_the_next_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     held, works = threading.Event(), spawn.spawn
-    monkeypatch.setattr(starter, "GIVE_UP_BOUNDS", 1)
+    monkeypatch.setattr(starter, "GIVE_UP_AFTER_TIMEOUTS", 1)
 
     def hangs(*_: object) -> None:
         monkeypatch.setattr(starter, "spawn", works)

@@ -1,7 +1,7 @@
-"""What people ask to see of a job: its processes, its stacks and its files, each on threads of its own kind.
+"""What people inspect of a job: its processes, its stacks and its files, each on threads of its own kind.
 
-A job can make each of them slow, with as many processes, bytes or folders as it likes. So none shares its threads with
-another, nor with the end of any job, and each answer has a bound.
+A job can make each of them slow, with as many processes, bytes or folders as it likes. So none of them shares its
+threads with another, nor with the end of any job, and each answer has a timeout.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Looks:
             lane.close(CLOSE_TIMEOUT_S)
 
     async def processes(self, root_pid: int) -> list[ProcessRow]:
-        """The process table of a job. Raises NotReady."""
+        """Return the process table of a job. Raise NotReady."""
         try:
             return await self._processes.call(processes.table, root_pid, bound_s=PROCESSES_BOUND_S)
         except Late as exc:
@@ -60,29 +60,29 @@ class Looks:
             raise NotReady(f"cannot read /proc: {exc}", RETRY_AFTER_S) from None
 
     async def files(self, job_id: str) -> tuple[list[FoundFile], bool]:
-        """The files that a job left, and whether there are more. Raises NotReady."""
+        """Return the files that a job left, and whether there are more. Raise NotReady."""
         return await self.read(self._files.list, job_id)
 
     async def open_file(self, job_id: str, path: bytes) -> int:
-        """A descriptor for reading. Raises NotFound, NotReady."""
+        """Return a descriptor for reading. Raise NotFound or NotReady."""
         opening = self.read_later(self._files.open_file, job_id, path)
         try:
             return await self._reading.answer(opening, FILES_BOUND_S, drop=True)
         except BaseException as exc:
-            opening.add_done_callback(_close_opened)  # its client has left, or will not wait any longer
+            opening.add_done_callback(_close_opened)  # the client has disconnected, or its request timed out
             if isinstance(exc, Late | OSError):
                 raise _not_ready(exc) from None
             raise
 
     async def read(self, function: Callable[..., Answer], *args: Any) -> Answer:
-        """What a function returns that reads files which jobs left. Raises NotReady."""
+        """Return the result of a function that reads files which jobs left. Raise NotReady."""
         try:
             return await self._reading.call(function, *args, bound_s=FILES_BOUND_S, place="DEADSTOP_STATE_DIR/files")
         except (Late, OSError) as exc:
             raise _not_ready(exc) from None
 
     def read_later(self, function: Callable[..., Answer], *args: Any) -> Future[Answer]:
-        """The same, and wait for nothing."""
+        """Start the same, without waiting."""
         return self._reading.later(function, *args, place="DEADSTOP_STATE_DIR/files")
 
 
@@ -97,7 +97,7 @@ def _close_opened(opening: Future[int]) -> None:
 
 
 async def taken(taking: Future[str], lane: Lane, bound_s: float) -> str:
-    """Wait for a stack that is taken on a lane, within `bound_s` from its turn. Raises NoStack."""
+    """Wait for a stack that is taken on a lane, at most the timeout from its turn. Raise NoStack."""
     try:
         return await lane.answer(taking, STACK_PATIENCE_S + bound_s, drop=True)
     except Late as exc:

@@ -1,7 +1,7 @@
 """Stacks with the frames of C, C++, Rust and Cython between Python's: the extra `native`, which is py-spy.
 
 Unlike `stacks` this stops the job for some milliseconds, by ptrace(2), which may also end a wait for events early
-(EINTR). So it is done only when somebody asks for it. https://github.com/benfred/py-spy
+(EINTR). So it is done only on request. https://github.com/benfred/py-spy
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_ERROR_CHARS = 300
 
 
 def take(runner_pid: int) -> str:
-    """The stacks of the runner's threads, in the form of `stacks.take`. Blocks up to BOUND_S. Raises NoStack."""
+    """Return the stacks of the runner's threads, in the form of `stacks.take`. Block up to BOUND_S. Raise NoStack."""
     command = [_program(), "dump", "--native", "--json", "--full-filenames", "--pid", str(runner_pid)]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=BOUND_S, check=False)
@@ -32,7 +32,7 @@ def take(runner_pid: int) -> str:
         raise NoStack(f"py-spy could not read process {runner_pid}: {why}")
     try:
         threads = json.loads(done.stdout)
-        # The main thread's id is its process's: it comes first, as arrange keeps the order otherwise.
+        # The main thread has the ID of its process. It comes first, as arrange keeps the order otherwise.
         threads.sort(key=lambda thread: thread["os_thread_id"] != runner_pid)
         return arrange("\n\n".join(map(_thread, threads)))
     except (ValueError, KeyError, TypeError) as exc:
@@ -40,7 +40,7 @@ def take(runner_pid: int) -> str:
 
 
 def _program() -> str:
-    """Beside this Python first: a server is seldom started with its environment's folder in PATH."""
+    """Look beside this Python first: the environment's folder is seldom in a server's PATH."""
     beside = Path(sysconfig.get_path("scripts")) / "py-spy"
     found = str(beside) if beside.is_file() else shutil.which("py-spy")
     if found is None:

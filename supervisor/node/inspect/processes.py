@@ -1,4 +1,4 @@
-"""The process table of one job, for people: who runs in it, what that costs, and what each waits for."""
+"""The process table of one job, for people: its processes, their cost, and what each of them waits for."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ class _Sample:
 
 
 def table(root_pid: int) -> list[ProcessRow]:
-    """The job's processes, parents first: all below the guardian, or below the init of the job's pid namespace.
+    """Return the job's processes, parents first: all below the guardian, or below the init of the job's pid namespace.
 
-    These are ours and left out, and so is the guardian's resource tracker.
-
-    Takes SAMPLE_S seconds: call it from a thread.
+    Guardian and init are left out, and so is the guardian's resource tracker. It takes SAMPLE_S seconds: call it from a
+    thread.
     """
     samples = []
-    for pid in descendants(root_pid, on_error=lambda _: None):  # shown is what can be read
+    for pid in descendants(root_pid, on_error=lambda _: None):  # what cannot be read is left out
         try:
             process = psutil.Process(pid)
             process.cpu_percent()
         except psutil.Error:
-            continue  # gone in between
+            continue  # it has ended meanwhile
         samples.append(_Sample(process, time.monotonic(), _io_bytes(process)))
     time.sleep(SAMPLE_S)
     rows = [_row(sample, root_pid) for sample in samples]
@@ -72,7 +71,7 @@ def _row(sample: _Sample, root_pid: int) -> ProcessRow | None:
 
 
 def _io_bytes(process: psutil.Process) -> tuple[int, int] | None:
-    """What it has read and written by system calls, pipes and sockets included."""
+    """Return what it has read and written by system calls, pipes and sockets included."""
     try:
         counters = process.io_counters()
     except (psutil.Error, OSError):
@@ -90,7 +89,7 @@ def _rates(sample: _Sample) -> tuple[float | None, float | None]:
 
 
 def _wait_channel(pid: int) -> str | None:
-    """The kernel tells it only to those who may trace the process. "0": it runs."""
+    """The kernel reports it only to processes that may trace this one. "0" means that it runs."""
     try:
         name = (procfs.read(f"{pid}/wchan") or b"").decode("ascii", "replace").strip()
     except OSError:

@@ -1,7 +1,7 @@
 """The Python stacks of a running job, taken from outside without disturbing it.
 
-A signal goes to the runner's heartbeat thread and nowhere else; `runner.heartbeat` says why. First the one that is
-answered with the interpreter lock held; after GIL_WAIT_S the one that needs no lock, because then C code holds it.
+A signal goes to the runner's heartbeat thread alone; `runner.heartbeat` says why. The first signal is answered with the
+interpreter lock held; after GIL_WAIT_S the second one follows, which needs no lock, because C code holds it then.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ GIL_WAIT_S = 0.15
 """How long the heartbeat thread may take to get the interpreter lock; between Python threads it moves every 5 ms."""
 BOUND_S = 1.0
 QUIET_S = 0.1
-"""Stacks that are written without the lock have no mark at their end: they end when nothing has come for so long."""
+"""Stacks that are written without the lock have no end mark: they end when nothing has come for this long."""
 DRAIN_READS = 16
 MAX_BYTES = 256 * 1024
 _OURS = ("runner/heartbeat.py", "runner/watcher.py")
 _MAIN = "runner/main.py"
 _DEAF = {"T": "is stopped", "t": "is being traced", "Z": "has ended", "X": "has ended"}
-"""States in which a signal would only wait."""
+"""States in which a signal would stay pending."""
 
 
 class NoStack(Exception):
-    """There is no stack to be had. Met by whoever asks for one; the message says why, in words."""
+    """Raised when no stack can be taken. The message says why."""
 
 
 def take(runner_pid: int, fd: int) -> str:
-    """The stacks of the runner's threads, the main thread first, the innermost call of each first.
+    """Return the stacks of the runner's threads, the main thread first, the innermost call of each first.
 
-    `fd` is the reading end of the job's stack pipe and is not closed here. Blocks up to BOUND_S: call it from a thread,
-    once at a time for one job. Raises NoStack.
+    `fd` is the reading end of the job's stack pipe and is not closed here. Block up to BOUND_S: call it from a thread,
+    once at a time for one job. Raise NoStack.
     """
     if STACK_SIGNAL is None or STACK_SIGNAL_ANYHOW is None:
         raise NoStack("this system cannot signal one thread of a process")
@@ -63,7 +63,7 @@ def take(runner_pid: int, fd: int) -> str:
 
 
 def _drain(fd: int) -> None:
-    """Throw away what is left of an earlier answer that came too late: as much as a pipe holds, and no more."""
+    """Drop what is left of an earlier answer that came too late, at most what a pipe holds."""
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     for _ in range(DRAIN_READS):
@@ -72,8 +72,9 @@ def _drain(fd: int) -> None:
 
 
 def _read(fd: int, first_s: float, deadline: float, complete: Callable[[bytes], bool]) -> bytes:
-    """What comes until it is complete, or stops coming; empty when nothing came within `first_s`. What comes after
-    `deadline` is not read: a job can write into the pipe for as long as it likes."""
+    """Return what comes until it is complete, or stops coming; nothing if nothing came within `first_s`. What comes
+    after `deadline` is not read: a job can write into the pipe for as long as it likes.
+    """
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     text = b""
@@ -89,7 +90,7 @@ def _read(fd: int, first_s: float, deadline: float, complete: Callable[[bytes], 
 
 
 def arrange(text: str) -> str:
-    """Without our own threads, and with the one that runs the task at the top."""
+    """Leave out our own threads, and put the one that runs the task at the top."""
     blocks = [block.strip() for block in text.split("\n\n")]
     theirs = [block for block in blocks if block and not _is_ours(block)]
     theirs.sort(key=lambda block: _MAIN not in block)
@@ -97,7 +98,7 @@ def arrange(text: str) -> str:
 
 
 def _without_runner(block: str) -> str:
-    """What called the task is the same for every job; the frame that calls it is enough."""
+    """Leave out the callers of the task, which are the same for every job; the frame that calls it is enough."""
     lines = block.splitlines()
     caller = next((number for number, line in enumerate(lines) if _MAIN in line), len(lines))
     return "\n".join(lines[: caller + 1])
@@ -105,6 +106,6 @@ def _without_runner(block: str) -> str:
 
 def _is_ours(block: str) -> bool:
     frames = [line.strip() for line in block.splitlines() if line.strip().startswith("File ")]
-    # The outermost frames of any thread are threading's; the one below them is what the thread was started for.
+    # The outermost frames of any thread are threading's; the one below them is the thread's own function.
     started = next((frame for frame in reversed(frames) if "/threading.py" not in frame), "")
     return any(name in started for name in _OURS)

@@ -1,4 +1,4 @@
-"""The server's containment, chosen once at its start by trying what there is."""
+"""The server's containment, chosen once at its start by trying out the levels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Containment:
-    """`cgroups` is there if the machine has them, at whatever level the server is: close it at the end."""
+    """`cgroups` is set if the machine has them, at any level of the server: close it at the end."""
 
     levels: Levels
     cgroups: CgroupTree | None
     left_over: int
-    """How many processes an earlier server had left in its cgroups."""
+    """The number of processes that an earlier server had left in its cgroups."""
 
     @classmethod
     def choose(cls, settings: Settings, ruled_out: dict[Level, str], means: KernelFeatures) -> Containment:
-        """`ruled_out` are levels that other settings exclude, and why. Blocks for some milliseconds.
+        """`ruled_out` are levels that other settings exclude, and why. Block for some milliseconds.
 
-        Raises StartupError when the level of CONTAINMENT cannot be had.
+        Raise StartupError if the level of CONTAINMENT is unavailable.
         """
         probed = probe(settings.state_dir, setting=settings.containment, means=means)
         try:
@@ -45,5 +45,5 @@ class Containment:
 
     @property
     def controllers(self) -> frozenset[str]:
-        """The cgroup controllers that an attempt can be limited with, at a level that has a cgroup."""
+        """The cgroup controllers that can limit an attempt, at a level that has a cgroup."""
         return frozenset() if self.cgroups is None else self.cgroups.controllers

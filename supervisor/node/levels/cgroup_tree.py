@@ -2,12 +2,12 @@
 
     <where the server was started>
     └─ deadstop-<hash of STATE_DIR>     no process; its controllers are enabled for what is below
-       ├─ server                        the server and its guardians, if the kernel wants them out of the way
+       ├─ server                        the server and its guardians, if the kernel requires that
        ├─ attempt-1                     a runner and all below it
        └─ attempt-2
 
-A cgroup that passes controllers down may hold no process itself ("no internal process constraint"), so for controllers
-the server has to leave the cgroup it was started in. Only names made here are ever killed or removed.
+A cgroup that passes controllers down may contain no process itself ("no internal process constraint"), so the server
+must leave the cgroup it was started in to get controllers. Only names that are created here are ever killed or removed.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ _PREFIX = "deadstop-"
 
 
 class NoCgroup(Exception):
-    """No cgroup of our own can be had here. The message says why. Met by the probe."""
+    """Raised when no own cgroup can be created. The message says why."""
 
 
 def tree_name(state_dir: Path) -> str:
-    """Named for the folder itself, which one server at a time has locked, by whatever path. Raises OSError.
+    """Derive the name from the folder itself, which one server at a time has locked, by whatever path. Raise OSError.
 
-    A path would name another folder in another mount namespace, and one folder may have several.
+    A path would name another folder in another mount namespace, and one folder may have several paths.
     """
     try:
         folder = state_dir.stat()
     except FileNotFoundError:
-        named = str(state_dir.resolve())  # no server has locked it: a name that none has
+        named = str(state_dir.resolve())  # no server has locked it, so the name is unused
     else:
         named = f"{boot_id()} {folder.st_dev} {folder.st_ino}"
     return _PREFIX + hashlib.sha256(named.encode()).hexdigest()[:12]
 
 
 def own_cgroup(mountinfo: str, membership: str) -> Path:
-    """The folder of this process's cgroup, from the text of /proc/self/mountinfo and /proc/self/cgroup.
+    """Return the folder of this process's cgroup, from the text of /proc/self/mountinfo and /proc/self/cgroup.
 
-    cgroup2 may be mounted alone (unified) or beside version 1 (hybrid). Raises NoCgroup.
+    cgroup2 may be mounted alone (unified) or beside version 1 (hybrid). Raise NoCgroup.
     """
     mounts = [mount for line in mountinfo.splitlines() if (mount := _cgroup2_mount(line)) is not None]
     if not mounts:
@@ -87,22 +87,22 @@ class CgroupTree:
         self._base = base
         self.path = base / name
         self.controllers: frozenset[str] = frozenset()
-        """Those of CONTROLLERS that limits can be set with."""
+        """The members of CONTROLLERS that can set limits."""
         self.left_over = 0
-        """How many processes of an earlier server were found in it and ended."""
+        """The number of processes of an earlier server that were found in it and ended."""
         self._moved = False
         self._numbers = itertools.count(1)
 
     @classmethod
     def find(cls, state_dir: Path, mountinfo: Path) -> CgroupTree:
-        """Make the server's subtree, or take over what an earlier server left of it. Raises NoCgroup."""
+        """Create the server's subtree, or take over what an earlier server left of it. Raise NoCgroup."""
         try:
             base = own_cgroup(_text(mountinfo), _text(Path("/proc/self/cgroup")))
             name = tree_name(state_dir)
         except OSError as exc:
             raise NoCgroup(f"cannot read {exc.filename}: {exc.strerror}") from None
         if base.name == SERVER and base.parent.name == name:
-            base = base.parent.parent  # started from inside of an earlier server that had moved
+            base = base.parent.parent  # this server was started inside the cgroup of an earlier one that had moved
         tree = cls(base, name)
         try:
             tree.path.mkdir(exist_ok=True)
@@ -111,7 +111,7 @@ class CgroupTree:
         return tree
 
     def sweep(self) -> int:
-        """End and remove every leaf that does not hold this process. How many processes that were."""
+        """End and remove every leaf that does not contain this process. Return the number of ended processes."""
         killed = 0
         folders = [path for path in self.path.iterdir() if path.is_dir()] if self.path.is_dir() else []
         for folder in folders:
@@ -121,14 +121,14 @@ class CgroupTree:
             except OSError:
                 if folder.name == SERVER:
                     continue  # this process may be in it
-                pids = []  # ended all the same
+                pids = []  # they are ended nevertheless
             if os.getpid() not in pids:
                 killed += len(pids)
                 leaf.remove()
         return killed
 
     def enable_controllers(self) -> None:
-        """Have as many CONTROLLERS as the kernel gives. Moves the server if that is the price."""
+        """Enable as many CONTROLLERS as the kernel allows. Move the server if that is required."""
         offered = [name for name in CONTROLLERS if name in _words(self._base, "cgroup.controllers")]
         missing = [name for name in offered if name not in _words(self._base, "cgroup.subtree_control")]
         if missing and not _is_root(self._base):
@@ -143,7 +143,7 @@ class CgroupTree:
                 write(f"{self._base}/cgroup.subtree_control", f"+{name}")
             write(f"{self.path}/cgroup.subtree_control", f"+{name}")
         except OSError:
-            return False  # others live in the server's cgroup too, or it was not delegated: the guardian samples
+            return False  # the cgroup has other processes too, or was not delegated: the guardian samples
         return True
 
     def _move_away(self) -> None:
@@ -155,21 +155,21 @@ class CgroupTree:
     def _move_back(self) -> None:
         for name in self.controllers:
             for folder in (self.path, self._base):
-                with contextlib.suppress(OSError):  # somebody else below uses it
+                with contextlib.suppress(OSError):  # another cgroup below uses it
                     write(f"{folder}/cgroup.subtree_control", f"-{name}")
-        with contextlib.suppress(OSError):  # it passes controllers down to others by now
+        with contextlib.suppress(OSError):  # it passes controllers down to other cgroups by now
             for pid in AttemptCgroup(str(self.path / SERVER)).pids():
                 AttemptCgroup(str(self._base)).add(pid)  # this process, and multiprocessing's helpers
             self._moved = False
 
     def new_leaf(self) -> AttemptCgroup:
-        """An empty leaf for one attempt. Raises OSError."""
+        """Create an empty leaf for one attempt. Raise OSError."""
         folder = self.path / f"attempt-{next(self._numbers)}"
         folder.mkdir()
         return AttemptCgroup(str(folder))
 
     def close(self) -> bool:
-        """Remove every leaf and the subtree. False when something is left that the kernel still holds."""
+        """Remove every leaf and the subtree. Return False if the kernel still uses a part of it."""
         self.sweep()
         if self._moved:
             self._move_back()
@@ -177,7 +177,7 @@ class CgroupTree:
 
 
 def _text(path: Path) -> str:
-    """Raises OSError. What a job of an earlier server has mounted over /proc is not what is read."""
+    """Raise OSError. Mounts of an earlier server's job over /proc have no effect."""
     if not path.is_relative_to("/proc"):
         return path.read_text(encoding="utf-8")
     text = procfs.read(str(path.relative_to("/proc")))

@@ -1,4 +1,4 @@
-"""What the active containment level covers, and what it does not: the same words for people and for /health."""
+"""What the active containment level covers, and what it does not: the same text for people and for /health."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OWN_NAMESPACE = ("jobs that signal their guardian, or everything that they may 
 
 
 def status_of(levels: Levels) -> ContainmentStatus:
-    """The words for a server that has these levels."""
+    """Describe a server that has these levels."""
     inactive = [level for level in Level if level is not levels.default]
     covers, not_covered = _words(levels.default, has_cgroup=Level.CGROUP not in levels.why_not)
     return ContainmentStatus(

@@ -1,4 +1,4 @@
-"""What a guardian is told to hold its job to."""
+"""The limits that a guardian enforces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from supervisor.guardian.protocol import Limit
 
 
 def order_for(limits: Limits, controllers: frozenset[str]) -> Limit:
-    """What the guardian is told. A limit that nobody enforces is not in it."""
+    """Return the message for the guardian, without limits that cannot be enforced."""
     return Limit(
         memory_bytes=limits.memory_bytes,
         processes=limits.processes,

@@ -1,6 +1,6 @@
-"""Finding out what this machine can do by doing it once, at the server's start.
+"""Find out what this machine supports by trying it once, at the server's start.
 
-A kernel's version or a mount says little: sandboxes deny with any error, so only the act itself counts.
+A kernel's version or a mount says little: sandboxes deny calls with any error, so only a try is reliable.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.proc import read_stat
 from supervisor.node.levels.cgroup_tree import CgroupTree, NoCgroup
 
-PROBE_BOUND_S = 0.2
-"""How long one level's probe may take."""
+PROBE_TIMEOUT_S = 0.2
+"""How long the probe of one level may take."""
 MOUNTINFO = Path("/proc/self/mountinfo")
-PIDNS_BOUND_S = 2.0
-"""More, because it starts an interpreter first, on a machine that may be busy; it needs some 60 ms."""
+PIDNS_TIMEOUT_S = 2.0
+"""Longer, because it starts an interpreter first, on a machine that may be busy; it needs some 60 ms."""
 _PIDNS_PROBE = "from supervisor.guardian import pidns; print(pidns.probe() or '')"
 _NO_SUBREAPER = "this system has no subreapers (PR_SET_CHILD_SUBREAPER)"
 _AT_PGROUP = "the server was started at level pgroup, which has no subreapers"
@@ -35,10 +35,10 @@ _WEAKEST = "it is for systems without subreapers, and for a whole server: DEADST
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """`why_not` has the levels that cannot be used, and the reasons; `cgroups` is the server's subtree, if any.
+    """`why_not` has the unavailable levels, and the reasons; `cgroups` is the server's subtree, if there is one.
 
-    `took_ms` is how long each level that was tried took. `left_over` counts the processes of an earlier server that
-    were found in its subtree and ended.
+    `took_ms` is the duration of each probe. `left_over` counts the processes of an earlier server that were found in
+    its subtree and ended.
     """
 
     why_not: dict[Level, str]
@@ -48,7 +48,7 @@ class Probed:
 
 
 def probe(state_dir: Path, *, setting: str, means: KernelFeatures = AVAILABLE, mountinfo: Path = MOUNTINFO) -> Probed:
-    """Try every level. Blocks for some milliseconds: call it from a thread, before there is a child.
+    """Try every level. Block for some milliseconds: call it from a thread, before there is a child.
 
     `setting` is CONTAINMENT: a server is a subreaper or it is not, so level pgroup and the others exclude each other.
     What an earlier server of `state_dir` left in its cgroups is ended.
@@ -57,7 +57,7 @@ def probe(state_dir: Path, *, setting: str, means: KernelFeatures = AVAILABLE, m
     with _timed(took_ms, Level.SUBREAPER):
         why_no_subreaper = _AT_PGROUP if setting == Level.PGROUP else probe_subreaper(means)
     if why_no_subreaper is not None:
-        # The others are stacked on it: without it what leaves a cgroup, or dies with its init, is nobody's to reap.
+        # The other levels need it: without it, no process would reap what leaves a cgroup or loses its init.
         without: dict[Level, str] = {level: why_no_subreaper for level in Level if level is not Level.PGROUP}
         return Probed(without, None, took_ms, left_over=_swept(state_dir, mountinfo))
     found: dict[Level, str | None] = {Level.PGROUP: _WEAKEST}
@@ -75,7 +75,7 @@ def probe(state_dir: Path, *, setting: str, means: KernelFeatures = AVAILABLE, m
 
 
 def _swept(state_dir: Path, mountinfo: Path) -> int:
-    """End what an earlier server left in a subtree that this one will not use. How many processes that were."""
+    """End what an earlier server left in a subtree that this one will not use. Return the number of processes."""
     try:
         tree = CgroupTree.find(state_dir, mountinfo)
         found = tree.sweep()
@@ -93,7 +93,7 @@ def _timed(took_ms: dict[Level, float], level: Level) -> Iterator[None]:
 
 
 def probe_subreaper(means: KernelFeatures = AVAILABLE) -> str | None:
-    """Become a subreaper, orphan a canary, and see whether it comes to this process. None: it does."""
+    """Become a subreaper, and orphan a canary. Return None if it is reparented to this process, else the reason."""
     try:
         if not means.subreaper or not posix.become_subreaper():
             return _NO_SUBREAPER
@@ -106,7 +106,7 @@ def probe_subreaper(means: KernelFeatures = AVAILABLE) -> str | None:
 
 
 def _orphan_a_canary() -> str | None:
-    # The canary ends with our end of its stdin, whatever becomes of us; its parent ends at once.
+    # The canary ends when our end of its stdin is closed, even if this process dies; its parent ends at once.
     with _shell("exec 3<&0; (read _ <&3) & echo $!") as parent:
         assert parent.stdout is not None
         line = parent.stdout.readline()
@@ -115,13 +115,13 @@ def _orphan_a_canary() -> str | None:
         canary = int(line)
         parent.wait()
         if not _within_bound(lambda: _is_child(canary)):
-            return f"an orphan did not come to the server within {PROBE_BOUND_S} s"
+            return f"an orphan did not come to the server within {PROBE_TIMEOUT_S} s"
     os.waitpid(canary, 0)
     return None
 
 
 def probe_cgroup(state_dir: Path, *, mountinfo: Path = MOUNTINFO) -> CgroupTree:
-    """Take the subtree, and kill a canary in a leaf of it. Raises NoCgroup, having left nothing."""
+    """Take the subtree, and kill a canary in a leaf of it. Raise NoCgroup, and then leave nothing."""
     tree = CgroupTree.find(state_dir, mountinfo)
     try:
         tree.left_over = tree.sweep()
@@ -145,8 +145,8 @@ def _kill_a_canary(leaf: AttemptCgroup) -> None:
             raise NoCgroup("this kernel has no cgroup.kill; Linux 5.14 has")
         leaf.kill()
         if not _within_bound(lambda: canary.poll() is not None and not leaf.populated):
-            raise NoCgroup(f"cgroup.kill did not end a process within {PROBE_BOUND_S} s")
-    if not leaf.remove(PROBE_BOUND_S):
+            raise NoCgroup(f"cgroup.kill did not end a process within {PROBE_TIMEOUT_S} s")
+    if not leaf.remove(PROBE_TIMEOUT_S):
         raise NoCgroup(f"cannot remove {leaf.path}")
 
 
@@ -155,23 +155,23 @@ def _shell(script: str) -> subprocess.Popen[bytes]:
 
 
 def probe_pidns() -> str | None:
-    """Make a namespace as a guardian does, in a process of its own. None: it works."""
+    """Make a namespace as a guardian does, in a process of its own. Return None if that works."""
     command = [sys.executable, "-P", "-S", "-c", _PIDNS_PROBE]
-    # Not the server's own, which may hold keys: what an earlier server left may still run, and could read it.
+    # Not the server's own environment, which may contain keys: processes of an earlier server could read it.
     environment = with_python(passed_environment()) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PIDNS_BOUND_S, check=False
+            command, env=environment, capture_output=True, text=True, timeout=PIDNS_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"no namespace was made within {PIDNS_BOUND_S} s"
+        return f"no namespace was made within {PIDNS_TIMEOUT_S} s"
     except OSError as exc:
         return f"cannot start a process to try it with: {exc.strerror}"
     return done.stdout.strip() or (done.stderr.strip().rpartition("\n")[2] if done.returncode != 0 else None)
 
 
 def _within_bound(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PROBE_BOUND_S
+    deadline = time.monotonic() + PROBE_TIMEOUT_S
     while not condition():
         if time.monotonic() >= deadline:
             return False

@@ -1,4 +1,6 @@
-"""What a job has on the disk: its workspace and the files that it leaves, put away when its processes are gone."""
+"""What a job has on the disk: its workspace and the files that it leaves, removed or published when its processes have
+ended.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from supervisor.node.storage.state_dir import StateDir
 
 LEAST_S = 0.1
 MARGIN_S = 0.05
-"""The disk may hold up the end of a cancelled job for LEAST_S, and up to MARGIN_S before the end of its budget."""
+"""The disk may delay the end of a cancelled job for LEAST_S, and up to MARGIN_S before the end of its budget."""
 
 log = structlog.get_logger()
 
@@ -29,7 +31,7 @@ class PutAway:
 
 
 class Artifacts:
-    """Of one attempt. What takes as long as the disk does is done on the disk's own threads."""
+    """The artifacts of one attempt. Slow disk operations run on the disk's own threads."""
 
     def __init__(self, order: Order, state_dir: StateDir) -> None:
         self._job_id = order.job_id
@@ -39,12 +41,13 @@ class Artifacts:
         self._budget_s = order.budget_s
         self.workspace = state_dir.workspaces.path(order.job_id)
         self.short_path = self.workspace
-        """The same by a path that leaves room for the names of sockets, once it is prepared."""
+        """A path of the workspace that leaves room for the names of sockets, once it is prepared."""
 
     async def prepare(self) -> str:
-        """Wait until the job's workspace can be made, without a bound: while the disk does not answer, no job begins.
+        """Wait until the job's workspace can be created, without a timeout: while the disk does not answer, no job
+        starts.
 
-        Return why it cannot be made; "" if it can.
+        Return why it cannot be created; an empty text means that it can.
         """
         folder = self._workspaces.folder
         prepare = self._workspaces.prepare, self._job_id
@@ -57,8 +60,8 @@ class Artifacts:
     async def put_away(self, *, publish: bool, due_at: float | None) -> PutAway:
         """Publish the files and remove the workspace of a job of which nothing runs any more.
 
-        `due_at` is when a client that waits for the end is to have it, on the monotonic clock. When the disk does not
-        answer before, the workspace is not gone; it is put away when the disk does.
+        `due_at` is the moment by which a waiting client is to know of the end, on the monotonic clock. If the disk does
+        not answer before, the workspace is not gone, and is removed when the disk does.
         """
         moving = self._disk.later(self._move, publish, key=self._job_id, place=self._workspaces.folder.name)
         try:
@@ -76,8 +79,8 @@ class Artifacts:
             return PutAway(existed=False, gone=False, problems=tuple(problems))
 
     def _patience_s(self, due_at: float | None) -> float:
-        """Return how long to wait for the disk: half of the budget, a quarter of it once there is a cause, never longer
-        than what is left of it; LEAST_S when it is known not to answer.
+        """Return how long to wait for the disk: half of the budget, a quarter of it once there is a cause, but never
+        longer than the rest of the budget. Return LEAST_S if the disk is known not to answer.
         """
         patience_s = LEAST_S if self._disk.problem else self._budget_s / 2
         if due_at is None:

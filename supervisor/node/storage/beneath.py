@@ -1,10 +1,10 @@
-"""Looking into a folder that a job has filled, without being led out of it.
+"""Read a folder that a job has filled, without being led out of it.
 
-No symbolic link is followed, at any step of a path, and nothing but ordinary files is opened: a FIFO would block and a
-device would do whatever devices do. See openat(2), O_NOFOLLOW. Nor is a file read that belongs to another user than the
-folder does: a job may rename a file that it may not read, where it can write to the folder around it, or link to it
-where the kernel does not forbid that (proc_sys_fs(5), protected_hardlinks). A folder of root's was filled by root, who
-may read everything.
+No symbolic link is followed, at any step of a path, and only ordinary files are opened: a FIFO would block, and opening
+a device may have effects. See openat(2), O_NOFOLLOW. A file that belongs to another user than the folder is not read
+either: a job may rename a file that it may not read, if it can write to the folder around it, or link to it where the
+kernel does not forbid that (proc_sys_fs(5), protected_hardlinks). A folder of root was filled by root, who may read
+everything.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _ROOT = 0
 MAX_DEPTH = 64
 _OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
-"""What goes wrong with the machine, and says nothing about the file."""
+"""Errors of the machine, which say nothing about the file."""
 
 
 def open_file(root: Path, parts: Sequence[bytes]) -> int:
-    """A descriptor for reading the ordinary file at root/part/part. Raises OSError when there is none."""
+    """Return a descriptor for reading the ordinary file at root/part/part. Raise OSError if there is none."""
     if not parts or any(part in (b"", b".", b"..") or b"/" in part or b"\0" in part for part in parts):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     folder = _open_folder(root, parts[:-1], _FOLDER)
     try:
         owner = root.lstat().st_uid
-        # Before it is opened, because opening a device does something; and after, because names can be changed.
+        # Check before opening, because opening a device may have effects, and after, because names can be changed.
         _check(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False), owner)
         opened = os.open(parts[-1], _FILE, dir_fd=folder)
         try:
@@ -48,10 +48,11 @@ def open_file(root: Path, parts: Sequence[bytes]) -> int:
 
 
 def list_files(root: Path, limit: int) -> tuple[list[FoundFile], bool]:
-    """The ordinary files below `root`, sorted by path, at most `limit`. True: there are more, or deeper ones.
+    """Return the ordinary files below `root`, sorted by path, at most `limit`, and whether there are more, or deeper
+    ones.
 
-    Takes as long as the disk needs: call it from a thread. Nothing is there: an empty list. Raises OSError when it
-    cannot be read.
+    It takes as long as the disk needs: call it from a thread. Return an empty list if there is nothing. Raise OSError
+    if it cannot be read.
     """
     found: list[FoundFile] = []
     pending: list[tuple[bytes, ...]] = [()]
@@ -66,7 +67,7 @@ def list_files(root: Path, limit: int) -> tuple[list[FoundFile], bool]:
         except OSError as exc:
             if is_our_own(exc):
                 raise
-            continue  # gone in between, or a folder that its own maker cannot read
+            continue  # it was removed meanwhile, or its own creator cannot read it
         try:
             for name, status in _entries(folder):
                 if stat.S_ISDIR(status.st_mode):
@@ -83,7 +84,7 @@ def list_files(root: Path, limit: int) -> tuple[list[FoundFile], bool]:
 
 
 def is_our_own(exc: OSError) -> bool:
-    """Whether the machine failed, so that the file may well be there."""
+    """Return whether the machine failed, so that the file may well be there."""
     return exc.errno in _OUR_OWN
 
 
@@ -93,7 +94,7 @@ def _entries(folder: int) -> Iterator[tuple[bytes, os.stat_result]]:
             try:
                 yield os.fsencode(entry.name), entry.stat(follow_symlinks=False)
             except FileNotFoundError:
-                continue  # gone in between: its job is being forgotten
+                continue  # it was removed meanwhile, because its job is being forgotten
 
 
 def _is_the_jobs(status: os.stat_result, owner: int) -> bool:

@@ -1,7 +1,7 @@
-"""One folder of STATE_DIR: made at the start, and made again when it has gone from its place.
+"""One folder of STATE_DIR: created at the start, and again when it has been removed.
 
-One in which jobs put things is held open, so that what is done in it is done where it really is: a folder that somebody
-has moved still has what was in it, and what is not found by its name is not therefore gone.
+A folder in which jobs put things is held open, so that operations reach it wherever it is: a folder that was moved
+still has its contents, and a name that is missing is not proof that the contents are gone.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ import structlog
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 MAX_HELD = 8
-"""So many folders that were in this place are remembered, the newest first."""
+"""How many folders that were in this place are remembered, the newest first."""
 
 log = structlog.get_logger()
 
 
 class Folder:
-    """Its methods take as long as the disk does: call them on a thread. `problem` is empty, or why it is of no use."""
+    """Its methods take as long as the disk does: call them from a thread. `problem` says why it is unusable, or is
+    empty.
+    """
 
     def __init__(self, path: Path, *, held: bool = False) -> None:
-        """`held`: it is held open from `open` to `close`."""
+        """With `held` it is held open from `open` to `close`."""
         self.path = path
         self._is_held = held
         self.name = f"DEADSTOP_STATE_DIR/{path.name}"
@@ -34,7 +36,7 @@ class Folder:
         self._lock = threading.Lock()
 
     def open(self, mode: int = 0o700) -> None:
-        """Make it, whatever is missing above it as well. Raises OSError."""
+        """Create the folder, with missing parents. Raise OSError."""
         self._mode = mode
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.chmod(mode)
@@ -52,7 +54,7 @@ class Folder:
         return tuple(self._held)
 
     def look(self) -> str:
-        """See that it is there and can be used, and make it again if it is gone. Return `problem` as it then is."""
+        """Check that it exists and is usable, and create it again if it was removed. Return `problem`."""
         with self._lock:
             try:
                 problem = self._look()
@@ -62,7 +64,7 @@ class Folder:
         return problem
 
     def tell(self, problem: str) -> None:
-        """Keep a problem, or that there is none, and log it when that changes."""
+        """Store a problem, or that there is none, and log it when that changes."""
         if problem == self.problem:
             return
         self.problem = problem

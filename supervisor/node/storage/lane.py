@@ -1,9 +1,9 @@
 """Calls that may block for as long as a disk or a job likes, on threads of their own.
 
-The threads are made before the first call. Each call is waited for no longer than its bound; what it does then goes on
-without anybody waiting. Calls with the same key are made one after the other, in the order in which they came, so that
-what belongs to one job keeps its order; other calls pass those that hang. A thread whose call hangs is replaced, up to
-a bound, and counted: `problem` says so for as long as it hangs.
+The threads are started before the first call. A caller waits no longer than its timeout; the call itself then continues
+without one. Calls with the same key run one after the other, in order, so that the calls for one job keep their order;
+other calls pass those that hang. A thread whose call hangs is replaced, up to a limit, and `problem` reports it for as
+long as it hangs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import structlog
 
 HANGS_AFTER_S = 2.0
-"""Past this a call counts as one that hangs."""
+"""A call that takes longer counts as hanging."""
 MAX_HANGING = 8
-"""So many threads that hang are replaced."""
+"""How many hanging threads are replaced."""
 MAX_WAITING = 10_000
 
 Answer = TypeVar("Answer")
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Late(Exception):
-    """A call has not come back within its bound, or too many wait before it. Met by the task that waits for it."""
+    """Raised when a call has not returned within its timeout, or too many calls wait before it."""
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class _Call:
 
 
 class Lane:
-    """Some threads and the calls that wait for them. Every method may be called from any thread."""
+    """Some threads, and the calls that wait for them. Every method may be called from any thread."""
 
     def __init__(self, name: str, *, threads: int = 2, hangs_after_s: float = HANGS_AFTER_S) -> None:
         self.name = name
@@ -66,22 +66,22 @@ class Lane:
         self._closing = False
 
     def start(self) -> None:
-        """Make the threads. Raises RuntimeError when there can be none."""
+        """Start the threads. Raise RuntimeError if that is impossible."""
         with self._condition:
             while self._threads < self._wanted:
                 self._add_thread()
 
     def close(self, bound_s: float) -> bool:
-        """Do what waits, for at most so long, and end. False: something is left, or hangs."""
+        """Finish the waiting calls within the timeout, and end. Return False if a call is left, or hangs."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
             return self._condition.wait_for(lambda: not self._waiting and not self._running, bound_s)
 
     def later(self, function: Callable[..., Answer], *args: Any, key: str = "", place: str = "") -> Future[Answer]:
-        """Have `function(*args)` called, and wait for nothing. `place` says in words what it is about.
+        """Call `function(*args)` on a thread, without waiting. `place` names in text what it is about.
 
-        The future gets what it returns or raises, or Late at once when too many calls wait.
+        The future gets the result or the exception, or Late at once if too many calls wait.
         """
         call = _Call(lambda: function(*args), key, place)
         with self._condition:
@@ -96,11 +96,13 @@ class Lane:
     async def call(
         self, function: Callable[..., Answer], *args: Any, bound_s: float | None, key: str = "", place: str = ""
     ) -> Answer:
-        """What `function(*args)` returns or raises. Raises Late past the bound: if it has begun, it goes on then."""
+        """Return or raise what `function(*args)` does. Raise Late after the timeout: a call that has started then
+        continues.
+        """
         return await self.answer(self.later(function, *args, key=key, place=place), bound_s, drop=True)
 
     async def answer(self, future: Future[Answer], bound_s: float | None, *, drop: bool = False) -> Answer:
-        """Wait for what `later` gave. Raises Late. `drop`: if it has not begun by then, it never does."""
+        """Wait for a future of `later`. Raise Late. With `drop`, a call that has not started by then never does."""
         waiting = asyncio.wrap_future(future)
         try:
             done, _ = await asyncio.wait((waiting,), timeout=None if bound_s is None else max(0.0, bound_s))
@@ -117,7 +119,7 @@ class Lane:
 
     @property
     def problem(self) -> str:
-        """What hangs and for how long, in words. Empty: nothing does."""
+        """Which calls hang, and for how long. Empty if there are none."""
         now = time.monotonic()
         with self._condition:
             late = [call for call in self._running if now - call.began >= self._hangs_after_s]
@@ -129,13 +131,13 @@ class Lane:
     # --- the threads
 
     def _replace_hanging(self) -> None:
-        """Under the lock."""
+        """Start more threads. The caller has the lock."""
         now = time.monotonic()
         hanging = sum(now - call.began >= self._hangs_after_s for call in self._running)
         while self._threads < self._wanted + min(hanging, MAX_HANGING):
             try:
                 self._add_thread()
-            except RuntimeError as exc:  # there can be no more threads now: the next call tries it again
+            except RuntimeError as exc:  # no more threads can be started now; the next call tries again
                 log.warning("lane_without_thread", lane=self.name, error=str(exc))
                 return
 
@@ -151,7 +153,9 @@ class Lane:
                 self._condition.notify_all()
 
     def _take(self) -> _Call | None:
-        """Wait for a call whose key nobody is at. None: the thread is to end, at the close or as one too many."""
+        """Wait for a call whose key is not in use. Return None if the thread is to end, at the close or as one too
+        many.
+        """
         with self._condition:
             while True:
                 busy = {call.key for call in self._running if call.key}
@@ -169,4 +173,4 @@ class Lane:
 
 def _forget(future: asyncio.Future[Any]) -> None:
     if not future.cancelled():
-        future.exception()  # nobody waits for it any more; the function itself has told what there was to tell
+        future.exception()  # the caller has left, and the function itself has reported the problem

@@ -1,4 +1,5 @@
-"""The files that jobs have left for people: what was in `out/`, out of the workspace by one rename when the job ended.
+"""The files that jobs leave for people: the contents of `out/`, moved out of the workspace by one rename at the job's
+end.
 
 So a reader sees all of them or none, and never a half-written one. They stay until their job is forgotten.
 """
@@ -22,33 +23,35 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Files:
-    """The folder `files` in STATE_DIR: one folder per job that left any. Methods that look take as long as the disk."""
+    """The folder `files` in STATE_DIR, with one folder per job that left files. Methods take as long as the disk
+    does.
+    """
 
     def __init__(self, state_dir: Path, trash: Trash) -> None:
         self.folder = Folder(state_dir / "files", held=True)
         self._trash = trash
 
     def open(self) -> None:
-        """Make the folder. Raises OSError."""
+        """Create the folder. Raise OSError."""
         self.folder.open()
 
     def keep_only(self, is_known: Callable[[str], bool]) -> None:
-        """Put away the files of jobs that nobody remembers. For the start, after what is remembered was read."""
+        """Dispose of the files of unknown jobs. For the start, after the journal was read."""
         for left in os.listdir(self.folder.path):
             if not is_known(left):
                 self._trash.take(self.folder, left)
 
     def set_aside(self, suffix: str) -> None:
-        """Begin with an empty folder and keep the old one beside it: what its jobs were is no longer known."""
+        """Start with an empty folder and keep the old one beside it, because its jobs are no longer known."""
         path = self.folder.path
         path.rename(path.with_name(path.name + suffix))
         self.folder.close()
         self.open()
 
     def publish(self, job_id: str, workspace: Path, dir_fd: int | None = None) -> bool:
-        """Take `out/` from the workspace of a job of which nothing runs any more. False: there is nothing in it.
+        """Take `out/` from the workspace of a job of which nothing runs any more. Return False if it is empty.
 
-        Raises OSError.
+        Raise OSError.
         """
         if not _has_entries(workspace / OUT, dir_fd):
             return False
@@ -56,24 +59,24 @@ class Files:
         self.discard(job_id)
         published = self.folder.path / job_id
         os.rename(workspace / OUT, published, src_dir_fd=dir_fd)
-        # Looked at where no job can change it any more: a job can put another user's folder in its place.
+        # Check it where no job can change it any more: a job can put another user's folder in its place.
         if published.lstat().st_uid != os.lstat(workspace, dir_fd=dir_fd).st_uid:
             self.discard(job_id)
             raise PermissionError(errno.EPERM, f"`{OUT}/` belongs to another user")
         return True
 
     def discard(self, job_id: str) -> bool:
-        """The job is forgotten. True when nothing is there any more."""
+        """Remove the files of a forgotten job. Return True if nothing is there any more."""
         return self._trash.take(self.folder, job_id)
 
     def list(self, job_id: str) -> tuple[list[FoundFile], bool]:
-        """The job's files, and whether there are more than are listed. Raises OSError."""
+        """Return the job's files, and whether there are more than are listed. Raise OSError."""
         return list_files(self.folder.path / job_id, MAX_LISTED)
 
     def open_file(self, job_id: str, path: bytes) -> int:
-        """A descriptor for reading. Raises NotFound for what is no ordinary file of this job's.
+        """Return a descriptor for reading. Raise NotFound if it is not an ordinary file of this job.
 
-        Raises OSError when the machine failed, and the file may be there.
+        Raise OSError if the machine failed, so that the file may be there.
         """
         try:
             return open_file(self.folder.path / job_id, path.split(b"/"))
@@ -85,13 +88,13 @@ class Files:
 
 
 def _has_entries(folder: Path, dir_fd: int | None) -> bool:
-    """Whether it is a folder, and not empty."""
+    """Return whether it is a folder, and not empty."""
     try:
         opened = os.open(folder, _FOLDER, dir_fd=dir_fd)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as exc:
-        if exc.errno == errno.ELOOP:  # the job has made a link of it, as some systems tell
+        if exc.errno == errno.ELOOP:  # the job has replaced it with a link, which some systems report like this
             return False
         raise
     try:

@@ -1,4 +1,4 @@
-"""Removing a folder, whatever a job has made of it."""
+"""Remove a folder, whatever a job has put into it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def remove_tree(path: Path, hoist_to: Path) -> Iterator[str]:
-    """Remove `path`, whatever a job has made of it; yields what could not be removed, and why.
+    """Remove `path`. Yield what could not be removed, and why.
 
-    Each folder inside is first moved up into `hoist_to`: a job can nest folders deeper than paths may be long, or than
-    a recursion goes. What only lacks its owner's permission bits gets them.
+    Each inner folder is first moved up into `hoist_to`: a job can nest folders deeper than paths may be long, or than a
+    recursion can go. Missing permission bits of the owner are added.
     """
     pending = [path]
     while pending:
@@ -39,7 +39,7 @@ def _hoist(folder: Path, hoist_to: Path) -> Path:
     try:
         return folder.rename(inner)
     except PermissionError:
-        # Moving a folder changes what its `..` is, which needs the permission to write to it. Never met by root, who
-        # must not do this: a process of the user that jobs run as could put a link to elsewhere in the folder's place.
+        # Moving a folder changes its `..`, which requires permission to write to it. This does not happen to root, who
+        # must not do this: a process of the user that jobs run as could put a link in the folder's place.
         folder.chmod(0o700)
         return folder.rename(inner)

@@ -1,7 +1,7 @@
-"""Short paths of workspaces, for the folders of a job in which programs make Unix sockets.
+"""Short paths of workspaces, for the folders of a job in which programs create Unix sockets.
 
-The path of a socket has at most 107 bytes, see unix(7). STATE_DIR and a job's id may be longer than that together, so
-a workspace whose folders would be too deep gets a symbolic link in a folder of the server's own near the root.
+The path of a socket has at most 107 bytes, see unix(7). STATE_DIR and a job's ID may be longer than that together, so a
+workspace whose folders would be too deep gets a symbolic link in a folder of the server near the root.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 import structlog
 
 MAX_FOLDER_BYTES = 66
-"""A folder of a job may have so long a path: with "/", 40 bytes of a socket's name are left."""
+"""The longest path of a job's folder: with "/" it leaves 40 bytes for a socket's name."""
 LONGEST_FOLDER = ".home"
-"""The longest name of the folders in a workspace that jobs put sockets into: HOME, TMPDIR, XDG_RUNTIME_DIR."""
+"""The longest name of the folders in a workspace in which jobs create sockets: HOME, TMPDIR, XDG_RUNTIME_DIR."""
 PLACES = (Path("/run"), Path("/tmp"))  # noqa: S108  # only root may write to the first, and no cleaner looks there
 
 log = structlog.get_logger()
 
 
 class ShortPaths:
-    """The links of one server. `of` makes one where it is needed, `drop` removes it with the workspace."""
+    """The links of one server. `of` creates one where it is needed, `drop` removes it with the workspace."""
 
     def __init__(self, state_dir: Path, places: tuple[Path, ...] = PLACES) -> None:
         digest = hashlib.sha256(os.fsencode(state_dir.absolute())).hexdigest()[:8]
@@ -39,7 +39,7 @@ class ShortPaths:
     def open(self, *, for_other_users: bool = False) -> None:
         """Remove the links that an earlier server of this STATE_DIR left.
 
-        Other users may follow links, and not list them.
+        Other users may follow links, but not list them.
         """
         self._mode = 0o711 if for_other_users else 0o700
         for place in self._places:
@@ -47,14 +47,14 @@ class ShortPaths:
                 _remove(place / self._name)
 
     def of(self, job_id: str, workspace: Path) -> Path:
-        """The path of `workspace` to name the job's folders by: a link where it needs one and can have it."""
+        """Return the path for the job's folders: a link, if one is needed and can be created."""
         if len(os.fsencode(workspace / LONGEST_FOLDER)) <= MAX_FOLDER_BYTES:
             return workspace
         try:
             if job_id not in self._links:
                 self._links[job_id] = self._new_link(workspace)
         except OSError as exc:
-            # Every place is read-only or full. The job runs all the same, and only long sockets cannot be bound in it.
+            # Every place is read-only or full. The job still runs, but cannot bind sockets with long names.
             self._note(exc)
             return workspace
         self._note(None)
@@ -64,10 +64,9 @@ class ShortPaths:
         """Remove the job's link, if it has one."""
         link = self._links.pop(job_id, None)
         if link is not None:
-            link.unlink(missing_ok=True)  # a cleaner of /tmp may have been here
+            link.unlink(missing_ok=True)  # a clean-up program of /tmp may have removed it
 
     def close(self) -> None:
-        """Remove what is left."""
         if self._folder is not None:
             _remove(self._folder)
             self._folder = None
@@ -80,13 +79,13 @@ class ShortPaths:
         return link
 
     def _note(self, failure: OSError | None) -> None:
-        said = None if failure is None else str(failure)
-        if said is not None and said != self._failure:
-            log.warning("short_path_failed", error=said)
-        self._failure = said
+        message = None if failure is None else str(failure)
+        if message is not None and message != self._failure:
+            log.warning("short_path_failed", error=message)
+        self._failure = message
 
     def _made_folder(self) -> Path:
-        # Made with the first link, and again after a cleaner of /tmp has removed it.
+        # It is created with the first link, and again after a clean-up program of /tmp has removed it.
         if self._folder is None or not _is_ours(self._folder):
             self._folder = self._new_folder()
             self._folder.chmod(self._mode)
@@ -99,7 +98,7 @@ class ShortPaths:
                 folder.mkdir(mode=0o700)
             except FileExistsError:
                 if not _is_ours(folder):
-                    continue  # another user was faster: it must not be in the way, nor hold our links
+                    continue  # it belongs to another user, and must not get our links
             except OSError:
                 continue  # it is missing, read-only, or not for this user
             return folder
@@ -115,11 +114,11 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder with its links. What is not a link was made by somebody else, and stays with the folder."""
+    """Remove the folder with its links. Other files in it were not created by a server, and stay with the folder."""
     try:
         for link in folder.iterdir():
             if link.is_symlink():
                 link.unlink(missing_ok=True)
         folder.rmdir()
     except OSError:
-        return  # it is gone already, or not empty: the next server of this STATE_DIR tries again
+        return  # it was removed already, or is not empty: the next server of this STATE_DIR tries again

@@ -1,4 +1,4 @@
-"""The folders below STATE_DIR that hold what belongs to jobs: opened in the order that is safe, and watched."""
+"""The folders below STATE_DIR for what belongs to jobs: opened in a safe order, and watched."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ DISCARD_BOUND_S = 5.0
 
 
 class StateDir:
-    """`attempts`, `trash`, `workspaces` and `files`. The journal is a file beside them, with a life of its own.
+    """`attempts`, `trash`, `workspaces` and `files`. The journal is a file beside them and is not managed here.
 
-    `disk` is where everything is done that takes as long as the disk does, once the server serves.
+    Slow disk operations run on `disk` while the server runs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,15 +42,15 @@ class StateDir:
         self.losses: dict[str, Loss] = {}
 
     async def open(self, means: KernelFeatures, *, for_other_users: bool) -> int:
-        """End what an earlier server left running, then put away what it left lying. Return how many processes that
-        were; `losses` then has what is known of its jobs, by id.
+        """End the processes that an earlier server left, then remove its workspaces. Return the number of processes;
+        `losses` then has what is known of its jobs, by ID.
 
-        Raises StartupError when the folder cannot be used.
+        Raise StartupError if the folder cannot be used.
         """
         self.disk.start()
         self.looks.start()
         try:
-            # Processes first, so that nobody writes to a workspace any more when it is put away.
+            # Processes first, so that none writes to a workspace any more when it is removed.
             earlier = self.records.open()
             found = await asyncio.to_thread(recover, earlier, means)
             self.trash.open()
@@ -63,14 +63,14 @@ class StateDir:
         return found.count
 
     def sort_files(self, is_known: Callable[[str], bool] | None, aside: str) -> None:
-        """Keep the files of jobs that are known. None: nothing is known of any, and the folder is kept aside."""
+        """Keep the files of known jobs. If the journal was `damaged`, and moved there, no job is known."""
         if is_known is not None:
             self.files.keep_only(is_known)
         else:
             self.files.set_aside(aside)
 
     async def watch(self) -> None:
-        """Look at the folders again and again, and put right what can be. Never returns."""
+        """Check the folders again and again, and repair what can be repaired. Never return."""
         looks: dict[Folder, Callable[[], object]] = {
             self.records.folder: self.records.look,
             self.workspaces.folder: self.workspaces.folder.look,
@@ -78,7 +78,7 @@ class StateDir:
             self.trash.folder: self.trash.look,
         }
         while True:
-            # Each in the order of what is done in that folder anyway: a look may hang as well, and is one of these.
+            # Each check is queued with the other calls for its folder, because it may hang as well.
             waiting = [
                 self.disk.call(look, bound_s=LOOK_BOUND_S, key=folder.name, place=folder.name)
                 for folder, look in looks.items()
@@ -90,24 +90,24 @@ class StateDir:
 
     @property
     def problem(self) -> str:
-        """What is wrong, and where, in words without the path of STATE_DIR. Empty: nothing is."""
+        """What is wrong, and where, without the path of STATE_DIR. Empty if nothing is."""
         folders = (self.records.folder, self.trash.folder, self.workspaces.folder, self.files.folder)
         found = [f"{folder.name}: {folder.problem}" for folder in folders if folder.problem]
         return "; ".join([*filter(None, [self.disk.problem or self._late]), *found])
 
     def discard_files(self, job_id: str) -> Future[bool]:
-        """The job is forgotten. Waits for nothing."""
+        """Remove the files of a forgotten job, without waiting."""
         return self.disk.later(self.files.discard, job_id, key=job_id, place=self.files.folder.name)
 
     async def discarded(self, files: Future[bool]) -> None:
-        """Wait for what `discard_files` has begun. Raises StorageFull when it takes too long."""
+        """Wait for what `discard_files` has started. Raise StorageFull if it takes too long."""
         try:
             await self.disk.answer(files, DISCARD_BOUND_S)
         except Late as exc:
             raise StorageFull(f"cannot remove the files of the job yet: {exc}") from None
 
     def close(self) -> None:
-        """Wait, bounded, for the trash to be empty."""
+        """Wait, for a limited time, until the trash is empty."""
         self.trash.close()
         self.disk.later(self._close, key=self.records.folder.name, place=self.records.folder.name)
         self.disk.close(CLOSE_TIMEOUT_S)

@@ -1,8 +1,8 @@
-"""Where folders go that are no longer wanted: gone from their place at once, and from the disk a little later.
+"""Folders that are no longer wanted: gone from their place at once, and from the disk a little later.
 
-A rename is atomic and takes microseconds whatever is inside; removing a large tree does not. So that is done by a
-thread, off the clock. What a server leaves here when it is killed, the next one removes. What cannot be moved here
-stays where it is, is named, and is tried again until it can.
+A rename is atomic and takes microseconds whatever the folder contains; removing a large tree does not. So a thread
+removes it, outside of the deadline. The next server removes what a killed server leaves here. A folder that cannot be
+moved here stays where it is, is logged, and is tried again until it can.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from supervisor.node.storage.folder import Folder
 from supervisor.node.storage.removal import remove_tree
 
 CLOSE_TIMEOUT_S = 0.5
-"""What an orderly end can spare for it: jobs may have taken their whole budget, and it all is to be over within 3 s."""
+"""The time for this at an orderly end: jobs may have used their whole budget, and everything must be over within 3
+s.
+"""
 MAX_LEFT = 1_000
-"""So many that could not be moved are tried again. The next server finds the others."""
+"""How many folders that could not be moved are tried again. The next server finds the others."""
 
 log = structlog.get_logger()
 
@@ -32,20 +34,22 @@ class Trash:
     def __init__(self, folder: Path) -> None:
         self.folder = Folder(folder)
         self._left: dict[tuple[Folder, str], tuple[int, int]] = {}
-        """What could not be moved, by place and name, with its device and inode: the name may be another's later."""
+        """Folders that could not be moved, by place and name, with device and inode: the name may be reused later."""
         self._requests: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._empty, name="deadstop-trash", daemon=True)
 
     def open(self) -> None:
-        """Make the folder, and begin with what is in it. Raises OSError."""
+        """Create the folder, and start removing its contents. Raise OSError."""
         self.folder.open()
         for left in self.folder.path.iterdir():
             self._requests.put(left)
         self._thread.start()
 
     def take(self, folder: Folder, name: str) -> bool:
-        """Take what is called `name` out of a folder. True when nothing of that name is in it, also when there never
-        was. Takes as long as the disk does."""
+        """Take `name` out of a folder. Return True if nothing of that name is in it, even if there never was.
+
+        It takes as long as the disk does.
+        """
         problem = ""
         for place in folder.descriptors:
             try:
@@ -57,7 +61,7 @@ class Trash:
         return not problem
 
     def look(self) -> None:
-        """See that the folder is there, and try again what could not be moved into it."""
+        """Check that the folder exists, and try again to move what could not be moved."""
         if not self.folder.look():
             self.try_again()
 
@@ -69,7 +73,7 @@ class Trash:
                 log.info("removed_late", folder=folder.name, name=name)
 
     def close(self, bound_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Wait for the trash to be empty, but not for ever: the next server goes on where this one stopped."""
+        """Wait until the trash is empty, for a limited time: the next server continues where this one stopped."""
         if self._thread.is_alive():
             self._requests.put(None)
             self._thread.join(bound_s)
@@ -79,7 +83,7 @@ class Trash:
         try:
             os.rename(name, target, src_dir_fd=place)
         except FileNotFoundError:
-            # One of the two is not there; and when it is the trash, it is made again.
+            # One of the two does not exist. If it is the trash, it is created again.
             if _identity(name, place) is None:
                 return
             self.folder.look()
@@ -99,7 +103,7 @@ class Trash:
 
 
 def _identity(name: str, place: int) -> tuple[int, int] | None:
-    """Device and inode; None when there is nothing of that name."""
+    """Return device and inode, or None if there is nothing of that name."""
     try:
         status = os.lstat(name, dir_fd=place)
     except FileNotFoundError:

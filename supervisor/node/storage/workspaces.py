@@ -23,9 +23,9 @@ class Workspaces:
         self._short = ShortPaths(state_dir)
 
     def open(self, *, for_other_users: bool = False) -> None:
-        """Make the folder, and put away what an earlier server left. Raises OSError.
+        """Create the folder, and remove what an earlier server left. Raise OSError.
 
-        Other users may pass it and STATE_DIR, and look into neither.
+        Other users may pass through it and STATE_DIR, but not list either.
         """
         self.folder.open(0o711 if for_other_users else 0o700)
         if for_other_users:
@@ -35,11 +35,11 @@ class Workspaces:
             self._trash.take(self.folder, left)
 
     def path(self, job_id: str) -> Path:
-        """Where a job's workspace is; the runner makes it."""
+        """Return the path of a job's workspace, which the runner creates."""
         return self.folder.path / job_id
 
     def find(self, job_id: str) -> int | None:
-        """The folder in which the job's workspace is, for `dir_fd`; None when it is nowhere."""
+        """Return the folder that contains the job's workspace, for `dir_fd`, or None if there is none."""
         for place in self.folder.descriptors:
             try:
                 os.lstat(job_id, dir_fd=place)
@@ -49,24 +49,23 @@ class Workspaces:
         return None
 
     def prepare(self, job_id: str) -> tuple[Path, str]:
-        """See that the job's workspace can be made. Its short path, and why it cannot be made, if so."""
+        """Check that the job's workspace can be created. Return its short path, and why it cannot be created, if so."""
         problem = self.folder.look()
         return self.path(job_id) if problem else self.short_path(job_id), problem
 
     def short_path(self, job_id: str) -> Path:
-        """The same by a path that leaves room for the names of sockets, where one can be made."""
+        """Return a path that leaves room for the names of sockets, where one can be created."""
         return self._short.of(job_id, self.path(job_id))
 
     def discard(self, job_id: str) -> bool:
-        """Take a workspace out of its place. True when nothing is there any more, also when there never was."""
+        """Take a workspace out of its place. Return True if nothing is there any more, even if there never was."""
         try:
             self._short.drop(job_id)
         except OSError as exc:  # the next server of this STATE_DIR removes it
             log.warning("short_path_not_removed", job_id=job_id, error=str(exc))
-        self.folder.look()  # whoever has made it again, what is in it now counts
+        self.folder.look()  # the folder may have been replaced meanwhile, and its present contents count
         return self._trash.take(self.folder, job_id)
 
     def close(self) -> None:
-        """Remove the short paths."""
         self._short.close()
         self.folder.close()
