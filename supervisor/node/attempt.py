@@ -19,6 +19,7 @@ from supervisor.engine.report import Began, Ended, Report, ResourceReport, TaskR
 from supervisor.engine.stop import Stop
 from supervisor.guardian.ladder import RESULT_GRACE_S
 from supervisor.node.execution import Execution
+from supervisor.node.inspect.runner_stacks import RunnerStacks
 from supervisor.node.inspect.stacks import NoStack
 from supervisor.node.inspect.waiting import describe
 from supervisor.node.levels.enforcement import order_for
@@ -58,6 +59,7 @@ class NodeAttempt:
             on_frame=self._take,
             faults=services.faults,
         )
+        self._stacks = RunnerStacks(worker.runner.pid, worker.started.stack, services.state_dir.looks.stacks)
         limits = order.needs.limits
         controllers = services.controllers if order.needs.level.takes_cgroup else frozenset()
         work = services.launch_settings.work(order, artifacts.workspace, artifacts.short_path)
@@ -84,8 +86,7 @@ class NodeAttempt:
         try:
             if self._gone:
                 raise NoStack("the job's process has ended")
-            lane = self._services.state_dir.looks.stacks
-            return StackDump(await self._execution.stack(lane, native=native), taken_at)
+            return StackDump(await self._stacks.take(native=native), taken_at)
         except NoStack as exc:
             return StackDump(None, taken_at, str(exc))
 

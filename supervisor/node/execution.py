@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import time
 from collections.abc import Callable
 
@@ -26,12 +25,7 @@ from supervisor.guardian.protocol import Limit
 from supervisor.node.cleanup.attempt_records import AttemptRecords
 from supervisor.node.cleanup.backstop import Backstop, Round, SweepTarget
 from supervisor.node.execution_readers import ExecutionReaders
-from supervisor.node.explain_end import explain_limit, explain_status
-from supervisor.node.inspect import native_stacks, stacks
-from supervisor.node.inspect.looks import taken
-from supervisor.node.inspect.stacks import NoStack
-from supervisor.node.reports import is_by_stop_signal
-from supervisor.node.storage.lane import Lane
+from supervisor.node.explain_end import ended_by_backstop, ended_by_guardian
 from supervisor.node.workers.worker import Worker
 
 ROUND_S = 0.005
@@ -79,7 +73,6 @@ class Execution:
             job_id, bound, on_report=on_report, on_frame=on_frame, guardian_gone=self._guardian_gone, faults=faults
         )
         self._changed = asyncio.Event()
-        self._stack_asked = asyncio.Lock()
         self._log = log.bind(job_id=job_id)
         bound.watch_exit(bound.guardian, self._guardian_gone.set)
         bound.watch_exit(bound.runner, self._runner_ended)
@@ -132,20 +125,6 @@ class Execution:
         self._bound.channel.send(frame)
         return self._bound.channel.writer.transport.get_write_buffer_size()
 
-    async def stack(self, lane: Lane, *, native: bool) -> str:
-        """The stacks of the runner's threads, Python's or `native` ones as well. Raises NoStack."""
-        async with self._stack_asked:
-            if native:
-                return await taken(lane.later(native_stacks.take, self.runner_pid), lane, native_stacks.BOUND_S)
-            try:
-                fd = os.dup(self._bound.started.stack.fileno())
-            except OSError:
-                raise NoStack("the job's process has ended") from None
-            taking = lane.later(stacks.take, self.runner_pid, fd)
-            # Closed when the thread has done with it, or never began: who waits for it here may leave before.
-            taking.add_done_callback(lambda _: os.close(fd))
-            return await taken(taking, lane, stacks.BOUND_S)
-
     def begin(self, work: protocol.RunTask | protocol.Describe, limit: Limit | None = None) -> None:
         """Hand over the order. Never blocks."""
         self._noted(self._records.keep, self._job_id, self._bound.guardian, self._bound.runner)
@@ -160,14 +139,14 @@ class Execution:
         finally:
             await self._readers.stop()
         self._noted(self._records.drop, self._bound.guardian)
-        return self._gone_by_backstop(GUARDIAN_ENDED) if report is None else self._gone_by_report(report)
+        return self._ended(report, GUARDIAN_ENDED)
 
     async def abandon(self) -> Ended:
         """Kill the execution without the guardian, because `finish` raised. It ends with a proof all the same."""
         await self._sweep()
         report = self._reported()
         self._noted(self._records.drop, self._bound.guardian)
-        return self._gone_by_backstop(SERVER_FAILED) if report is None else self._gone_by_report(report)
+        return self._ended(report, SERVER_FAILED)
 
     async def _end(self) -> guardian_protocol.Ended | None:
         """Wait for the guardian's report; None when the backstop had to do it."""
@@ -240,28 +219,13 @@ class Execution:
             self._faults.note("naming survivors", exc, job_id=self._job_id)
             return ()
 
-    def _gone_by_report(self, report: guardian_protocol.Ended) -> Ended:
-        return Ended(
-            proof=Proof(report.proof),
-            error=(error := explain_status(report.runner_status)),
-            by_stop_signal=is_by_stop_signal(error),
-            limit=None if report.limit is None else explain_limit(report.limit),
-            leftovers=report.leftovers,
-            processes_seen=report.processes_seen,
-            acknowledged_ms=report.acknowledged_ms,
-            terminated_ms=report.terminated_ms,
-            killed_ms=report.killed_ms,
-            gone_ms=report.gone_ms,
-        )
-
-    def _gone_by_backstop(self, error: JobError) -> Ended:
-        killed_ms = None
-        if self._ladder is not None:
-            killed_ms = round((time.monotonic() - self._ladder.t0) * 1000, 1)
-        return Ended(
-            proof=Proof.ADOPTED_REAPED if self._bound.known_processes is None else Proof.PROCESS_TABLE,
-            error=error,
+    def _ended(self, report: guardian_protocol.Ended | None, error: JobError) -> Ended:
+        """Return the end by the guardian's report, or else by the backstop, which found `error` to be the reason."""
+        if report is not None:
+            return ended_by_guardian(report)
+        return ended_by_backstop(
+            error,
+            Proof.ADOPTED_REAPED if self._bound.known_processes is None else Proof.PROCESS_TABLE,
             processes_seen=len(self._swept),
-            killed_ms=killed_ms,
-            gone_ms=killed_ms,
+            killed_s=None if self._ladder is None else time.monotonic() - self._ladder.t0,
         )

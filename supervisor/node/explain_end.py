@@ -1,16 +1,42 @@
-"""What to tell a client about an end that the task did not report itself."""
+"""The end of an execution in the engine's terms, with the reason when the task did not report one itself."""
 
 from __future__ import annotations
 
 import os
 import signal
 
-from supervisor.engine.report import JobError
+from supervisor.engine.containment import Proof
+from supervisor.engine.report import Ended, JobError
+from supervisor.guardian import protocol as guardian_protocol
 from supervisor.guardian.protocol import LimitReached
+from supervisor.node.reports import is_by_stop_signal
+
+
+def ended_by_guardian(report: guardian_protocol.Ended) -> Ended:
+    """Return the end that a guardian has reported with its proof."""
+    error = explain_status(report.runner_status)
+    return Ended(
+        proof=Proof(report.proof),
+        error=error,
+        by_stop_signal=is_by_stop_signal(error),
+        limit=None if report.limit is None else explain_limit(report.limit),
+        leftovers=report.leftovers,
+        processes_seen=report.processes_seen,
+        acknowledged_ms=report.acknowledged_ms,
+        terminated_ms=report.terminated_ms,
+        killed_ms=report.killed_ms,
+        gone_ms=report.gone_ms,
+    )
+
+
+def ended_by_backstop(error: JobError, proof: Proof, *, processes_seen: int, killed_s: float | None) -> Ended:
+    """Return the end that needed the backstop. `killed_s` is the time since the cause; None when there was none."""
+    killed_ms = None if killed_s is None else round(killed_s * 1000, 1)
+    return Ended(proof=proof, error=error, processes_seen=processes_seen, killed_ms=killed_ms, gone_ms=killed_ms)
 
 
 def explain_status(status: int | None) -> JobError:
-    """What a runner's end means that came without a report."""
+    """Return what it means that a runner has ended with this status and without a report."""
     if status is None:
         return JobError("guardian", "the job's process ended unseen")
     if os.WIFSIGNALED(status):
@@ -22,7 +48,7 @@ def explain_status(status: int | None) -> JobError:
 
 
 def explain_limit(reached: LimitReached) -> JobError:
-    """Which limit ended the job, and what was seen of it."""
+    """Return which limit ended the job, and how much of it the job had."""
     match reached.kind:
         case "memory":
             field, what, refusal = "memory_bytes", "bytes of memory", "it needed more"
