@@ -59,7 +59,7 @@ class CgroupFiles:
         self._fds.clear()
 
     def read(self, name: str) -> str:
-        """Raises OSError."""
+        """Raise OSError if the file cannot be accessed."""
         with self._lock:
             if name in self._fds:
                 return _read_again(self._fds[name])
@@ -75,7 +75,7 @@ class CgroupFiles:
             raise
 
     def write(self, name: str, text: str) -> None:
-        """Raises OSError."""
+        """Raise OSError if the file cannot be accessed."""
         with self._lock:
             if name in self._fds:
                 os.pwrite(self._fds[name], text.encode("ascii"), 0)
@@ -95,7 +95,7 @@ def _read_again(fd: int) -> str:
 
 
 def read(path: str) -> str:
-    """Raises OSError."""
+    """Raise OSError if the file cannot be read."""
     with open(path, encoding="ascii") as file:  # noqa: PTH123 - read on the way to a kill
         return file.read()
 

@@ -14,7 +14,7 @@ from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 
 
 class Mechanism(StrEnum):
-    """What a guardian relies on to find and end everything of its job. A cgroup can be added to the last two."""
+    """The mechanism by which a guardian finds and ends everything of its job. A cgroup can be added to the last two."""
 
     TABLE = "table"
     """The process table, where orphans are not reparented to the guardian: best effort."""

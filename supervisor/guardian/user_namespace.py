@@ -1,7 +1,7 @@
 """A user namespace that maps IDs to themselves, which an ordinary user needs to create a pid namespace.
 
 For root every ID is mapped to itself, so that files keep their owners and a job may change users. An ordinary user may
-map only itself: every other user is shown as nobody. See user_namespaces(7).
+map only itself: every other user is shown as the overflow user. See user_namespaces(7).
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ async def _work(ctx: Context, made: Agent[None, str], prompt: str, options: Opti
 
     from runner.tasks.agent.problems import explain  # noqa: PLC0415
 
-    warnings.simplefilter("ignore", UsageLimitUnavailableWarning)  # said below, in words of this server
+    warnings.simplefilter("ignore", UsageLimitUnavailableWarning)  # this server logs its own message below
     limits = UsageLimits(request_limit=options.max_steps, total_tokens_limit=options.max_tokens)
     try:
         async with asyncio.timeout(options.time_s) as clock:

@@ -55,9 +55,9 @@ class Recovered:
     ended: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     left: frozenset[int] = frozenset()
     losses: dict[str, Loss] = field(default_factory=dict)
-    """What is known of the jobs that those servers left unfinished, by ID."""
+    """The end of the jobs that those servers left unfinished, by ID, as far as it is known."""
     unread: dict[str, str] = field(default_factory=dict)
-    """What could not be read until the end of the search. Then unseen processes may be left."""
+    """The parts of /proc that could not be read until the end of the search. Then unseen processes may be left."""
 
     @property
     def count(self) -> int:
@@ -96,7 +96,7 @@ def recover(earlier: Iterable[tuple[Path, Note]], means: KernelFeatures = AVAILA
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to search for. `spared` is this process and its ancestors, whatever environment they were started with."""
+    """The marks of processes to search for. `spared` is this process and its ancestors, whatever their environment."""
 
     cookies: frozenset[bytes]
     guardians: frozenset[Identity]

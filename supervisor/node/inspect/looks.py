@@ -1,4 +1,4 @@
-"""What people inspect of a job: its processes, its stacks and its files, each on threads of its own kind.
+"""Inspection of a job by people: its processes, its stacks and its files, each on threads of its own kind.
 
 A job can make each of them slow, with as many processes, bytes or folders as it likes. So none of them shares its
 threads with another, nor with the end of any job, and each answer has a timeout.

@@ -1,4 +1,4 @@
-"""What a process does that has been silent for long, in words."""
+"""The activity of a process that has been silent for long, as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the active containment level covers, and what it does not: the same text for people and for /health."""
+"""A description of what the active containment level covers, and what it does not: the same text for people and
+/health.
+"""
 
 from __future__ import annotations
 

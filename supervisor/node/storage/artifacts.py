@@ -1,6 +1,4 @@
-"""What a job has on the disk: its workspace and the files that it leaves, removed or published when its processes have
-ended.
-"""
+"""The artifacts of a job on the disk: its workspace, and the files that it leaves for people."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class PutAway:
-    """What came of it: whether there was a workspace, whether it is gone, and what to say in the job's log."""
+    """The result on the disk: whether there was a workspace, whether it is gone, and problems with the files."""
 
     existed: bool
     gone: bool

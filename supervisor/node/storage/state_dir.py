@@ -90,7 +90,7 @@ class StateDir:
 
     @property
     def problem(self) -> str:
-        """What is wrong, and where, without the path of STATE_DIR. Empty if nothing is."""
+        """The problems of the folders, without the path of STATE_DIR. Empty if there are none."""
         folders = (self.records.folder, self.trash.folder, self.workspaces.folder, self.files.folder)
         found = [f"{folder.name}: {folder.problem}" for folder in folders if folder.problem]
         return "; ".join([*filter(None, [self.disk.problem or self._late]), *found])
