@@ -23,7 +23,8 @@ from supervisor.guardian import protocol as guardian_protocol
 from supervisor.guardian.ladder import Ladder
 from supervisor.guardian.protocol import Limit
 from supervisor.node.cleanup.attempt_records import AttemptRecords
-from supervisor.node.cleanup.backstop import Backstop, Round, SweepTarget
+from supervisor.node.cleanup.backstop import Backstop
+from supervisor.node.cleanup.kill_round import Round, SweepTarget
 from supervisor.node.execution_readers import ExecutionReaders
 from supervisor.node.explain_end import ended_by_backstop, ended_by_guardian
 from supervisor.node.workers.worker import Worker

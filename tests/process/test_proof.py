@@ -22,7 +22,8 @@ from supervisor.guardian.cgroup_files import CgroupFiles
 from supervisor.guardian.handle import Handle, Identity
 from supervisor.guardian.proc import children, descendants, read_stat
 from supervisor.guardian.sweep import Sweep
-from supervisor.node.cleanup.backstop import Backstop, Round, SweepTarget
+from supervisor.node.cleanup.backstop import Backstop
+from supervisor.node.cleanup.kill_round import Round, SweepTarget
 from supervisor.node.levels.cgroup_tree import CgroupTree
 from tests.support.level_cases import needs_cgroup
 from tests.support.levels import a_tree
@@ -147,7 +148,7 @@ def test_a_round_without_a_descriptor_ends_what_was_adopted(
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
-            survivors = backstop._survivors(SweepTarget(guardian))
+            survivors = backstop._killing.survivors(SweepTarget(guardian))
             found = until_done(backstop, SweepTarget(guardian))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -306,6 +307,7 @@ probed.cgroups.close()
 ATTACK = """
 import asyncio, os, pathlib, signal, subprocess, sys
 from supervisor.guardian.proc import read_stat
+from tests.support.attempts import guardian_pid
 from tests.support.core import cancel, ended, output, running, says, scenario, submit
 
 async def body():

@@ -22,7 +22,7 @@ from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.engine.containment import Level, Proof
 from supervisor.guardian.proc import read_stat
-from supervisor.node.cleanup.backstop import Round, SweepTarget
+from supervisor.node.cleanup.kill_round import Round, SweepTarget
 from tests.support.attempts import guardian_pid, node_of, root_pid
 from tests.support.core import cancel, ended, reaches, running, says, scenario, submit, types, until
 from tests.support.level_cases import LEVELS

@@ -21,7 +21,8 @@ from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.handle import Handle, Identity
 from supervisor.guardian.proc import read_stat
 from supervisor.guardian.sweep import Sweep
-from supervisor.node.cleanup.backstop import Backstop, SweepTarget
+from supervisor.node.cleanup.backstop import Backstop
+from supervisor.node.cleanup.kill_round import SweepTarget
 from tests.support.level_cases import needs_cgroup
 from tests.support.levels import a_tree
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.proc import Stat, children, read_stat
-from supervisor.node.cleanup.backstop import reap
+from supervisor.node.cleanup.kill_round import reap
 
 OWN_PREFIX = "deadstop-"
 """The names of our own processes that may be orphaned: a tracker whose guardian failed at its start, and that

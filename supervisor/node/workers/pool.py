@@ -14,7 +14,7 @@ import structlog
 
 from supervisor.engine.containment import Level
 from supervisor.guardian.handle import Identity
-from supervisor.node.cleanup.backstop import SweepTarget, reap
+from supervisor.node.cleanup.kill_round import SweepTarget, reap
 from supervisor.node.cleanup.upkeep import keep_up
 from supervisor.node.workers.helper_thread import HelperThread
 from supervisor.node.workers.maker import WorkerMaker

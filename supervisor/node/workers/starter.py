@@ -24,7 +24,7 @@ from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.plan import Mechanism, Plan
 from supervisor.guardian.proc import read_stat
 from supervisor.guardian.procfs import Unreadable
-from supervisor.node.cleanup.backstop import reap
+from supervisor.node.cleanup.kill_round import reap
 from supervisor.node.levels.cgroup_tree import CgroupTree
 from supervisor.node.workers import server_forkserver, server_tracker
 from supervisor.node.workers.disguise import disguised
