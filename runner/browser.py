@@ -34,8 +34,7 @@ PROGRAMS = ("chromium", "google-chrome-stable", "google-chrome")
 _SETUID_SANDBOX = Path("/usr/lib/chromium/chrome-sandbox")
 
 _NOWHERE = "http://127.0.0.1:9/"
-_QUIET = (
-    # Playwright's own defaults switch off the rest: updates, crash uploads, background networking, /dev/shm.
+_QUIET = (  # Playwright's own defaults switch off the rest: updates, crash uploads, background networking, /dev/shm.
     "--disable-domain-reliability",
     "--disable-sync",
     "--allow-browser-signin=false",

@@ -134,13 +134,12 @@ class Context:
 
         A text is run by the shell, a list as it is. `env` adds variables; `size` is rows and columns. Without `pty` the
         command runs on pipes. With `open_stdin`, the default in a terminal, it can be typed into; otherwise its stdin
-        is empty and it has no controlling terminal. With `show` its output goes to the job's events. With `plain` the
-        output that is read here comes without escape sequences.
+        is empty and it has no controlling terminal. `show` sends its output to the job's events; `plain` leaves escape
+        sequences out of what is read here.
 
-        Raise TaskFailed if it cannot be started, and ValueError or TypeError if it is not a valid command. At the end
-        of the block the command is asked to stop, then killed; what it left in the background when it ended by itself
-        lives until the job ends, or until `close()`. When the job is to stop the command is asked to stop at once,
-        whatever the task is doing.
+        Raise TaskFailed if it cannot start, ValueError or TypeError if it is not a valid command. At the end of the
+        block, or when the job is to stop, it is asked to stop, then killed. If it ended by itself, its background
+        processes live on until the job ends.
         """
         words = [command] if isinstance(command, str) else [os.fspath(word) for word in command]
         argv = shell_words(command) if isinstance(command, str) else words

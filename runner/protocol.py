@@ -19,9 +19,7 @@ from pydantic import Field
 Json = Any
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
-"""The longest line that either side accepts. A request body has at most 1 MiB, and JSON may escape it to thrice
-that.
-"""
+"""The longest line that either side accepts: JSON may escape a request body of 1 MiB to thrice that."""
 MAX_EVENT_BYTES = 32 * 1024
 """The longest event that a client gets. Longer output is split before it is sent."""
 MAX_RESULT_BYTES = 1024 * 1024
@@ -51,11 +49,9 @@ class User:
 class RunTask:
     """The order for one job. `environment` is the part of the server's environment that the job gets.
 
-    `short_path` is another path of the workspace, if it needs one: HOME, TMPDIR and XDG_RUNTIME_DIR are below it,
-    because programs create sockets there.
-
-    `options` are the server's settings for this task. `secrets` are for the task alone. They are sent only here, and
-    nothing that the job starts, prints or reports contains them.
+    `short_path` is another path of the workspace for HOME, TMPDIR and XDG_RUNTIME_DIR, because programs create sockets
+    there. `options` are the server's settings for this task. `secrets` are for the task alone. They are sent only here,
+    and nothing that the job starts, prints or reports contains them.
     """
 
     job_id: str
@@ -114,8 +110,6 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The proof that the runner's interpreter executes Python code."""
-
     type: Literal["heartbeat"] = "heartbeat"
 
 

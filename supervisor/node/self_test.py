@@ -34,7 +34,7 @@ AGAIN_S = 2.0
 """After a round that failed the next one comes sooner."""
 LATELY_S = 60.0
 """Readiness is about what happened since then."""
-LOOK_BOUND_S = 2.0
+CHECK_TIMEOUT_S = 2.0
 """How long looking at the worker's processes may take before the round has failed."""
 
 log = structlog.get_logger()
@@ -136,7 +136,7 @@ class SelfTest:
         seen = _Seen()
         try:
             with seen.opened:
-                await self._services.state_dir.looks.call(_see, execution.runner_pid, seen, bound_s=LOOK_BOUND_S)
+                await self._services.state_dir.looks.call(_see, execution.runner_pid, seen, timeout_s=CHECK_TIMEOUT_S)
                 gone_ms = await self._kill(execution, finishing)
                 alive = [handle.pid for handle in seen.handles if not handle.ended]
         except BaseException:

@@ -161,7 +161,7 @@ def test_a_cgroup_that_cannot_be_removed_yet_is_tried_again_and_holds_up_no_star
                 made.started.plan = replace(made.started.plan, leaf=cast("AttemptCgroup", leaf))
                 pool.retire(made)
                 pool.retire(await served(pool))
-                await until(lambda: leaf.tries == 2 and not pool._starter._leaves)  # noqa: B023 - awaited here
+                await until(lambda: leaf.tries == 2 and not pool._starter._used_cgroups)  # noqa: B023 - awaited here
                 assert (pool.thread.trouble, pool.thread.replaced) == (None, 0)
 
     scenario(body)

@@ -45,9 +45,9 @@ def fail() -> None:
 
 def test_answers_and_errors_come_back() -> None:
     async def body(lane: Lane) -> None:
-        assert await lane.call(lambda a, b: a + b, 1, 2, bound_s=SOON_S) == 3
+        assert await lane.call(lambda a, b: a + b, 1, 2, timeout_s=SOON_S) == 3
         with pytest.raises(OSError, match="no"):
-            await lane.call(fail, bound_s=SOON_S)
+            await lane.call(fail, timeout_s=SOON_S)
 
     with open_lane() as lane:
         asyncio.run(body(lane))
@@ -78,7 +78,7 @@ def test_calls_of_one_key_keep_their_order() -> None:
     async def body(lane: Lane) -> None:
         for number in range(200):
             lane.later(seen.append, number, key="one")
-        await lane.call(int, key="one", bound_s=SOON_S)
+        await lane.call(int, key="one", timeout_s=SOON_S)
 
     with open_lane(threads=4) as lane:
         asyncio.run(body(lane))
@@ -94,17 +94,17 @@ def test_a_thread_that_hangs_is_replaced_and_named_until_it_comes_back(replaced:
         with pytest.raises(Late):
             await lane.answer(hanging[0], 0.02)
         if replaced:
-            assert await lane.call(lambda: "through", bound_s=SOON_S) == "through"
+            assert await lane.call(lambda: "through", timeout_s=SOON_S) == "through"
             assert "STATE_DIR/x" in lane.problem
         else:  # the control: without, nothing comes through
             with pytest.raises(Late):
-                await lane.call(lambda: "through", bound_s=0.1)
+                await lane.call(lambda: "through", timeout_s=0.1)
             assert lane.problem == ""
 
     with open_lane(threads=2, hangs_after_s=0.01 if replaced else 60.0) as lane:
         with stalled() as stall:
             asyncio.run(body(lane, stall))
-        asyncio.run(lane.call(int, bound_s=SOON_S))
+        asyncio.run(lane.call(int, timeout_s=SOON_S))
     assert lane.problem == ""
 
 

@@ -18,12 +18,14 @@ from supervisor.node.inspect.stacks import NoStack
 from supervisor.node.storage.lane import Lane, Late
 from supervisor.node.storage.published_files import Files
 
-PROCESSES_BOUND_S = 5.0
-FILES_BOUND_S = 10.0
+PROCESSES_TIMEOUT_S = 5.0
+FILES_TIMEOUT_S = 10.0
 STACK_PATIENCE_S = 3.0
 """How long a stack may wait for its turn."""
 RETRY_AFTER_S = 2
 CLOSE_TIMEOUT_S = 0.1
+
+_FILES = "DEADSTOP_STATE_DIR/files"
 
 Answer = TypeVar("Answer")
 
@@ -48,14 +50,14 @@ class Looks:
     async def processes(self, root_pid: int) -> list[ProcessRow]:
         """Return the process table of a job. Raise NotReady."""
         try:
-            return await self._processes.call(processes.table, root_pid, bound_s=PROCESSES_BOUND_S)
+            return await self._processes.call(processes.table, root_pid, timeout_s=PROCESSES_TIMEOUT_S)
         except Late as exc:
             raise NotReady(f"cannot look at the processes of the job: {exc}", RETRY_AFTER_S) from None
 
-    async def call(self, function: Callable[..., Answer], *args: Any, bound_s: float) -> Answer:
+    async def call(self, function: Callable[..., Answer], *args: Any, timeout_s: float) -> Answer:
         """Run a function that reads /proc, on the threads for processes. Raise NotReady."""
         try:
-            return await self._processes.call(function, *args, bound_s=bound_s)
+            return await self._processes.call(function, *args, timeout_s=timeout_s)
         except Late as exc:
             raise NotReady(f"cannot read /proc: {exc}", RETRY_AFTER_S) from None
 
@@ -67,7 +69,7 @@ class Looks:
         """Return a descriptor for reading. Raise NotFound or NotReady."""
         opening = self.read_later(self._files.open_file, job_id, path)
         try:
-            return await self._reading.answer(opening, FILES_BOUND_S, drop=True)
+            return await self._reading.answer(opening, FILES_TIMEOUT_S, drop=True)
         except BaseException as exc:
             opening.add_done_callback(_close_opened)  # the client has disconnected, or its request timed out
             if isinstance(exc, Late | OSError):
@@ -77,17 +79,17 @@ class Looks:
     async def read(self, function: Callable[..., Answer], *args: Any) -> Answer:
         """Return the result of a function that reads files which jobs left. Raise NotReady."""
         try:
-            return await self._reading.call(function, *args, bound_s=FILES_BOUND_S, place="DEADSTOP_STATE_DIR/files")
+            return await self._reading.call(function, *args, timeout_s=FILES_TIMEOUT_S, place=_FILES)
         except (Late, OSError) as exc:
             raise _not_ready(exc) from None
 
     def read_later(self, function: Callable[..., Answer], *args: Any) -> Future[Answer]:
         """Start the same, without waiting."""
-        return self._reading.later(function, *args, place="DEADSTOP_STATE_DIR/files")
+        return self._reading.later(function, *args, place=_FILES)
 
 
 def _not_ready(exc: Late | OSError) -> NotReady:
-    reason = f"DEADSTOP_STATE_DIR/files: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
+    reason = f"{_FILES}: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
     return NotReady(f"cannot read the files of the job: {reason}", RETRY_AFTER_S)
 
 
@@ -96,9 +98,9 @@ def _close_opened(opening: Future[int]) -> None:
         os.close(opening.result())
 
 
-async def taken(taking: Future[str], lane: Lane, bound_s: float) -> str:
+async def taken(taking: Future[str], lane: Lane, timeout_s: float) -> str:
     """Wait for a stack that is taken on a lane, at most the timeout from its turn. Raise NoStack."""
     try:
-        return await lane.answer(taking, STACK_PATIENCE_S + bound_s, drop=True)
+        return await lane.answer(taking, STACK_PATIENCE_S + timeout_s, drop=True)
     except Late as exc:
         raise NoStack(f"the stack could not be taken: {exc}") from None

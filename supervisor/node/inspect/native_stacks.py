@@ -15,18 +15,18 @@ from typing import Any
 
 from supervisor.node.inspect.stacks import NoStack, arrange
 
-BOUND_S = 5.0
+TIMEOUT_S = 5.0
 """Reading symbols of large libraries takes a while."""
 MAX_ERROR_CHARS = 300
 
 
 def take(runner_pid: int) -> str:
-    """Return the stacks of the runner's threads, in the form of `stacks.take`. Block up to BOUND_S. Raise NoStack."""
+    """Return the stacks of the runner's threads, in the form of `stacks.take`. Block up to TIMEOUT_S. Raise NoStack."""
     command = [_program(), "dump", "--native", "--json", "--full-filenames", "--pid", str(runner_pid)]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=BOUND_S, check=False)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        raise NoStack(f"py-spy did not read process {runner_pid} within {BOUND_S:g} s") from None
+        raise NoStack(f"py-spy did not read process {runner_pid} within {TIMEOUT_S:g} s") from None
     if done.returncode:
         why = " ".join(done.stderr.decode("utf-8", "replace").split())[:MAX_ERROR_CHARS]
         raise NoStack(f"py-spy could not read process {runner_pid}: {why}")

@@ -26,7 +26,7 @@ class RunnerStacks:
         async with self._in_turn:
             if native:
                 taking = self._lane.later(native_stacks.take, self._runner_pid)
-                return await taken(taking, self._lane, native_stacks.BOUND_S)
+                return await taken(taking, self._lane, native_stacks.TIMEOUT_S)
             try:
                 fd = os.dup(self._pipe.fileno())
             except OSError:
@@ -34,4 +34,4 @@ class RunnerStacks:
             taking = self._lane.later(stacks.take, self._runner_pid, fd)
             # The descriptor is closed when the thread has finished, or will not begin: the request may end before that.
             taking.add_done_callback(lambda _: os.close(fd))
-            return await taken(taking, self._lane, stacks.BOUND_S)
+            return await taken(taking, self._lane, stacks.TIMEOUT_S)

@@ -18,7 +18,7 @@ from supervisor.guardian.threads import find_thread, signal_thread
 
 GIL_WAIT_S = 0.15
 """How long the heartbeat thread may take to get the interpreter lock; between Python threads it moves every 5 ms."""
-BOUND_S = 1.0
+TIMEOUT_S = 1.0
 QUIET_S = 0.1
 """Stacks that are written without the lock have no end mark: they end when nothing has come for this long."""
 DRAIN_READS = 16
@@ -36,8 +36,8 @@ class NoStack(Exception):
 def take(runner_pid: int, fd: int) -> str:
     """Return the stacks of the runner's threads, the main thread first, the innermost call of each first.
 
-    `fd` is the reading end of the job's stack pipe and is not closed here. Block up to BOUND_S: call it from a thread,
-    once at a time for one job. Raise NoStack.
+    `fd` is the reading end of the job's stack pipe and is not closed here. Block up to TIMEOUT_S: call it from a
+    thread, once at a time for one job. Raise NoStack.
     """
     if STACK_SIGNAL is None or STACK_SIGNAL_ANYHOW is None:
         raise NoStack("this system cannot signal one thread of a process")
@@ -50,15 +50,15 @@ def take(runner_pid: int, fd: int) -> str:
         raise NoStack(f"process {runner_pid} {'has ended' if stat is None else _DEAF[stat.state]}")
     if thread is None:
         raise NoStack(f"process {runner_pid} has no Python of ours in it (any more)")
-    deadline = time.monotonic() + BOUND_S
+    deadline = time.monotonic() + TIMEOUT_S
     _drain(fd)
     text = b""
     if signal_thread(runner_pid, thread, STACK_SIGNAL):
         text = _read(fd, GIL_WAIT_S, deadline, lambda got: got.endswith(STACK_END))
     if not text and signal_thread(runner_pid, thread, STACK_SIGNAL_ANYHOW):
-        text = _read(fd, BOUND_S, deadline, lambda _: False)
+        text = _read(fd, TIMEOUT_S, deadline, lambda _: False)
     if not text:
-        raise NoStack(f"process {runner_pid} did not answer within {BOUND_S:g} s")
+        raise NoStack(f"process {runner_pid} did not answer within {TIMEOUT_S:g} s")
     return arrange(text.rstrip(STACK_END).decode("utf-8", "replace"))
 
 

@@ -50,7 +50,9 @@ class Artifacts:
         folder = self._workspaces.folder
         prepare = self._workspaces.prepare, self._job_id
         try:
-            self.short_path, problem = await self._disk.call(*prepare, bound_s=None, key=folder.name, place=folder.name)
+            self.short_path, problem = await self._disk.call(
+                *prepare, timeout_s=None, key=folder.name, place=folder.name
+            )
         except Late as exc:  # too many wait for the disk already
             problem = str(exc)
         return f"cannot make a workspace in {folder.name}: {problem}" if problem else ""

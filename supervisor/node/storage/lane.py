@@ -71,12 +71,12 @@ class Lane:
             while self._threads < self._wanted:
                 self._add_thread()
 
-    def close(self, bound_s: float) -> bool:
+    def close(self, timeout_s: float) -> bool:
         """Finish the waiting calls within the timeout, and end. Return False if a call is left, or hangs."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
-            return self._condition.wait_for(lambda: not self._waiting and not self._running, bound_s)
+            return self._condition.wait_for(lambda: not self._waiting and not self._running, timeout_s)
 
     def later(self, function: Callable[..., Answer], *args: Any, key: str = "", place: str = "") -> Future[Answer]:
         """Call `function(*args)` on a thread, without waiting. `place` names in text what it is about.
@@ -94,23 +94,23 @@ class Lane:
         return call.future
 
     async def call(
-        self, function: Callable[..., Answer], *args: Any, bound_s: float | None, key: str = "", place: str = ""
+        self, function: Callable[..., Answer], *args: Any, timeout_s: float | None, key: str = "", place: str = ""
     ) -> Answer:
         """Return or raise what `function(*args)` does. Raise Late after the timeout: a call that has started then
         continues.
         """
-        return await self.answer(self.later(function, *args, key=key, place=place), bound_s, drop=True)
+        return await self.answer(self.later(function, *args, key=key, place=place), timeout_s, drop=True)
 
-    async def answer(self, future: Future[Answer], bound_s: float | None, *, drop: bool = False) -> Answer:
+    async def answer(self, future: Future[Answer], timeout_s: float | None, *, drop: bool = False) -> Answer:
         """Wait for a future of `later`. Raise Late. With `drop`, a call that has not started by then never does."""
         waiting = asyncio.wrap_future(future)
         try:
-            done, _ = await asyncio.wait((waiting,), timeout=None if bound_s is None else max(0.0, bound_s))
+            done, _ = await asyncio.wait((waiting,), timeout=None if timeout_s is None else max(0.0, timeout_s))
             if done:
                 return waiting.result()
             with self._condition:
                 self._replace_hanging()
-            raise Late(f"{self.name}: no answer within {bound_s:g} s")
+            raise Late(f"{self.name}: no answer within {timeout_s:g} s")
         finally:
             if not waiting.done():
                 waiting.add_done_callback(_forget)

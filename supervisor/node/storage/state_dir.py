@@ -20,8 +20,8 @@ from supervisor.node.storage.trash import CLOSE_TIMEOUT_S, Trash
 from supervisor.node.storage.workspaces import Workspaces
 
 EVERY_S = 1.0
-LOOK_BOUND_S = 2.0
-DISCARD_BOUND_S = 5.0
+CHECK_TIMEOUT_S = 2.0
+DISCARD_TIMEOUT_S = 5.0
 
 
 class StateDir:
@@ -80,7 +80,7 @@ class StateDir:
         while True:
             # Each check is queued with the other calls for its folder, because it may hang as well.
             waiting = [
-                self.disk.call(look, bound_s=LOOK_BOUND_S, key=folder.name, place=folder.name)
+                self.disk.call(look, timeout_s=CHECK_TIMEOUT_S, key=folder.name, place=folder.name)
                 for folder, look in looks.items()
             ]
             answers = await asyncio.gather(*waiting, return_exceptions=True)
@@ -102,7 +102,7 @@ class StateDir:
     async def discarded(self, files: Future[bool]) -> None:
         """Wait for what `discard_files` has started. Raise StorageFull if it takes too long."""
         try:
-            await self.disk.answer(files, DISCARD_BOUND_S)
+            await self.disk.answer(files, DISCARD_TIMEOUT_S)
         except Late as exc:
             raise StorageFull(f"cannot remove the files of the job yet: {exc}") from None
 

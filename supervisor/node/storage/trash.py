@@ -72,11 +72,11 @@ class Trash:
             if any(_identity(name, place) == identity for place in folder.descriptors) and self.take(folder, name):
                 log.info("removed_late", folder=folder.name, name=name)
 
-    def close(self, bound_s: float = CLOSE_TIMEOUT_S) -> None:
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Wait until the trash is empty, for a limited time: the next server continues where this one stopped."""
         if self._thread.is_alive():
             self._requests.put(None)
-            self._thread.join(bound_s)
+            self._thread.join(timeout_s)
 
     def _move(self, name: str, place: int) -> None:
         target = self.folder.path / f"{name[:200]}-{secrets.token_hex(4)}"

@@ -19,7 +19,6 @@ from runner import posix
 from supervisor.engine.containment import Level
 from supervisor.errors import StartupError
 from supervisor.guardian import main as guardian
-from supervisor.guardian.cgroup import AttemptCgroup
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.plan import Mechanism, Plan
 from supervisor.guardian.proc import read_stat
@@ -31,6 +30,7 @@ from supervisor.node.workers.disguise import disguised
 from supervisor.node.workers.helper_thread import HelperThread, Unit
 from supervisor.node.workers.spawn import spawn
 from supervisor.node.workers.spawned_worker import SpawnedWorker, StartFailed
+from supervisor.node.workers.used_cgroups import UsedCgroups
 
 log = structlog.get_logger()
 
@@ -39,9 +39,6 @@ GIVE_UP_AFTER_TIMEOUTS = 4
 """A start is given up with its thread after this many timeouts."""
 DISPOSE_TIMEOUT_S = 0.1
 CLOSE_TIMEOUT_S = 0.5
-CGROUP_ROUND_S = 0.05
-CGROUP_TIMEOUT_S = 30.0
-"""How long one attempt waits until a cgroup can be removed, and how long it is tried again."""
 MECHANISMS = {
     Level.PGROUP: Mechanism.TABLE,
     Level.SUBREAPER: Mechanism.TREE,
@@ -85,8 +82,7 @@ class Starter:
         self._context.set_forkserver_preload(PRELOAD)
         server_forkserver.prefer_temporary_folder()
         self._retired: list[SpawnedWorker] = []
-        self._leaves: dict[AttemptCgroup, float] = {}
-        """Cgroups of ended workers that could not be removed yet, and since when."""
+        self._used_cgroups = UsedCgroups()
         self._collecting = threading.Lock()
         try:
             self.thread = HelperThread("deadstop-starter", give_up_after_s=GIVE_UP_AFTER_TIMEOUTS * start_timeout_s)
@@ -137,7 +133,7 @@ class Starter:
         self._ask_to_collect()
 
     def _ask_to_collect(self) -> None:
-        if self._retired or self._leaves:
+        if self._retired or self._used_cgroups:
             self.thread.put(Unit("putting away what has ended", lambda: self._collect(DISPOSE_TIMEOUT_S)))
 
     def _collect(self, timeout_s: float) -> None:
@@ -147,7 +143,7 @@ class Starter:
             deadline = time.monotonic() + timeout_s
             for started in list(self._retired):
                 self._dispose(started, max(0.0, deadline - time.monotonic()))
-            self._remove_leaves(deadline)
+            self._used_cgroups.remove_pending(deadline)
         finally:
             self._collecting.release()
 
@@ -165,23 +161,7 @@ class Starter:
             return  # it is tried again later
         self._retired.remove(started)
         if started.plan.leaf is not None:
-            self._remove(started.plan.leaf)
-
-    def _remove(self, leaf: AttemptCgroup) -> None:
-        """Remove a cgroup, now or later: it is busy until the kernel has torn down its processes."""
-        if not _removed(leaf):
-            self._leaves[leaf] = time.monotonic()
-
-    def _remove_leaves(self, deadline: float) -> None:
-        for leaf, since in list(self._leaves.items()):
-            if time.monotonic() >= deadline:
-                return
-            gone = _removed(leaf)
-            if gone or time.monotonic() - since > CGROUP_TIMEOUT_S:
-                del self._leaves[leaf]
-            if not gone and leaf not in self._leaves:
-                # It is given up. The server removes its whole subtree when it ends, and the next server the rest.
-                log.warning("cgroup_not_removed", path=leaf.path)
+            self._used_cgroups.remove(started.plan.leaf)
 
     def _release_event(self, started: SpawnedWorker) -> None:
         # This sends to the tracker. A dead one is replaced, and the new one must not get the server's environment.
@@ -206,7 +186,7 @@ class Starter:
             return spawn(self._context, level, plan, self._environment, self._open_files)
         except BaseException:
             if leaf is not None:
-                self._remove(leaf)
+                self._used_cgroups.remove(leaf)
             raise
 
 
@@ -222,14 +202,6 @@ def _resolve(future: Future[SpawnedWorker], outcome: SpawnedWorker | StartFailed
     except InvalidStateError:
         return False
     return True
-
-
-def _removed(leaf: AttemptCgroup) -> bool:
-    try:
-        return leaf.remove(CGROUP_ROUND_S)
-    except OSError:
-        # A job of the same user can take away the right to write to it, so it is tried again.
-        return False
 
 
 def _waits_for_us(process: ForkServerProcess) -> bool:
