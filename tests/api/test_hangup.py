@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.api.wire import RawStream, RealServer, send_without_end
+from tests.api.raw_stream import RawStream, send_without_end
+from tests.api.wire import RealServer
 from tests.support.levels import DEFAULT_PROOF
 
 LONG = {"task": "shell", "input": {"command": "sleep 61 & echo up; sleep 62"}}

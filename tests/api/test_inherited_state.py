@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.api.wire import PATIENCE_S, RealServer
+from tests.api.raw_stream import PATIENCE_S
+from tests.api.wire import RealServer
 from tests.support.server import serve_command, server_environment
 
 

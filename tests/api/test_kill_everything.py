@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from supervisor.guardian.proc import descendants
-from tests.api.wire import PATIENCE_S, RealServer, real_server
+from tests.api.raw_stream import PATIENCE_S
+from tests.api.wire import RealServer, real_server
 
 COMMANDS: list[dict[str, Any]] = [
     {"command": "echo up; exec sleep 60"},

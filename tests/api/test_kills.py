@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.wire import PATIENCE_S, RawStream, RealServer, real_server
+from tests.api.raw_stream import PATIENCE_S, RawStream
+from tests.api.wire import RealServer, real_server
 from tests.support.observer import describe, snapshot
 
 CLIENTS = 3

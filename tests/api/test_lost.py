@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.wire import PATIENCE_S, real_server
+from tests.api.raw_stream import PATIENCE_S
+from tests.api.wire import real_server
 from tests.support.observer import Watched
 
 DAEMONS = "setsid sleep 60 & (setsid sleep 60 &); trap '' TERM; echo up; sleep 60; sleep 60"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.wire import PATIENCE_S, RealServer, real_server
+from tests.api.raw_stream import PATIENCE_S
+from tests.api.wire import RealServer, real_server
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.wire import PATIENCE_S, RealServer, real_server, serving
+from tests.api.raw_stream import PATIENCE_S
+from tests.api.wire import RealServer, real_server, serving
 from tests.support.levels import DEFAULT_PROOF
 from tests.support.observer import snapshot
 

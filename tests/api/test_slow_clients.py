@@ -24,7 +24,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from supervisor.api.web.http_connection import ClientTimeouts, HttpConnection
-from tests.api.wire import RawStream, RealServer, connect, real_server
+from tests.api.raw_stream import RawStream, connect
+from tests.api.wire import RealServer, real_server
 
 HEAD_S, FROZEN_S = 0.4, 0.6
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

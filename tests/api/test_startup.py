@@ -13,7 +13,8 @@ import pytest
 
 from supervisor.api.web.state_files import StateFiles
 from supervisor.errors import StartupError
-from tests.api.wire import PATIENCE_S, real_server, serving
+from tests.api.raw_stream import PATIENCE_S
+from tests.api.wire import real_server, serving
 from tests.support.server import serve_command, server_environment
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.wire import PATIENCE_S, RealServer, real_server
+from tests.api.raw_stream import PATIENCE_S
+from tests.api.wire import RealServer, real_server
 
 SMALL_BYTES = 8 * 1024 * 1024
 
@@ -25,7 +26,7 @@ def small_state(tmp_path: Path) -> Iterator[Path]:
     state.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES},mode=700", "none", str(state)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("may not mount; tests/unit/test_journal.py has the same with a journal that may not grow")
+        pytest.skip("may not mount; tests/unit/test_journal_disk.py has the same with a journal that may not grow")
     yield state
     subprocess.run(["umount", state], check=True)
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.server import ROOT, running_server
 
-MODULE = "tests.children.odd_tasks"
+MODULES = "tests.children.odd_tasks,tests.children.forking_tasks,tests.children.odd_output"
 BOUND_S = 30.0
 MAX_EVENT_BYTES = 32 * 1024
 
@@ -32,9 +32,9 @@ class End:
 
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, End]]:
-    """All the tasks of the module, run at the same time."""
+    """All the tasks of the modules, run at the same time."""
     state = tmp_path_factory.mktemp("ends") / "state"
-    with running_server(state, "--tasks", MODULE, "--max-running", "4", cwd=ROOT) as server:
+    with running_server(state, "--tasks", MODULES, "--max-running", "4", cwd=ROOT) as server:
         tasks = [task["name"] for task in server.http.get("/tasks").json()["tasks"]]
         built_in = {"agent", "browse", "demo", "shell"}
         ids = {
@@ -113,7 +113,7 @@ def test_a_failure_says_why(ends: dict[str, End], task: str, kind: str, message:
     assert error["message"].startswith(message)
 
 
-def test_every_task_of_the_module_was_asked_for(ends: dict[str, End]) -> None:
+def test_every_task_of_the_modules_was_asked_for(ends: dict[str, End]) -> None:
     assert {values[0] for values in (*RESULTS, *FAILURES)} == set(ends)
 
 

@@ -1,4 +1,4 @@
-"""Named tokens: what each may do, whose jobs it sees, and how much it may have."""
+"""Named tokens: what each may do, and whose jobs it sees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,23 +14,9 @@ from supervisor.api.app import rule_book
 from supervisor.api.endpoint import Endpoint
 from supervisor.api.endpoints import ENDPOINTS
 from supervisor.tokens import Scope
+from tests.api.named_tokens import LONG, TOKENS, of
 from tests.api.wire import RealServer, Reply, real_server
 
-TOKENS: dict[str, dict[str, Any]] = {
-    "alice": {"token": "alices-own", "scopes": ["submit", "read"]},
-    "bob": {"token": "bobs-own", "scopes": ["submit", "read"]},
-    "watch": {"token": "only-watches", "scopes": ["read"]},
-    "push": {"token": "only-pushes", "scopes": ["submit"]},
-    "boss": {"token": "the-boss", "scopes": ["admin"]},
-    "small": {
-        "token": "not-much",
-        "scopes": ["submit", "read"],
-        "max_running": 1,
-        "max_queued": 1,
-        "max_streams": 1,
-    },
-    "slow": {"token": "not-often", "scopes": ["submit", "read"], "max_requests_per_s": 0.02},
-}
 WITHOUT_TOKEN = {
     ("GET", "/livez"),
     ("HEAD", "/livez"),
@@ -42,7 +27,6 @@ WITHOUT_TOKEN = {
     ("GET", "/assets/{name}"),
     ("HEAD", "/assets/{name}"),
 }
-LONG = {"task": "shell", "input": {"command": "echo up; sleep 60"}}
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +35,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
     with real_server(state_dir, TOKENS=json.dumps(TOKENS)) as running:
         yield running
         assert running.active() == 0, running.log.read_text()
-
-
-def of(server: RealServer, name: str) -> RealServer:
-    """The same server, asked with another token."""
-    return replace(server, token=str(TOKENS[name]["token"]))
 
 
 def every_operation(server: RealServer) -> set[tuple[str, str]]:
@@ -199,54 +178,6 @@ def test_a_session_has_the_scope_of_its_token(server: RealServer) -> None:
     of(server, "alice").ended(job_id)
     assert server.ask("GET", f"/jobs/{job_id}", token=False, headers=watching).status == 404
     assert server.ask("GET", f"/jobs/{job_id}", token=False, headers=bossing).status == 200
-
-
-def test_one_token_runs_and_queues_only_so_much(server: RealServer) -> None:
-    small, alice = of(server, "small"), of(server, "alice")
-    states = [small.ask("POST", "/jobs", LONG | {"id": f"small-{number}"}) for number in range(3)]
-    assert [reply.status for reply in states] == [202, 202, 429]
-    assert states[2].problem == "queue-full"
-    assert int(states[2].headers["retry-after"]) >= 1
-    with small.stream("GET", "/jobs/small-0/events") as stream:
-        stream.until('"text": "up')
-    assert small.job("small-1")["state"] == "queued"
-    # Others are not held up by it.
-    alice.ended(alice.run("true"))
-    for number in (0, 1):
-        small.ask("POST", f"/jobs/small-{number}/cancel?wait=5")
-
-
-def test_one_token_opens_only_so_many_streams(server: RealServer) -> None:
-    small = of(server, "small")
-    job_id = small.run("echo up; sleep 60")
-    with small.stream("GET", f"/jobs/{job_id}/events") as stream:
-        stream.until('"text": "up')
-        for refused in (
-            small.ask("GET", "/events"),
-            small.ask("GET", f"/jobs/{job_id}/events"),
-            small.ask("POST", "/execute/stream", LONG | {"id": "no-stream"}),
-        ):
-            assert (refused.status, refused.problem) == (429, "too-many-requests")
-            assert int(refused.headers["retry-after"]) >= 1
-        # A refused stream has made no job, and reading as a document is no stream.
-        assert small.ask("GET", "/jobs/no-stream").status == 404
-        assert small.ask("GET", f"/jobs/{job_id}/events?follow=false").status == 200
-        assert small.ask("POST", f"/jobs/{job_id}/cancel?wait=5").json["state"] == "cancelled"
-        stream.read_to_end()
-    small.ended(job_id)
-
-
-def test_one_token_asks_only_so_often_but_cancels_and_looks_always(server: RealServer) -> None:
-    slow = of(server, "slow")
-    assert slow.ask("GET", "/jobs").status == 200
-    refused = slow.ask("GET", "/jobs")
-    assert (refused.status, refused.problem) == (429, "too-many-requests")
-    assert 1 <= int(refused.headers["retry-after"]) <= 50
-    for _ in range(5):
-        assert slow.ask("POST", "/jobs/nobody/cancel").status == 202
-        assert slow.ask("GET", "/health").status == 200
-        assert slow.ask("GET", "/livez").status == 200
-    assert of(server, "alice").ask("GET", "/jobs").status == 200
 
 
 def test_a_submit_token_gets_its_stream_and_hangs_up(server: RealServer) -> None:

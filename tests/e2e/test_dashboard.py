@@ -4,58 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.e2e.test_incident import FLAGS
 from tests.process.test_stacks import HUNG
+from tests.support.dashboard import needs_chromium, submit
 from tests.support.server import RunningServer, running_server
 
-CHROMIUM = shutil.which("chromium")
 STUBBORN = "trap '' TERM HUP; echo UP; setsid sleep 70 & while :; do sleep 1; done"
 SETTINGS = {"DEADSTOP_TASKS": "tests.children.hung", "DEADSTOP_STUCK_AFTER_S": "1"}
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def server(short_dir: Path) -> Iterator[RunningServer]:
     with running_server(short_dir / "dashboard", env=SETTINGS) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as running:
-        yield running
-
-
-@pytest.fixture
-def page(server: RunningServer, browser: Browser) -> Iterator[Page]:
-    """The dashboard, signed in. Whatever the browser complains of fails the test: a refused script, a bug in ours."""
-    complaints: list[str] = []
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
-        tab = context.new_page()
-        tab.goto(f"{server.url}/")
-        tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.fill("#token", server.token)
-        tab.get_by_role("button", name="Sign in").click()
-        expect(tab.locator("#server-words")).to_contain_text("containment")
-        yield tab
-    assert not complaints
-
-
-def submit(server: RunningServer, task: str, **values: object) -> str:
-    answer = server.http.post("/jobs", json={"task": task, "input": values})
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
 
 
 def test_run_watch_cancel_and_see_the_proof(server: RunningServer, page: Page) -> None:
@@ -198,59 +167,7 @@ def test_on_a_telephone_nothing_is_wider_than_the_screen(server: RunningServer, 
     expect(row).to_be_visible()
 
 
-LOOKED_AT = """seen => {
-    Object.defineProperty(document, "hidden", {get: () => !seen, configurable: true});
-    document.dispatchEvent(new Event("visibilitychange"));
-}"""
-
-
-def test_a_tab_that_nobody_looks_at_leaves_the_connections_to_the_others(server: RunningServer, page: Page) -> None:
-    job_id = submit(server, "shell", command="echo UP; sleep 60")
-    page.locator(f"#row-{job_id}").click()
-    expect(page.locator("#output")).to_contain_text("UP")
-    wait_for_streams(server, 2)
-    page.evaluate(LOOKED_AT, False)
-    wait_for_streams(server, 0)
-    server.http.post(f"/jobs/{job_id}/cancel?wait=5")
-    page.evaluate(LOOKED_AT, True)
-    expect(page.locator("#verdict")).to_contain_text("gone after")
-    expect(page.locator(f"#row-{job_id} .pill")).to_have_text("cancelled")
-    wait_for_streams(server, 1)
-
-
-def wait_for_streams(server: RunningServer, count: int) -> None:
-    deadline = time.monotonic() + 5
-    while f"\ndeadstop_streams {count}.0\n" not in server.http.get("/metrics").text:
-        assert time.monotonic() < deadline, f"there are not {count} streams"
-
-
 def test_only_our_own_files_may_run(server: RunningServer, page: Page) -> None:
     policy = server.http.get("/", headers={"Accept": "text/html"}).headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
     assert page.evaluate("document.querySelectorAll('script:not([src]), style, [style]:not(#chart *)').length") == 0
-
-
-def test_a_server_that_comes_back_is_followed_without_a_reload(short_dir: Path, browser: Browser) -> None:
-    state_dir = short_dir / "back"
-    with browser.new_context() as context:
-        tab = context.new_page()
-        with running_server(state_dir) as first:
-            port = first.url.rpartition(":")[2]
-            tab.goto(f"{first.url}/")
-            tab.fill("#token", first.token)
-            tab.get_by_role("button", name="Sign in").click()
-            expect(tab.locator("#server-words")).to_contain_text("containment")
-            expect(tab.locator("#none")).to_be_visible()
-            tab.evaluate("window.notReloaded = true")
-        expect(tab.locator("#server-words")).to_contain_text("does not answer")
-        expect(tab.locator("#away")).to_contain_text("This is how it was at")
-        with running_server(state_dir, "--port", port) as second:
-            expect(tab.locator("#server-words")).to_contain_text("containment", timeout=10_000)
-            job_id = submit(second, "shell", command="true")
-            expect(tab.locator(f"#row-{job_id} .pill")).to_have_text("succeeded")
-            expect(tab.locator("#away")).to_be_hidden()
-            assert tab.evaluate("window.notReloaded") is True
-            tab.context.clear_cookies()
-            for seen in (False, True):
-                tab.evaluate(LOOKED_AT, seen)
-            expect(tab.locator("#token")).to_be_visible()  # the server no longer knows who asks

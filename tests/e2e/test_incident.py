@@ -6,7 +6,6 @@ A server that hears of the disconnect before it has registered the execution can
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +13,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from tests.support.dashboard import CHROMIUM, FLAGS
 from tests.support.observer import Beacon
 from tests.support.server import RunningServer, running_server
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 ROUNDS = 20
 BUDGET_S = 2.0
 ACTIVE = ("queued", "starting", "running", "cancelling")

@@ -9,7 +9,8 @@ time, as its pidfds say; the next job runs once the fault is over; readyz showed
 
     faults.py       which calls fail, with which errors; what is drawn from all of that
     injection.py    strace, attached for the length of a block; what it hit
-    scene.py        the jobs, and what is seen of them
+    scene.py        the jobs, and what becomes of them
+    seen.py         what is seen of them
     invariants.py   what must hold
     places.py       where the server runs: levels, users, a container that has next to nothing
     runs.py         many faults on one server, and on a new one after whatever went wrong

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.faults.faults import Fault
-from tests.faults.scene import Seen
+from tests.faults.seen import Seen
 
 REFUSALS = {429, 503, 507}
 MAX_SAID_LINES = 150

@@ -10,7 +10,8 @@ from tests.faults.faults import Fault, Target
 from tests.faults.invariants import broken
 from tests.faults.known import known
 from tests.faults.places import Slot
-from tests.faults.scene import Scene, Seen
+from tests.faults.scene import Scene
+from tests.faults.seen import Seen
 
 MAX_WRONG = 60
 """After so many broken invariants a run has said enough."""

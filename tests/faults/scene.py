@@ -9,7 +9,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import psutil
 
 from tests.faults.faults import Fault, Target
 from tests.faults.injection import Injection
+from tests.faults.seen import Seen
 from tests.support.client import EventStream
 from tests.support.observer import Watched, descendants
 from tests.support.server import RunningServer
@@ -45,38 +45,6 @@ SHOWN_BOUND_S = 1.5
 
 POLITE = "(setsid sh -c 'echo READY; exec sleep 300' &); exec sleep 300"
 STUBBORN = "trap '' TERM; (setsid sh -c 'echo READY; exec sleep 300' &); sleep 300; sleep 300"
-
-
-@dataclass(slots=True)
-class Seen:
-    """What was seen while a fault lasted, and after."""
-
-    hits: int = 0
-    server_lives: bool = True
-    cancel_status: int | None = None
-    """None: no answer came while the fault lasted."""
-    late: list[str] = field(default_factory=list)
-    """Processes of the cancelled job that outlived its budget."""
-    left: list[str] = field(default_factory=list)
-    """Processes of the job that ended by itself, or of any job once the server was dead."""
-    submit_status: int | None = None
-    started_during: bool = False
-    ready_during: bool = True
-    cancelled: dict[str, Any] = field(default_factory=dict)
-    ended: dict[str, Any] = field(default_factory=dict)
-    during: dict[str, Any] | None = None
-    innocent: dict[str, Any] = field(default_factory=dict)
-    after: dict[str, Any] = field(default_factory=dict)
-    ready_after: bool = False
-    descriptors: int = 0
-    """How many more the server has than before."""
-    said: str = ""
-    """What the server wrote to stderr meanwhile."""
-
-    @property
-    def accepted(self) -> bool:
-        """The new job was. 200 answers a client that asks again because the first answer did not come."""
-        return self.submit_status in {200, 202}
 
 
 class Scene:

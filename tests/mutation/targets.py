@@ -40,15 +40,19 @@ TARGETS = (
     Target("supervisor/tokens.py", ("tests/unit/test_tokens.py",)),
     Target("runner/codec.py", ("tests/unit/test_protocol.py",)),
     Target("guardian/protocol.py", ("tests/unit/test_protocol.py",)),
-    Target("journal/batch.py", ("tests/unit/test_journal.py",), light=False),
-    Target("journal/tables.py", ("tests/unit/test_journal.py",), light=False),
-    Target("journal/writer.py", ("tests/unit/test_journal.py", "tests/process/test_power_cut.py"), light=False),
+    Target("journal/batch.py", ("tests/unit/test_journal.py", "tests/unit/test_journal_disk.py"), light=False),
+    Target("journal/tables.py", ("tests/unit/test_journal.py", "tests/unit/test_journal_disk.py"), light=False),
+    Target(
+        "journal/writer.py",
+        ("tests/unit/test_journal.py", "tests/unit/test_journal_disk.py", "tests/process/test_power_cut.py"),
+        light=False,
+    ),
     Target(
         "guardian/sweep.py",
         ("tests/unit/test_layers_of_defence.py", "tests/process/test_signalled_once.py"),
         light=False,
     ),
-    Target("api/guard/request_guard.py", ("tests/api/test_request_guard.py",), light=False),
+    Target("api/guard/request_guard.py", ("tests/api/test_request_guard.py", "tests/api/test_framing.py"), light=False),
 )
 LEAVE_OUT = (
     r"core/ReplaceBinaryOperator_BitOr_.*",  # the bars in annotations, which are never evaluated

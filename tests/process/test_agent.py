@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +15,12 @@ from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from tests.support import provider as providers
-from tests.support.attempts import guardian_pid
-from tests.support.core import cancel, ended, output, running, says, scenario, submit, until
+from tests.support.agents import KEY, also, asking
+from tests.support.core import ended, output, running, scenario, submit
 from tests.support.pages import pages
 from tests.support.provider import Behaviour, Provider, calls, provider, refuses
-from tests.support.trees import a_tree, cancelled_in_time, named, there
 
-KEY = "sk-test-0123456789abcdef"
 BOUND_S = 30.0
-
-
-def also(*values: object) -> Any:
-    """A case for the longer run."""
-    return pytest.param(*values, marks=pytest.mark.suite)
-
-
-def asking(tmp_path: Path, *script: Behaviour, body: Callable[[Supervisor, Provider], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with (
-            provider(*script) as model,
-            running(
-                tmp_path,
-                agent_model="openai:test",
-                agent_base_url=model.url,
-                agent_key_env="TEST_MODEL_KEY",
-                agent_silence_s=1.0,
-                agent_max_steps=20,
-            ) as supervisor,
-        ):
-            await body(supervisor, model)
-
-    scenario(main)
-
-
-@pytest.fixture(autouse=True)
-def _key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEST_MODEL_KEY", KEY)
 
 
 def told(record: LiveJob) -> str:
@@ -64,14 +33,10 @@ def results_of_tools(conversation: providers.Conversation) -> list[str]:
     return [message["content"] for message in conversation.body["messages"] if message["role"] == "tool"]
 
 
-def test_words_tools_and_the_key_where_it_belongs(tmp_path: Path) -> None:
-    outside = tmp_path / "outside.txt"
-    outside.write_text("SECRET OF THE DISK")
-    workdir = tmp_path / "work"
-    workdir.mkdir()
-    (workdir / "link").symlink_to(outside)
+def every_tool(outside: Path) -> tuple[Behaviour, ...]:
+    """Each tool once, and then three ways out of the working folder."""
     look = "env; cat /proc/$PPID/environ /proc/$PPID/cmdline | tr '\\0' '\\n'; echo end-of-look"
-    script = (
+    return (
         calls("write_file", path="a/b.txt", content="hello\n"),
         calls("read_file", path="a/b.txt"),
         calls("run_command", command=look),
@@ -81,6 +46,14 @@ def test_words_tools_and_the_key_where_it_belongs(tmp_path: Path) -> None:
         calls("write_file", path=str(outside), content="no"),
         providers.says("All ", "done."),
     )
+
+
+def test_words_tools_and_the_key_where_it_belongs(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("SECRET OF THE DISK")
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    (workdir / "link").symlink_to(outside)
 
     async def body(supervisor: Supervisor, model: Provider) -> None:
         record = submit(supervisor, "agent", prompt="Do it.", cwd=str(workdir))
@@ -105,7 +78,7 @@ def test_words_tools_and_the_key_where_it_belongs(tmp_path: Path) -> None:
         assert KEY not in told(record)
         assert KEY not in json.dumps([conversation.body for conversation in model.conversations])
 
-    asking(tmp_path / "state", *script, body=body)
+    asking(tmp_path / "state", *every_tool(outside), body=body)
 
 
 @pytest.mark.suite
@@ -177,73 +150,6 @@ def test_a_provider_that_is_not_there_and_models_that_are_not_allowed(tmp_path: 
             assert "use models of 'openai' and 'demo'" in record.job.error.message
 
     scenario(main)
-
-
-async def connecting(_record: LiveJob, model: Provider) -> None:
-    await model.wait_for_request()
-
-
-async def streaming(record: LiveJob, _model: Provider) -> None:
-    await says(record, "word word")
-
-
-async def in_a_terminal(record: LiveJob, _model: Provider) -> None:
-    await says(record, "TOOL-RUNS")
-
-
-async def starting_a_browser(record: LiveJob, _model: Provider) -> None:
-    await until(lambda: bool(named(record, "chromium")))
-
-
-async def between_steps(_record: LiveJob, model: Provider) -> None:
-    await model.wait_for_request(5)
-
-
-async def importing(record: LiveJob, _model: Provider) -> None:
-    await until(lambda: record.job.phase == "startup")
-
-
-STUBBORN = calls("run_command", command="trap '' TERM; setsid sleep 300 & echo TOOL-''RUNS; sleep 300")
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "moment", "provider_hears"),
-    [
-        also(providers.never_answers, importing, False),
-        also(providers.never_answers, connecting, True),
-        also(providers.stalls_before_the_first_token, connecting, True),
-        (providers.speaks_slowly, streaming, True),
-        (STUBBORN, in_a_terminal, False),
-        also(calls("open_page", url="data:text/html,hello"), starting_a_browser, False),
-        also(calls("list_files"), between_steps, False),
-    ],
-    ids=["importing", "connecting", "stalled", "streaming", "terminal", "browser", "between"],
-)
-def test_cancel_in_every_phase(
-    tmp_path: Path,
-    behaviour: Behaviour,
-    moment: Callable[[LiveJob, Provider], Awaitable[None]],
-    provider_hears: bool,
-) -> None:
-    async def body(supervisor: Supervisor, model: Provider) -> None:
-        record = submit(supervisor, "agent", prompt="Do it.")
-        await until(lambda: guardian_pid(record) > 0)
-        await moment(record, model)
-        tree = {entry for entry in a_tree(record) if entry[0] != guardian_pid(record)}
-        assert tree
-        cancel(supervisor, record)
-        await ended(record)
-        assert not there(tree)
-        proof = cancelled_in_time(record)
-        assert proof.workspace_removed
-        assert "Traceback" not in output(record)
-        assert "never retrieved" not in output(record)
-        if provider_hears:
-            await until(model.conversations[0].hung_up.is_set)
-            # Asked, and hung up by itself: nobody had to kill it.
-            assert str(proof.method) == "cooperative"
-
-    asking(tmp_path, behaviour, body=body)
 
 
 @pytest.mark.suite

@@ -12,10 +12,9 @@ import pytest
 from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.engine.containment import Proof
-from tests.children import ending_tasks
+from tests.children import ending_tasks, swallowing_tasks
 from tests.support.core import cancel, ended, output, running, says, scenario, submit
 
-MODULE = ending_tasks.__name__
 ENDS = [
     "returns_beside_a_thread",
     "raises_beside_a_thread",
@@ -42,7 +41,7 @@ def test_a_function_that_is_over_ends_its_job_with_its_own_result_or_error(tmp_p
     found: dict[str, LiveJob] = {}
 
     async def body() -> None:
-        async with running(tmp_path, tasks=(MODULE,)) as supervisor:
+        async with running(tmp_path, tasks=(ending_tasks.__name__,)) as supervisor:
             for name in ENDS:
                 found[name] = await ended(submit(supervisor, name))
 
@@ -57,7 +56,7 @@ def test_a_function_that_is_over_ends_its_job_with_its_own_result_or_error(tmp_p
 
 def test_what_it_left_in_its_loop_cleans_up_first(tmp_path: Path) -> None:
     async def body() -> None:
-        async with running(tmp_path, tasks=(MODULE,)) as supervisor:
+        async with running(tmp_path, tasks=(ending_tasks.__name__,)) as supervisor:
             record = await ended(submit(supervisor, "what_is_left_cleans_up"))
             assert (record.job.state, record.job.result) == (State.SUCCEEDED, "over")
             assert (tmp_path / "files" / record.job.id / "late.txt").read_text() == "late"
@@ -70,7 +69,7 @@ def test_what_it_left_in_its_loop_cleans_up_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SWALLOWS)
 def test_a_cancelled_function_unwinds_although_something_swallows_the_exception(tmp_path: Path, name: str) -> None:
     async def body() -> None:
-        async with running(tmp_path, tasks=(MODULE,), warm=1) as supervisor:
+        async with running(tmp_path, tasks=(swallowing_tasks.__name__,), warm=1) as supervisor:
             record = submit(supervisor, name)
             await says(record, "READY")
             cancel(supervisor, record)

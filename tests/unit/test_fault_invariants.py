@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.faults import DELAY, ERRORS, FILE_CALLS, Fault, Target, drawn, lasting, single
 from tests.faults.invariants import broken
-from tests.faults.scene import Seen
+from tests.faults.seen import Seen
 
 ONCE = Fault.parse("server:openat:EIO:3")
 OUTAGE = Fault.parse("server:openat:EIO:1+")

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from supervisor.core.jobs import resources as ledger
 from supervisor.errors import NotFound
 from supervisor.node.storage import beneath
-from supervisor.node.storage.folder import Folder
 from supervisor.node.storage.published_files import Files
-from supervisor.node.storage.removal import remove_tree
-from supervisor.node.storage.trash import CLOSE_TIMEOUT_S, Trash
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-LATER = datetime(2026, 1, 2, tzinfo=UTC)
+from supervisor.node.storage.trash import Trash
 
 
 @pytest.fixture
@@ -219,89 +209,3 @@ def test_at_the_start_only_what_is_known_is_kept(tmp_path: Path, files: Files) -
         (tmp_path / "files" / name).mkdir()
     files.keep_only({"known"}.__contains__)
     assert [path.name for path in (tmp_path / "files").iterdir()] == ["known"]
-
-
-# --- removing
-
-
-def test_everything_is_removed_however_deep_or_forbidden(tmp_path: Path) -> None:
-    hoist_to = tmp_path / "trash"
-    victim = hoist_to / "victim"
-    victim.mkdir(parents=True)
-    outside = tmp_path / "outside"
-    outside.write_text("stays")
-    (victim / "link").symlink_to(outside)
-    (victim / "folder-link").symlink_to(tmp_path)
-    os.mkfifo(victim / "fifo")
-    here = os.open(victim, os.O_RDONLY)
-    for _ in range(3000):  # deeper than a path can be long, and than Python recurses
-        os.mkdir("a-folder", dir_fd=here)  # Path has no dir_fd
-        inner = os.open("a-folder", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(here)
-    (victim / "a-folder").chmod(stat.S_IRUSR)
-    assert list(remove_tree(victim, hoist_to)) == []
-    assert list(hoist_to.iterdir()) == []
-    assert outside.read_text() == "stays"
-
-
-def test_the_next_server_empties_what_is_left(tmp_path: Path) -> None:
-    (tmp_path / "trash" / "left" / "inside").mkdir(parents=True)
-    trash = Trash(tmp_path / "trash")
-    trash.open()
-    trash.close(10)
-    assert list((tmp_path / "trash").iterdir()) == []
-
-
-# --- the ledger
-
-
-def test_entries_are_released_or_removed_once() -> None:
-    book = ledger.acquired((), "terminal", "make", NOW)
-    book = ledger.acquired(book, "terminal", "make", NOW)
-    book = ledger.released(book, "terminal", "make", LATER)
-    assert [entry.action for entry in book] == ["released", "acquired"]
-    book = ledger.removed(book, "terminal", "make", LATER)
-    assert [entry.action for entry in book] == ["released", "removed"]
-    assert ledger.released(book, "terminal", "make", LATER) == book
-    assert ledger.held(book) == []
-
-
-def test_the_ledger_is_bounded_and_forgets_what_is_not_held_first() -> None:
-    book = ledger.acquired((), "directory", "workspace", NOW)
-    for number in range(1000):
-        book = ledger.acquired(book, "file", str(number), NOW)
-        book = ledger.released(book, "file", str(number), LATER)
-    assert len(book) == ledger.MAX_ENTRIES
-    assert [entry.name for entry in ledger.held(book)] == ["workspace"]
-    for number in range(1000):
-        book = ledger.acquired(book, "file", f"held {number}", NOW)
-    assert len(book) == len(ledger.held(book)) == ledger.MAX_ENTRIES
-
-
-def test_long_names_are_found_again() -> None:
-    book = ledger.acquired((), "file", "x" * 5000, NOW)
-    assert ledger.held(ledger.released(book, "file", "x" * 5000, LATER)) == []
-
-
-def test_the_end_does_not_wait_for_all_of_the_trash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on = threading.Event()
-
-    def slow(_path: Path, _hoist_to: Path) -> Iterator[str]:
-        go_on.wait(10)
-        yield from ()
-
-    monkeypatch.setattr("supervisor.node.storage.trash.remove_tree", slow)
-    trash = Trash(tmp_path / "trash")
-    trash.open()
-    place = Folder(tmp_path / "place")
-    place.open()
-    (place.path / "large").mkdir()
-    assert trash.take(place, "large")
-    began = time.monotonic()
-    trash.close()
-    took_s = time.monotonic() - began
-    go_on.set()
-    trash.close(10)
-    assert took_s < 2 * CLOSE_TIMEOUT_S

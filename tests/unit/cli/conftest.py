@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.cli.app import main
+from tests.support.cli import environment
 from tests.support.commands import Cli, Outcome
 from tests.support.fake_server import TOKEN, FakeServer
 
@@ -26,3 +27,9 @@ def cli(server: FakeServer, capfd: pytest.CaptureFixture[str]) -> Cli:
         return Outcome(code, *capfd.readouterr())
 
     return call
+
+
+@pytest.fixture
+def env(server: FakeServer, tmp_path: Path) -> dict[str, str]:
+    """The environment of a client's process."""
+    return environment(tmp_path, DEADSTOP_URL=server.url, DEADSTOP_TOKEN=TOKEN)

@@ -1,0 +1,38 @@
+"""What was seen while a fault lasted, and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen while a fault lasted, and after."""
+
+    hits: int = 0
+    server_lives: bool = True
+    cancel_status: int | None = None
+    """None: no answer came while the fault lasted."""
+    late: list[str] = field(default_factory=list)
+    """Processes of the cancelled job that outlived its budget."""
+    left: list[str] = field(default_factory=list)
+    """Processes of the job that ended by itself, or of any job once the server was dead."""
+    submit_status: int | None = None
+    started_during: bool = False
+    ready_during: bool = True
+    cancelled: dict[str, Any] = field(default_factory=dict)
+    ended: dict[str, Any] = field(default_factory=dict)
+    during: dict[str, Any] | None = None
+    innocent: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    ready_after: bool = False
+    descriptors: int = 0
+    """How many more the server has than before."""
+    said: str = ""
+    """What the server wrote to stderr meanwhile."""
+
+    @property
+    def accepted(self) -> bool:
+        """The new job was. 200 answers a client that asks again because the first answer did not come."""
+        return self.submit_status in {200, 202}

@@ -1,0 +1,19 @@
+"""The browser that tests look at the dashboard with, and what its server is asked beside it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.support.server import RunningServer
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+
+
+def submit(server: RunningServer, task: str, **values: object) -> str:
+    answer = server.http.post("/jobs", json={"task": task, "input": values})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])

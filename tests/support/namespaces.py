@@ -1,0 +1,36 @@
+"""Jobs in a pid namespace, looked at from the host."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from supervisor.core.jobs.registry import LiveJob
+from supervisor.core.supervisor import Supervisor
+from supervisor.engine.containment import Proof
+from tests.support.attempts import guardian_pid
+from tests.support.core import cancel, ended
+from tests.support.observer import Watched, snapshot
+
+
+def watched(record: LiveJob) -> Watched:
+    """Handles on the guardian and all below it."""
+    assert guardian_pid(record)
+    return snapshot(guardian_pid(record))
+
+
+@contextlib.contextmanager
+def told(fifo: Path, line: str) -> Iterator[None]:
+    """Who reads the FIFO during the block finds the line. Opening it this way waits for nobody."""
+    with fifo.open("r+b", buffering=0) as pipe:
+        pipe.write(f"{line}\n".encode())
+        yield
+
+
+async def check_cancelled(supervisor: Supervisor, record: LiveJob) -> None:
+    cancel(supervisor, record)
+    await ended(record, 3)
+    assert record.job.cancellation is not None
+    assert record.job.cancellation.within_budget is True
+    assert record.job.cancellation.proof is Proof.PIDNS_GONE
