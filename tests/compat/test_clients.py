@@ -20,7 +20,7 @@ import pytest
 from httpx_sse import connect_sse
 from playwright.sync_api import sync_playwright
 
-from tests.e2e.test_incident import FLAGS
+from tests.support.dashboard import FLAGS
 from tests.support.client import EventStream
 from tests.support.server import RunningServer, running_server
 
