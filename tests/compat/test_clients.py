@@ -20,8 +20,8 @@ import pytest
 from httpx_sse import connect_sse
 from playwright.sync_api import sync_playwright
 
-from tests.support.dashboard import FLAGS
 from tests.support.client import EventStream
+from tests.support.dashboard import FLAGS
 from tests.support.server import RunningServer, running_server
 
 pytestmark = [pytest.mark.suite, pytest.mark.timeout(120)]
