@@ -50,7 +50,7 @@ class RunTask:
     """The order for one job. `environment` is the part of the server's environment that the job gets.
 
     `short_path` is another path of the workspace for HOME, TMPDIR and XDG_RUNTIME_DIR, because programs create sockets
-    there. `options` are the server's settings for this task. `secrets` are for the task alone. They are sent only here,
+    there. `options` are the server's settings for this task. `secrets` are for the task alone: they are sent only here,
     and nothing that the job starts, prints or reports contains them.
     """
 
@@ -161,8 +161,6 @@ class InputTaken:
 
 @dataclass(frozen=True, slots=True)
 class InputClosed:
-    """The job will not read any more input."""
-
     type: Literal["input_closed"] = "input_closed"
 
 

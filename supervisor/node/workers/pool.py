@@ -1,7 +1,6 @@
-"""The pool of workers that are ready before a job needs them.
+"""The pool of workers that are ready before a job needs them. Each is used once, and replaced when it is taken.
 
-A worker takes some 40 ms to start, and no time when it is taken. It is used once: a new one is started for each that is
-taken.
+A worker takes some 40 ms to start, and no time when it is taken.
 """
 
 from __future__ import annotations
@@ -67,13 +66,11 @@ class WorkerPool:
 
     @property
     def thread(self) -> HelperThread:
-        """The thread that starts processes."""
         return self._starter.thread
 
     def request(self, level: Level) -> asyncio.Future[Worker]:
-        """Return the next worker, in the order of requests. Cancel the future to give up the request.
-
-        Only workers of the server's own level are kept ready; one of another level is started on request.
+        """Return the next worker, in order. Cancel the future to give up. Workers of another level are started on
+        request.
         """
         future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         if self._closed:
@@ -101,9 +98,7 @@ class WorkerPool:
         return None
 
     async def take(self) -> Worker:
-        """Return the next worker of the server's level. One that arrives together with a cancellation is returned to
-        the pool.
-        """
+        """Return the next worker of the server's level. After a cancellation it goes back to the pool."""
         future = self.request(self._level)
         try:
             return await future
