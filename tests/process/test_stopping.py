@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from pathlib import Path
 
 from supervisor.config import load_settings
@@ -17,8 +16,8 @@ START_S = 0.4
 
 def test_a_stop_at_any_moment_of_the_start_leaves_nothing(tmp_path: Path) -> None:
     async def body() -> None:
-        for _ in range(MOMENTS):
+        for number in range(MOMENTS):
             async with supervisor_of(load_settings(state_dir=tmp_path / "state")):
-                await asyncio.sleep(random.uniform(0, START_S))
+                await asyncio.sleep(START_S * number / MOMENTS)
 
     scenario(body)

@@ -34,6 +34,8 @@ class Baseline:
     """What was there before a test. `leaks()` says what is there besides afterwards."""
 
     def __init__(self) -> None:
+        # What came too late for the last look and has ended by now is not in the way of a test that looks for orphans.
+        _reap_orphans([pid for pid in _children(os.getpid()) if _has_ended(pid)])
         self._processes = set(_children(os.getpid()))
         self._fds = _descriptors()
         self._threads = set(threading.enumerate())
@@ -64,7 +66,7 @@ class Baseline:
         known = self._processes | {server.pid for server in servers.live}
         new = [pid for pid in _children(os.getpid()) if pid not in known]
         _reap_orphans([pid for pid in new if _has_ended(pid)])
-        return [pid for pid in _children(os.getpid()) if pid not in known and not is_of_multiprocessing(pid)]
+        return [pid for pid in _children(os.getpid()) if pid not in known and pid not in _multiprocessing_processes()]
 
     def _process_leaks(self) -> list[str]:
         found = self._new_processes()
@@ -121,6 +123,14 @@ def _own_helpers() -> list[int]:
     """The forkserver of this process: its children are guardians of a supervisor that ran inside a test."""
     pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
     return [] if pid is None else [pid]
+
+
+def _multiprocessing_processes() -> set[int | None]:
+    """This process's own ones, which stay. Those of a server that was killed come here, and end by themselves."""
+    return {
+        forkserver._forkserver._forkserver_pid,  # type: ignore[attr-defined]
+        resource_tracker._resource_tracker._pid,  # type: ignore[attr-defined]
+    }
 
 
 def _multiprocessing_descriptors() -> set[int]:
