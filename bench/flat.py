@@ -1,4 +1,4 @@
-"""What the server holds of the machine over 1,000 mixed kills: semaphores, descriptors, threads, zombies, cgroups.
+"""The resources that the server holds over 1,000 mixed kills: semaphores, descriptors, threads, zombies, cgroups.
 
     python -m bench.flat [--jobs 1200]
 

@@ -1,4 +1,4 @@
-"""What the journal costs: the API's latency while jobs say 10,000 things a second, and how much of it is kept.
+"""The cost of the journal: the latency of the API while jobs log 10,000 lines a second, and how many are kept.
 
     python -m bench.journal [--seconds 8] [--rate 10000]
 

@@ -1,4 +1,4 @@
-"""What is left two seconds after a stop: Deadstop beside the ways in which servers stop their children today.
+"""Processes left two seconds after a stop: Deadstop beside the ways in which servers stop their children today.
 
     python -m bench.peers
 

@@ -1,4 +1,4 @@
-"""What every bench prints and draws: the machine, medians with their spread, one plot."""
+"""The output of every benchmark: the machine, medians with their spread, one plot."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a job costs before its first line runs, and what an idle warm set costs.
+"""The cost of a job before its first line runs, and of an idle worker.
 
     python -m bench.start [--rounds 30]
 
-Time from submit to `job.running` with warm sets and without, side by side in one run; memory of the idle processes as
-PSS, which counts pages shared by forking once; and what the server tries once before it serves anybody.
+Time from submit to `job.running` with idle workers and without, side by side in one run; memory of the idle processes as
+PSS, which counts pages shared by forking once; and the time of the probes at the start of the server.
 """
 
 from __future__ import annotations

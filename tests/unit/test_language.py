@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
+    "bench",
+    "deadstop",
     "runner",
+    "supervisor/cli",
     "supervisor/guardian",
     "supervisor/node/cleanup",
     "supervisor/node/inspect",
