@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.config import load_settings
-from supervisor.core.jobs.model import Caller, Cause, Job, JobRequest, Reason
+from supervisor.core.jobs.model import Caller, Cause, Job, JobRequest, Reason, State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.supervisor import Supervisor
 from supervisor.faults import Faults
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.node.node import Node
 from tests.support.attempts import running_here
+from tests.support.fake_engine import FakeAttempt, FakeEngine
 from tests.support.levels import leaves
 
 CALLER = Caller("t")
 READY_BOUND_S = 20.0
-PARTS_OF_REQUEST = ("id", "timeout_s", "labels", "containment", "limits", "trace")
+PARTS_OF_REQUEST = ("id", "timeout_s", "labels", "containment", "limits", "trace", "lease_s")
 
 
 @asynccontextmanager
@@ -38,6 +39,41 @@ async def running(state_dir: Path, *, means: KernelFeatures = AVAILABLE, **setti
         finally:
             running_here.remove(supervisor)
     assert not leaves(state_dir)
+
+
+@asynccontextmanager
+async def running_on(engine: FakeEngine, state_dir: Path, **settings: Any) -> AsyncIterator[Supervisor]:
+    """A supervisor over an engine without processes. What is still there at the end is proven to be gone."""
+    state_dir.mkdir(exist_ok=True)
+    async with Supervisor(load_settings(state_dir=state_dir, **settings), engine, Faults()) as supervisor:
+        try:
+            yield supervisor
+        finally:
+            engine.room.clear()
+            for attempt in engine.attempts:
+                if not attempt.proof.done():
+                    attempt.prove()
+    assert engine.held == 0
+
+
+async def started(engine: FakeEngine, number: int = 1) -> FakeAttempt:
+    """The engine's attempt of this number, counted from 1, once it was started."""
+    await until(lambda: len(engine.attempts) >= number)
+    return engine.attempts[number - 1]
+
+
+async def begun(supervisor: Supervisor, engine: FakeEngine, **fields: Any) -> tuple[LiveJob, FakeAttempt]:
+    """A job whose task runs on the fake engine, and which nothing waits before."""
+    record, _ = supervisor.admit(JobRequest("shell", {"command": "x"}, **fields), caller=CALLER)
+    assert isinstance(record, LiveJob)
+    attempt = await started(engine, len(engine.attempts) + 1)
+    attempt.runs()
+    return record, attempt
+
+
+def state(record: LiveJob) -> State:
+    """A function, so that the type checker does not take a state for what it was before."""
+    return record.job.state
 
 
 def submit(supervisor: Supervisor, task: str, **values: Any) -> LiveJob:
