@@ -2,8 +2,8 @@
 
     python -m bench.start [--rounds 30]
 
-Time from submit to `job.running` with idle workers and without, side by side in one run; memory of the idle processes as
-PSS, which counts pages shared by forking once; and the time of the probes at the start of the server.
+Time from submit to `job.running` with idle workers and without, side by side in one run; memory of the idle processes
+as PSS, which counts pages shared by forking once; and the time of the probes at the start of the server.
 """
 
 from __future__ import annotations
