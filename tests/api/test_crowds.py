@@ -9,18 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from supervisor.api.guard.connections import bound_for
 from tests.api.wire import RealServer
 from tests.support.server import running_server
 
 OPEN_FILES = 200
-MOST = OPEN_FILES // 2
+FEW_FILES = 160
+MOST = bound_for(OPEN_FILES)
 
 
 @contextmanager
-def small_server(state_dir: Path) -> Iterator[RealServer]:
+def small_server(state_dir: Path, open_files: int = OPEN_FILES) -> Iterator[RealServer]:
     """A server that may open few files."""
-    prefix = ["prlimit", f"--nofile={OPEN_FILES}:{OPEN_FILES}"]
-    with running_server(state_dir, env={"NO_COLOR": "1", "DEADSTOP_WARM": "1"}, prefix=prefix) as running:
+    prefix = ["prlimit", f"--nofile={open_files}:{open_files}"]
+    with running_server(state_dir, env={"NO_COLOR": "1"}, prefix=prefix) as running:
         yield RealServer(running.process, running.url, running.token, state_dir, running.stderr_path)
 
 
@@ -29,9 +31,9 @@ def events_named(server: RealServer, name: str) -> int:
 
 
 def test_when_all_connections_are_busy(tmp_path: Path) -> None:
-    with small_server(tmp_path / "state") as server, contextlib.ExitStack() as streams:
-        job_id = server.run("sleep 60")
-        for _ in range(MOST):
+    with small_server(tmp_path / "state", FEW_FILES) as server, contextlib.ExitStack() as streams:
+        job_id, *_ = [server.run("sleep 60") for _ in range(3)]
+        for _ in range(bound_for(FEW_FILES)):
             assert streams.enter_context(server.stream("GET", "/events")).status == 200
         refused = server.ask("POST", "/jobs", {"task": "shell", "input": {"command": "true"}})
         assert (refused.status, refused.problem, refused.headers["connection"]) == (503, "not-ready", "close")
@@ -40,7 +42,7 @@ def test_when_all_connections_are_busy(tmp_path: Path) -> None:
         assert server.ask("GET", "/jobs", token=False).status == 401
         assert server.ask("GET", "/readyz").status == 200
         check = server.ask("GET", "/health").json["checks"]["connections"]
-        assert (check["ok"], check["numbers"]["most"]) == (False, MOST)
+        assert (check["ok"], check["numbers"]["most"]) == (False, bound_for(FEW_FILES))
         assert server.ask("POST", f"/jobs/{job_id}/cancel?wait=5").json["state"] == "cancelled"
         streams.close()
         # The control: with room again everything is served, once the server has seen them leave.

@@ -197,6 +197,6 @@ def test_a_server_without_room_waits_for_some() -> None:
     asyncio.run(with_acceptor(use))
 
 
-@pytest.mark.parametrize(("open_files", "most"), [(-1, MOST), (20, FEWEST), (160, 80), (1024, 512), (1 << 20, MOST)])
+@pytest.mark.parametrize(("open_files", "most"), [(-1, MOST), (20, FEWEST), (160, 48), (1024, 480), (1 << 20, MOST)])
 def test_the_bound_goes_with_the_limit_of_open_files(open_files: int, most: int) -> None:
     assert bound_for(open_files) == most

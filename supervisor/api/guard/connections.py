@@ -15,6 +15,8 @@ SPARE_SHARE = 8
 MIN_SPARE, MAX_SPARE = 4, 64
 MOST = 4096
 FEWEST = 16
+OWN_FILES = 64
+"""What the server itself holds at most: the journal, its folders, threads, warm workers, and what it keeps in reserve."""
 RETRY_AFTER_S = 1
 FRESH_S = 0.25
 """A connection counts as idle after this time: its first request may be on its way."""
@@ -32,11 +34,11 @@ class Client(Protocol):
 
 
 def bound_for(open_files: int) -> int:
-    """Return how many connections to allow for a limit of open files. Half of them is left for jobs and the journal.
+    """Return how many connections to allow for a limit of open files, a negative one if there is no limit.
 
-    A negative limit means that there is none.
+    What the server holds without a client is left out, and half of the rest is for jobs.
     """
-    return MOST if open_files < 0 else max(FEWEST, min(MOST, open_files // 2))
+    return MOST if open_files < 0 else max(FEWEST, min(MOST, (open_files - OWN_FILES) // 2))
 
 
 class Connections:
