@@ -19,10 +19,10 @@ MOST = bound_for(OPEN_FILES)
 
 
 @contextmanager
-def small_server(state_dir: Path, open_files: int = OPEN_FILES) -> Iterator[RealServer]:
+def small_server(state_dir: Path, open_files: int = OPEN_FILES, warm: int = 1) -> Iterator[RealServer]:
     """A server that may open few files."""
     prefix = ["prlimit", f"--nofile={open_files}:{open_files}"]
-    with running_server(state_dir, env={"NO_COLOR": "1"}, prefix=prefix) as running:
+    with running_server(state_dir, env={"NO_COLOR": "1", "DEADSTOP_WARM": str(warm)}, prefix=prefix) as running:
         yield RealServer(running.process, running.url, running.token, state_dir, running.stderr_path)
 
 
@@ -31,7 +31,7 @@ def events_named(server: RealServer, name: str) -> int:
 
 
 def test_when_all_connections_are_busy(tmp_path: Path) -> None:
-    with small_server(tmp_path / "state", FEW_FILES) as server, contextlib.ExitStack() as streams:
+    with small_server(tmp_path / "state", FEW_FILES, warm=2) as server, contextlib.ExitStack() as streams:
         job_id, *_ = [server.run("sleep 60") for _ in range(3)]
         for _ in range(bound_for(FEW_FILES)):
             assert streams.enter_context(server.stream("GET", "/events")).status == 200
@@ -89,5 +89,7 @@ def test_without_descriptors_accepting_pauses_and_a_cancel_comes_through(tmp_pat
             watching.read_to_end()
         while not server.ask("GET", "/health").json["checks"]["connections"]["ok"]:
             continue
+        while not events_named(server, "accept_resumed"):
+            continue  # the log is written beside the event loop
         assert (events_named(server, "accept_paused"), events_named(server, "accept_resumed")) == (1, 1)
         assert "socket.accept()" not in server.log.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from supervisor.guardian.handle import Handle
 from supervisor.node.cleanup.attempt_records import AttemptRecords
@@ -203,3 +205,28 @@ def test_records_raise_nothing_and_are_there_once_the_place_is_right(tmp_path: P
     records.drop(other)
     records.close()
     assert notes(folder) == set()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOSPC])
+def test_a_record_that_cannot_be_written_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """And not again at each look that fails in the same way, as if it had been right in between."""
+    records = AttemptRecords(tmp_path / "attempts")
+    records.open()
+    (only,) = (tmp_path / "attempts").iterdir()
+    only.unlink()
+
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with structlog.testing.capture_logs() as logs:
+        with monkeypatch.context() as patched:
+            patched.setattr(records, "_write", fails)
+            for _ in range(5):
+                records.look()
+            assert records.folder.problem == f"cannot write it: {os.strerror(number)}"
+        records.look()
+    assert [entry["event"] for entry in logs] == ["folder_unusable", "folder_usable_again"]
+    assert only.exists()
+    records.close()

@@ -106,17 +106,15 @@ class AttemptRecords:
 
     def look(self) -> None:
         """Write missing records and remove outdated ones of this server. Raise nothing."""
-        if self.folder.look():
-            return
-        try:
-            there = {path.name for path in self.folder.path.glob(f"{self.cookie}*.json")}
-            wanted = self._notes.copy()
-            for name in wanted.keys() - there:
-                self._write(name, wanted[name])
-            for name in there - wanted.keys():
-                self._remove(name)
-        except OSError as exc:
-            self.folder.tell(f"cannot write it: {exc.strerror}")
+        self.folder.look(self._correct_records)
+
+    def _correct_records(self) -> None:
+        there = {path.name for path in self.folder.path.glob(f"{self.cookie}*.json")}
+        wanted = self._notes.copy()
+        for name in wanted.keys() - there:
+            self._write(name, wanted[name])
+        for name in there - wanted.keys():
+            self._remove(name)
 
     def close(self) -> None:
         """Remove the server's record, unless an attempt was not proven to have ended: the next server searches for

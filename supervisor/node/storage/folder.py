@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -53,13 +54,21 @@ class Folder:
         """This folder and those that were in its place before, for `dir_fd`."""
         return tuple(self._held)
 
-    def look(self) -> str:
-        """Check that it exists and is usable, and create it again if it was removed. Return `problem`."""
+    def look(self, then: Callable[[], None] | None = None) -> str:
+        """Check that it exists and is usable, and create it again if it was removed. Return `problem`.
+
+        `then` writes what has to be in it, and may raise OSError.
+        """
         with self._lock:
             try:
                 problem = self._look()
             except OSError as exc:
                 problem = f"cannot use it: {exc.strerror}"
+            if not problem and then is not None:
+                try:
+                    then()
+                except OSError as exc:
+                    problem = f"cannot write it: {exc.strerror}"
             self.tell(problem)
         return problem
 
