@@ -103,6 +103,7 @@ class Node:
         self._stack.push_async_callback(self._background.close)
         self.self_test = SelfTest(self._background, self.services, self._settings.import_s)
         self._background.keep("self-test", self.self_test.run)
+        self._background.keep("host children", backstop.watch_host_children)
         self._background.keep("state folder", self.state_dir.watch)
         self.pool.fill()
         return orphans + self._containment.left_over

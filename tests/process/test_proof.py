@@ -28,7 +28,7 @@ FAILED = [errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENOMEM, errn
 
 @pytest.fixture
 def backstop() -> Iterator[Backstop]:
-    backstop = Backstop(set())
+    backstop = Backstop({})
     yield backstop
     backstop.close()
 
@@ -190,7 +190,7 @@ def test_no_proof_is_read_from_a_proc_that_does_not_show_us(
 def test_a_process_that_has_a_dead_guardian_s_number_is_no_guardian(reused: bool) -> None:
     with an_orphan() as (guardian, orphan):
         known = Identity(orphan.pid, orphan.start_ticks - reused)
-        backstop = Backstop({known})
+        backstop = Backstop({known: guardian})
         assert until_done(backstop, SweepTarget(guardian)).done
         assert orphan.ended is reused
         backstop.close()

@@ -73,8 +73,8 @@ def test_the_backstops_round_goes_to_the_cgroup(
     leaf: AttemptCgroup, stranger: subprocess.Popen[bytes], childless: subprocess.Popen[bytes], guardian_lives: bool
 ) -> None:
     leaf.add(stranger.pid)
-    backstop = Backstop({Identity.of(stranger.pid), Identity.of(childless.pid)})
     guardian = Handle.open(childless.pid)
+    backstop = Backstop({Identity.of(stranger.pid): guardian, guardian.identity: guardian})
     try:
         if not guardian_lives:
             childless.kill()

@@ -1,7 +1,8 @@
 """Orphans that were reparented to the supervisor because their guardian died, and whether all of them can be seen.
 
 Orphans differ from the supervisor's own children by their session: a runner starts a new session, and nothing below it
-can join the supervisor's. An orphan does not show which job it belonged to. So it counts against every dead guardian
+can join the supervisor's. A program that embeds a node may start children in sessions of their own: see
+`host_children.py`. An orphan does not show which job it belonged to. So it counts against every dead guardian
 that is not younger than the orphan, until it is reaped.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from supervisor.guardian.own_process import OwnProcess
 from supervisor.guardian.proc import read_stat
 from supervisor.guardian.procfs import Unreadable
 from supervisor.guardian.round_errors import RoundErrors
+from supervisor.node.cleanup.host_children import HostChildren
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,14 @@ class Guarded(Protocol):
 
 
 class AdoptedOrphans:
-    """`guardians` are the supervisor's, by pid and start time, because a dead one's pid may be reused."""
+    """`guardians` are the supervisor's, by pid and start time, because a dead one's pid may be reused.
 
-    def __init__(self, guardians: set[Identity], means: KernelFeatures) -> None:
+    Neither they nor the `host` program's own children are orphans.
+    """
+
+    def __init__(self, guardians: Collection[Identity], host: HostChildren, means: KernelFeatures) -> None:
         self._guardians = guardians
+        self._host = host
         self._own = OwnProcess(use_children_files=means.children_files)
         self._sid = os.getsid(0)
 
@@ -77,7 +83,8 @@ class AdoptedOrphans:
             return self._unread(pid, exc, errors)
         if stat is None:
             return self._unread(pid, Unreadable(errno.EPERM, "it is not shown", f"/proc/{pid}"), errors)
-        if stat.sid == self._sid or Identity.shown_by(stat) in self._guardians:
+        identity = Identity.shown_by(stat)
+        if stat.sid == self._sid or identity in self._guardians or identity in self._host:
             return None
         return Orphan(pid, stat.start_ticks)
 
@@ -88,7 +95,7 @@ class AdoptedOrphans:
                 return None
         except ProcessLookupError:
             return None
-        if pid in {one.pid for one in self._guardians.copy()}:
+        if pid in {one.pid for one in tuple(self._guardians)}:
             errors.record("adopted", error)  # it may be that guardian, or a process with the same pid
             return None
         return Orphan(pid, None)

@@ -11,18 +11,22 @@ pass over the adopted children, and the event loop meanwhile reads the reports o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import structlog
 
 from runner import posix
 from supervisor.engine.containment import Survivor
-from supervisor.guardian.handle import Identity
+from supervisor.guardian.handle import Handle, Identity
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
+from supervisor.guardian.procfs import Unreadable
 from supervisor.guardian.round_errors import RoundErrors
 from supervisor.node.cleanup.adopted import AdoptedOrphans
+from supervisor.node.cleanup.host_children import LOOK_EVERY_S, HostChildren
 from supervisor.node.cleanup.kill_round import KillRound, Round, SweepTarget
 
 log = structlog.get_logger()
@@ -36,13 +40,15 @@ RESERVED = 8
 class Backstop:
     """Rounds of SIGKILL over guardians' trees, their cgroups and adopted orphans.
 
-    `guardians` is the pool's own set, as it changes; these are never taken for orphans. Create the backstop before
-    there is a job, while the limit of descriptors is the one to keep: its thread and its reserve of descriptors exist
-    from then on.
+    `guardians` are the pool's, as they change; neither they nor `host_children` are taken for orphans. Create the
+    backstop before there is a job, while the limit of descriptors is the one to keep: its thread and its reserve of
+    descriptors exist from then on.
     """
 
-    def __init__(self, guardians: set[Identity], means: KernelFeatures = AVAILABLE) -> None:
-        self._adopted = AdoptedOrphans(guardians, means)
+    def __init__(self, guardians: Mapping[Identity, Handle], means: KernelFeatures = AVAILABLE) -> None:
+        self.host_children = HostChildren(means)
+        self._guardians = guardians
+        self._adopted = AdoptedOrphans(guardians, self.host_children, means)
         self._killing = KillRound(self._adopted, means)
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._reserve = posix.DescriptorReserve(RESERVED)
@@ -87,7 +93,19 @@ class Backstop:
         finally:
             self._rounds = None
 
+    async def watch_host_children(self) -> NoReturn:
+        """Register the children that this program starts itself, as it goes on, until cancelled."""
+        while True:
+            self.register_host_children()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def register_host_children(self) -> None:
+        """Register the children that this program has started itself so far. One that cannot be read is left out."""
+        with contextlib.suppress(Unreadable):
+            self.host_children.look(self._guardians.values())
+
     async def _serve_one_round(self, asked: list[tuple[SweepTarget, asyncio.Future[Round]]]) -> None:
+        self.register_host_children()
         attempts = [held for held, _ in asked]
         try:
             rounds = await asyncio.get_running_loop().run_in_executor(self._thread, self.kill_once, attempts)

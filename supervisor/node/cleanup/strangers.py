@@ -11,12 +11,9 @@ from collections.abc import Callable
 
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.proc import Stat, children, read_stat
+from supervisor.node.cleanup.host_children import OWN_PREFIX
 from supervisor.node.cleanup.kill_round import reap
 
-OWN_PREFIX = "deadstop-"
-"""The names of our own processes that may be orphaned: a tracker whose guardian failed at its start, and that
-guardian.
-"""
 LOOKS = 3
 """The server waits at once for programs that it runs. So a child of pid 1 that is a zombie in this many checks was
 orphaned. They are checks and not seconds, because seconds may pass while this whole process is stopped.

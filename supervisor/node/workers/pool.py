@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 import structlog
 
 from supervisor.engine.containment import Level
-from supervisor.guardian.handle import Identity
+from supervisor.guardian.handle import Handle, Identity
 from supervisor.node.cleanup.kill_round import SweepTarget, reap
 from supervisor.node.cleanup.upkeep import keep_up
 from supervisor.node.workers.helper_thread import HelperThread
@@ -43,7 +43,7 @@ class WorkerPool:
         self._damaged: set[Worker] = set()
         self.clear: Callable[[SweepTarget], Awaitable[bool]] | None = None
         """A callback that ends the processes of a guardian that was killed while it had no job."""
-        self.guardians: set[Identity] = set()
+        self.guardians: dict[Identity, Handle] = {}
         """Every guardian that has reported and was not yet disposed of, idle or not."""
         self._maker = WorkerMaker(starter, self._on_ready, first_pause_s)
         self._cold: Counter[Level] = Counter()
@@ -166,7 +166,7 @@ class WorkerPool:
 
     def _on_ready(self, fresh: Worker) -> None:
         fresh.watch_exit(fresh.guardian, lambda: self._lost(fresh))
-        self.guardians.add(fresh.guardian.identity)
+        self.guardians[fresh.guardian.identity] = fresh.guardian
 
     def _deliver(self, ready: Worker) -> None:
         while self._waiting:
@@ -216,7 +216,7 @@ class WorkerPool:
         self._left.set()
         used.close()
         reap(used.guardian.pid)  # it is a child of this process only if the forkserver died first
-        self.guardians.discard(used.guardian.identity)
+        self.guardians.pop(used.guardian.identity, None)
         self._starter.retire(used.started)
 
     async def close(self) -> None:
