@@ -138,7 +138,7 @@ def test_a_round_without_a_descriptor_ends_what_was_adopted(
             found = until_done(backstop, SweepTarget(guardian))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        assert [survivor.pid for survivor in survivors] == [orphan.pid]
+        assert orphan.pid in [survivor.pid for survivor in survivors]
         assert found.done
         assert orphan.ended
 
