@@ -22,6 +22,12 @@ from tests.support.server import RunningServer, running_server
 
 STARTS = 8
 
+Pairs = list[tuple[float, float]]
+"""With warm sets, and without."""
+Probes = list[dict[str, float]]
+Memory = dict[int, tuple[float, float]]
+"""By the number of warm sets."""
+
 
 def latency_ms(server: RunningServer) -> float:
     began = time.monotonic()
@@ -60,6 +66,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
     rounds = parser.parse_args().rounds
+    figures, probes, memory = measure(rounds)
+    show(figures, probes, memory)
+    warm_ms, cold_ms = [list(column) for column in zip(*figures, strict=True)]
+    report.save(
+        "start",
+        {
+            "rounds": rounds,
+            "warm_ms": warm_ms,
+            "cold_ms": cold_ms,
+            "pss_mib": memory,
+            "set_mib": per_set_mib(memory),
+            "probes_ms": probes,
+        },
+    )
+    plot(warm_ms, cold_ms)
+
+
+def measure(rounds: int) -> tuple[Pairs, Probes, Memory]:
     with tempfile.TemporaryDirectory(prefix="ds-") as name:
         folder = Path(name)
         with (
@@ -72,6 +96,14 @@ def main() -> None:
         for number in range(STARTS):
             with running_server(folder / f"start-{number}") as server:
                 probes.append(probes_ms(server))
+    return figures, probes, memory
+
+
+def per_set_mib(memory: Memory) -> float:
+    return (memory[10][1] - memory[2][1]) / 8
+
+
+def show(figures: Pairs, probes: Probes, memory: Memory) -> None:
     warm_ms, cold_ms = [list(column) for column in zip(*figures, strict=True)]
     ratio = [cold / warm for warm, cold in figures]
     rows = [
@@ -79,30 +111,17 @@ def main() -> None:
         ("WARM=0", *report.summary(cold_ms)),
         ("ratio", *report.summary(ratio)),
     ]
-    report.table(f"submit to job.running, {rounds} pairs", ("", "min ms", "median ms", "max ms"), rows)
-    per_set = (memory[10][1] - memory[2][1]) / 8
+    report.table(f"submit to job.running, {len(figures)} pairs", ("", "min ms", "median ms", "max ms"), rows)
     report.table(
-        f"idle memory (PSS); a warm set costs {per_set:.1f} MiB",
+        f"idle memory (PSS); a warm set costs {per_set_mib(memory):.1f} MiB",
         ("warm sets", "server MiB", "children MiB"),
-        [(count, *figures) for count, figures in memory.items()],
+        [(count, *mib) for count, mib in memory.items()],
     )
     report.table(
         f"trying each level of containment, at {len(probes)} starts",
         ("level", "min ms", "median ms", "max ms"),
         [(level, *report.summary([one[level] for one in probes])) for level in probes[0]],
     )
-    report.save(
-        "start",
-        {
-            "rounds": rounds,
-            "warm_ms": warm_ms,
-            "cold_ms": cold_ms,
-            "pss_mib": memory,
-            "set_mib": per_set,
-            "probes_ms": probes,
-        },
-    )
-    plot(warm_ms, cold_ms)
 
 
 def plot(warm_ms: list[float], cold_ms: list[float]) -> None:

@@ -16,7 +16,7 @@ from runner.protocol import Log, Phase, PhaseChange, Progress, ResourceChange, R
 from runner.reporter import Reporter
 from runner.stdin import JobStdin
 from runner.terminal.script import shell_words
-from runner.terminal.spawn import DEFAULT_SIZE, spawn
+from runner.terminal.spawn import DEFAULT_SIZE, Spawned, spawn
 from runner.terminal.terminal import Terminal
 from runner.text import shown, shown_fields
 
@@ -141,21 +141,18 @@ class Context:
         block, or when the job is to stop, it is asked to stop, then killed. If it ended by itself, its background
         processes live on until the job ends.
         """
-        words = [command] if isinstance(command, str) else [os.fspath(word) for word in command]
-        argv = shell_words(command) if isinstance(command, str) else words
+        name, argv = _command_line(command)
         if not self._cancellation.unwinding:
             self.raise_if_cancelled()
         stdin = pty if open_stdin is None else open_stdin
         with contextlib.ExitStack() as held:
-            held.enter_context(self.holding("terminal" if pty else "process", " ".join(words)))
+            held.enter_context(self.holding("terminal" if pty else "process", name))
             terminal: Terminal | None = None
             try:
                 # Shielded: JobCancelled between the start and the assignment would leave a command without an owner.
                 with self._cancellation.shielded():
                     spawned = spawn(argv, pty=pty, cwd=cwd or self.workspace, env=env, size=size, open_stdin=stdin)
-                    terminal = Terminal(
-                        spawned, self._cancellation, self._reporter.output if show else None, plain=plain
-                    )
+                    terminal = self._attach(spawned, show=show, plain=plain)
                 yield terminal
             finally:
                 if terminal is not None:
@@ -171,3 +168,14 @@ class Context:
         with self.holding("browser", "chromium"):
             async with launched(self.out, self.open_atomic) as browser:
                 yield browser
+
+    def _attach(self, spawned: Spawned, *, show: bool, plain: bool) -> Terminal:
+        return Terminal(spawned, self._cancellation, self._reporter.output if show else None, plain=plain)
+
+
+def _command_line(command: str | Sequence[str | os.PathLike[str]]) -> tuple[str, Sequence[str]]:
+    """Return the command as people read it, and its arguments. A text is run by the shell."""
+    if isinstance(command, str):
+        return command, shell_words(command)
+    words = [os.fspath(word) for word in command]
+    return " ".join(words), words

@@ -33,31 +33,26 @@ async def follow(
     Raise Rejected if the server rejects the opening, Unreachable if no new connection succeeds within some seconds,
     and JobForgotten if the server does not know the job any more, because it is another server process by then.
     """
-    request, connected = opening, False
-    retries = _Retries(transport, job_id, on_cut)
+    request = opening
+    retries = _Retries(transport, job_id, after, on_cut)
     while True:
         try:
             async with transport.stream(request) as events:
-                connected = True
+                retries.connected = True
                 async for event in events:
-                    if event.id is not None:
-                        if event.id <= after:
-                            continue
-                        after = event.id
-                        retries.start_over()
+                    if not retries.is_new(event):
+                        continue
                     yield event
                     if event.terminal:
                         return
-                    if skip_to() > after + FAR_BEHIND:
+                    if skip_to() > retries.after + FAR_BEHIND:
                         break
                 else:
                     return
-            after = skip_to()
+            retries.after = skip_to()
         except (Unreachable, Rejected) as exc:
-            if not connected:
-                raise
             await retries.pause(exc)
-        request = resume_request(job_id, after, attached=attached)
+        request = resume_request(job_id, retries.after, attached=attached)
 
 
 def resume_request(job_id: str, after: int, *, attached: bool = False) -> Request:
@@ -68,18 +63,29 @@ def resume_request(job_id: str, after: int, *, attached: bool = False) -> Reques
 
 
 class _Retries:
-    """Decides after a cut whether to connect again, and waits before it. Progress starts the pauses over."""
+    """Knows how far the reader has come. Decides after a cut whether to connect again, and waits before it."""
 
-    def __init__(self, transport: Transport, job_id: str, on_cut: Callable[[str], None]) -> None:
+    def __init__(self, transport: Transport, job_id: str, after: int, on_cut: Callable[[str], None]) -> None:
         self._url = transport.address.url
         self._job_id = job_id
         self._on_cut = on_cut
-        self.start_over()
-
-    def start_over(self) -> None:
+        self.after = after
+        """The number of the last event that was seen."""
+        self.connected = False
         self._pauses_s = iter(RECONNECT_AFTER_S)
 
+    def is_new(self, event: Event) -> bool:
+        """Return False for an event that was seen before the cut. Progress starts the pauses over."""
+        if event.id is not None:
+            if event.id <= self.after:
+                return False
+            self.after = event.id
+            self._pauses_s = iter(RECONNECT_AFTER_S)
+        return True
+
     async def pause(self, exc: Unreachable | Rejected) -> None:
+        if not self.connected:
+            raise exc
         if isinstance(exc, Rejected) and not exc.unavailable:
             raise self._forgotten() if exc.status == 404 else exc from None
         if isinstance(exc, StreamCut):

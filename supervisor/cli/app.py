@@ -33,6 +33,18 @@ Url = Annotated[
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The ID of the job.", callback=read_job_id)]
 JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="The IDs of one or more jobs.", callback=read_job_ids)]
+Text = Annotated[
+    str | None,
+    typer.Argument(metavar="TEXT", help="The task's command, prompt or url, else its first text field."),
+]
+InputText = Annotated[
+    str | None,
+    typer.Option("--input", "-i", metavar="JSON", help="The input as a JSON object, @FILE, or - for stdin."),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", "-t", metavar="S", help="Stop the job after this many seconds.", callback=read_timeout),
+]
 
 
 @app.callback()
@@ -53,21 +65,10 @@ def _options(
 def run(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="The name of a task; `deadstop tasks` lists them.")],
-    text: Annotated[
-        str | None,
-        typer.Argument(metavar="TEXT", help="The task's command, prompt or url, else its first text field."),
-    ] = None,
-    input_: Annotated[
-        str | None,
-        typer.Option("--input", "-i", metavar="JSON", help="The input as a JSON object, @FILE, or - for stdin."),
-    ] = None,
+    text: Text = None,
+    input_: InputText = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the job's ID and leave it running.")] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--timeout", "-t", metavar="S", help="Stop the job after this many seconds.", callback=read_timeout
-        ),
-    ] = None,
+    timeout: Timeout = None,
     id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="An ID of your own for the job.")] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; may be repeated.")

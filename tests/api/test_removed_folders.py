@@ -56,6 +56,16 @@ def test_what_is_removed_is_made_again(server: RealServer, name: str) -> None:
     ready(server, 200)
 
 
+def check_files_are_missed(server: RealServer, job_id: str) -> None:
+    events = server.ask("GET", f"/jobs/{job_id}/events?follow=false").json["events"]
+    said = [event["message"] for event in events if event["type"] == "job.log"]
+    assert any("cannot keep the files" in message and "not a folder" in message for message in said), said
+    for path in (f"/jobs/{job_id}/files", f"/jobs/{job_id}/files/x"):
+        answer = server.ask("GET", path)
+        assert answer.status in (404, 503), answer
+    assert server.ask("GET", f"/jobs/{job_id}/files").json["detail"].endswith("STATE_DIR/files: Not a directory")
+
+
 @pytest.mark.parametrize("name", ["trash", "workspaces", "files", "attempts"])
 def test_what_cannot_be_made_again_is_named_until_it_is_right(server: RealServer, name: str) -> None:
     place, moved = state_of(server) / name, state_of(server) / f"{name}-moved"
@@ -75,17 +85,7 @@ def test_what_cannot_be_made_again_is_named_until_it_is_right(server: RealServer
         ended = server.ended(f"ends-{name}")
         assert ended["state"] == "succeeded"
         if name == "files":
-            events = server.ask("GET", f"/jobs/ends-{name}/events?follow=false").json["events"]
-            said = [event["message"] for event in events if event["type"] == "job.log"]
-            assert any("cannot keep the files" in message and "not a folder" in message for message in said), said
-            for path in (f"/jobs/ends-{name}/files", f"/jobs/ends-{name}/files/x"):
-                answer = server.ask("GET", path)
-                assert answer.status in (404, 503), answer
-            assert (
-                server.ask("GET", f"/jobs/ends-{name}/files")
-                .json["detail"]
-                .endswith("STATE_DIR/files: Not a directory")
-            )
+            check_files_are_missed(server, f"ends-{name}")
         ready(server, 503, f"STATE_DIR/{name}")
         refused = server.ended(server.run("true", id=f"new-{name}"))
         if name == "workspaces":

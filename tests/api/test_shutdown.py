@@ -67,6 +67,16 @@ def stubborn(server: RealServer, job_id: str) -> None:
         stream.until('"text": "up')
 
 
+def check_only_new_work_is_refused(server: RealServer) -> None:
+    refused = server.ask("POST", "/jobs", {"task": "shell", "input": {"command": "true"}})
+    assert (refused.status, refused.problem) == (503, "not-ready")
+    assert int(refused.headers["retry-after"]) >= 1
+    not_ready = server.ask("GET", "/readyz?verbose", token=False)
+    assert (not_ready.status, not_ready.json["checks"]["accepting"]["ok"]) == (503, False)
+    assert server.ask("GET", "/health").json["status"] == "down"
+    assert server.ask("GET", "/livez").status == 200
+
+
 def test_shutdown_stops_the_jobs_and_tells_every_stream_how(tmp_path: Path) -> None:
     """Streams run to their terminal event before connections are closed, all within the budget."""
     with real_server(tmp_path / "state") as server:
@@ -85,14 +95,7 @@ def test_shutdown_stops_the_jobs_and_tells_every_stream_how(tmp_path: Path) -> N
             server.process.send_signal(signal.SIGTERM)
             began = time.monotonic()
             holder.until("job.cancelled")
-            # While the stubborn ones are being stopped: no new work, but everything else answers.
-            refused = server.ask("POST", "/jobs", {"task": "shell", "input": {"command": "true"}})
-            assert (refused.status, refused.problem) == (503, "not-ready")
-            assert int(refused.headers["retry-after"]) >= 1
-            not_ready = server.ask("GET", "/readyz?verbose", token=False)
-            assert (not_ready.status, not_ready.json["checks"]["accepting"]["ok"]) == (503, False)
-            assert server.ask("GET", "/health").json["status"] == "down"
-            assert server.ask("GET", "/livez").status == 200
+            check_only_new_work_is_refused(server)  # while the stubborn ones are being stopped
             follower.read_to_end()
             feed.read_to_end()
             holder.read_to_end()

@@ -114,18 +114,19 @@ def test_curl_sees_each_event_at_once_and_its_end_cancels(server: RunningServer)
 # --- a browser's own EventSource
 
 
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # cut
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
 @contextmanager
 def relay(url: str) -> Iterator[tuple[str, Callable[[], None]]]:
     """A way to `url` whose open connections can be cut, as by a proxy that restarts."""
     address = urlsplit(url)
     listener = socket.create_server(("127.0.0.1", 0))
     ends: list[socket.socket] = []
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # cut
-            while data := source.recv(1 << 16):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
 
     def accept() -> None:
         while True:

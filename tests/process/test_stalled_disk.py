@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.jobs.model import State
+from supervisor.core.jobs.registry import LiveJob
 from supervisor.node.cleanup.attempt_records import AttemptRecords
 from supervisor.node.storage.published_files import Files
 from supervisor.node.storage.trash import Trash
@@ -44,6 +45,16 @@ def stalled(monkeypatch: pytest.MonkeyPatch, place: str) -> Iterator[None]:
             go_on.set()
 
 
+def check_cancelled(record: LiveJob, workspaces: Path, *, stays: bool) -> None:
+    """In time, and its workspace is reported as removed if it is."""
+    cancellation = record.job.cancellation
+    assert record.job.state is State.CANCELLED
+    assert cancellation is not None
+    assert cancellation.within_budget
+    assert cancellation.workspace_removed is (not stays)
+    assert (workspaces / record.job.id).exists() is stays
+
+
 @pytest.mark.parametrize("place", list(STALLED))
 def test_cancels_and_ends_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     async def body() -> None:
@@ -65,13 +76,7 @@ def test_cancels_and_ends_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                     await core.ended(job)
                 assert time.monotonic() - asked < BUDGET_S + 0.5
                 for job in (jobs[0], jobs[1]):
-                    cancellation = job.job.cancellation
-                    assert job.job.state is State.CANCELLED
-                    assert cancellation is not None
-                    assert cancellation.within_budget
-                    here = (tmp_path / "workspaces" / job.job.id).exists()
-                    assert cancellation.workspace_removed is (not here)
-                    assert here is (place == "the rename into the trash")
+                    check_cancelled(job, tmp_path / "workspaces", stays=place == "the rename into the trash")
                 await core.until(lambda: not supervisor.checks()["store"].ok)
                 assert "STATE_DIR" in supervisor.checks()["store"].detail
                 said = [event["message"] for event in core.events(jobs[2]) if event["type"] == "job.log"]

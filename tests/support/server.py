@@ -83,12 +83,13 @@ class RunningServer:
         remember_tree(state_dir)
         given = (env or {}).get("DEADSTOP_TOKEN")
         self.token = given or (self.state_dir / "token").read_text(encoding="ascii").strip()
+        self.http = self._held.enter_context(self._client())
+
+    def _client(self) -> httpx.Client:
+        """Without idle connections: of a server that several tests share, they would look like a test's leak."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        # Without idle connections: of a server that several tests share, they would look like a test's leak.
-        client = httpx.Client(
-            base_url=self.url, headers=headers, timeout=10, limits=httpx.Limits(max_keepalive_connections=0)
-        )
-        self.http = self._held.enter_context(client)
+        limits = httpx.Limits(max_keepalive_connections=0)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=10, limits=limits)
 
     @property
     def pid(self) -> int:

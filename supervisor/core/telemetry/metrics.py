@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -34,51 +35,36 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = self.registry
-        self._finished = Counter("deadstop_jobs_finished", "Jobs that came to an end.", ["task", "state"], registry=own)
-        self._start_s = Histogram(
-            "deadstop_job_start_seconds",
-            "From a job's slot to its task running.",
-            buckets=START_BUCKETS_S,
-            registry=own,
+        count = partial(Counter, registry=self.registry)
+        seconds = partial(Histogram, registry=self.registry)
+        self._finished = count("deadstop_jobs_finished", "Jobs that came to an end.", ["task", "state"])
+        self._start_s = seconds(
+            "deadstop_job_start_seconds", "From a job's slot to its task running.", buckets=START_BUCKETS_S
         )
-        self._wait_s = Histogram(
-            "deadstop_queue_wait_seconds", "From a job's creation to its slot.", buckets=WAIT_BUCKETS_S, registry=own
+        self._wait_s = seconds(
+            "deadstop_queue_wait_seconds", "From a job's creation to its slot.", buckets=WAIT_BUCKETS_S
         )
-        self._requests = Counter(
-            "deadstop_cancel_requests",
-            "First causes to stop a job, by what it was doing.",
-            ["reason", "phase"],
-            registry=own,
+        self._requests = count(
+            "deadstop_cancel_requests", "First causes to stop a job, by what it was doing.", ["reason", "phase"]
         )
-        self._cancellations = Counter(
+        self._cancellations = count(
             "deadstop_cancellations",
             "Stops by how they went: proven in the budget, proven late, or survivors named.",
             ["method", "result"],
-            registry=own,
         )
-        self._cancel_s = Histogram(
+        self._cancel_s = seconds(
             "deadstop_cancel_duration_seconds",
             "From detection to proof, of jobs that had been started.",
             buckets=CANCEL_BUCKETS_S,
-            registry=own,
         )
-        self._disconnects = Counter(
-            "deadstop_disconnect_detected", "Streams that left a job before its end.", ["cause"], registry=own
-        )
-        self._orphans = Counter(
+        self._disconnects = count("deadstop_disconnect_detected", "Streams that left a job before its end.", ["cause"])
+        self._orphans = count(
             "deadstop_orphans_found",
             "Processes found without a parent: left behind by a finished task, a dead guardian or an earlier server.",
-            registry=own,
         )
-        self._dropped = Counter(
-            "deadstop_events_dropped",
-            "Events that a reader of all jobs' events was too slow for.",
-            registry=own,
-        )
-        self.lag_s = Gauge(
-            "deadstop_event_loop_lag_seconds", "The longest time of late that the event loop was busy.", registry=own
-        )
+        self._dropped = count("deadstop_events_dropped", "Events that a reader of all jobs' events was too slow for.")
+        late = "The longest time of late that the event loop was busy."
+        self.lag_s = Gauge("deadstop_event_loop_lag_seconds", late, registry=self.registry)
         for cause in ("closed", "vanished"):
             self._disconnects.labels(cause)
 

@@ -72,6 +72,39 @@ def test_missing_standard_streams_are_no_traceback(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+FLAGS: dict[str, object] = {
+    "host": "::1",
+    "port": 9001,
+    "max_running": 3,
+    "max_queued": 4,
+    "cancel_budget_s": 5.0,
+    "warm": 1,
+    "containment": "subreaper",
+    "engine": "local",
+    "run_as": "nobody",
+    "tasks": ("a", "b", "c"),
+    "tasks_off": ("b",),
+    "allowed_hosts": ("x.test",),
+    "pass_env": ("LANG",),
+    "vanished_after_s": 2.0,
+    "frozen_after_s": 5.0,
+    "stuck_after_s": 20.0,
+    "stuck_no_event_s": 60.0,
+    "stuck_action": "cancel",
+    "import_s": 9.0,
+    "agent_model": "openai:m",
+    "agent_base_url": "http://127.0.0.1:1/v1",
+    "agent_key_env": "PATH",
+    "agent_max_steps": 5,
+    "agent_max_tokens": 6,
+    "agent_time_s": 7.0,
+    "agent_silence_s": 8.0,
+    "keep_jobs": 7,
+    "keep_s": 60.0,
+    "keep_bytes": 2**24,
+}
+
+
 def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     got: list[Settings] = []
 
@@ -83,38 +116,7 @@ def test_every_setting_but_the_token_is_a_flag_of_serve(monkeypatch: pytest.Monk
     for name in [name for name in os.environ if name.startswith("DEADSTOP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    flags = {
-        "host": "::1",
-        "port": 9001,
-        "state_dir": tmp_path,
-        "max_running": 3,
-        "max_queued": 4,
-        "cancel_budget_s": 5.0,
-        "warm": 1,
-        "containment": "subreaper",
-        "engine": "local",
-        "run_as": "nobody",
-        "tasks": ("a", "b", "c"),
-        "tasks_off": ("b",),
-        "allowed_hosts": ("x.test",),
-        "pass_env": ("LANG",),
-        "vanished_after_s": 2.0,
-        "frozen_after_s": 5.0,
-        "stuck_after_s": 20.0,
-        "stuck_no_event_s": 60.0,
-        "stuck_action": "cancel",
-        "import_s": 9.0,
-        "agent_model": "openai:m",
-        "agent_base_url": "http://127.0.0.1:1/v1",
-        "agent_key_env": "PATH",
-        "agent_max_steps": 5,
-        "agent_max_tokens": 6,
-        "agent_time_s": 7.0,
-        "agent_silence_s": 8.0,
-        "keep_jobs": 7,
-        "keep_s": 60.0,
-        "keep_bytes": 2**24,
-    }
+    flags = FLAGS | {"state_dir": tmp_path}
     # A token on a command line could be read by every user of the machine.
     assert set(flags) == set(Settings.model_fields) - {"token", "tokens"}
     argv = ["serve", "--tasks", "a,b", "--tasks", "c"]
