@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -195,6 +196,18 @@ def test_a_server_without_room_waits_for_some() -> None:
         assert await waiting == b"hello"
 
     asyncio.run(with_acceptor(use))
+
+
+def test_a_burst_of_connections_waits_for_those_that_are_being_opened() -> None:
+    async def use(sock: Failing, connections: Connections) -> None:
+        with contextlib.ExitStack() as clients:
+            for _ in range(3 * connections.most):
+                clients.enter_context(socket.create_connection(sock.getsockname()))
+            assert await hello(sock.getsockname()) == b"hello"
+
+    with capture_logs() as lines:
+        asyncio.run(with_acceptor(use))
+    assert lines == []
 
 
 @pytest.mark.parametrize(("open_files", "most"), [(-1, MOST), (20, FEWEST), (160, 48), (1024, 480), (1 << 20, MOST)])

@@ -89,6 +89,8 @@ class Acceptor:
     def _take(self) -> None:
         for _ in range(PER_TURN):
             if not self._connections.make_room(len(self._opening)):
+                if self._opening:
+                    return  # these are open in a turn or two, and may be idle then
                 self._pause(f"{len(self._connections)} are open, and all are busy")
                 return
             try:
