@@ -1,4 +1,4 @@
-"""For every test: nothing may be left behind, and a failure shows what the servers said."""
+"""Fixtures for every test: a test must leave nothing behind, and a failure shows what the servers logged."""
 
 from __future__ import annotations
 

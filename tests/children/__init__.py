@@ -15,10 +15,10 @@ from tests.children.stage import Stage
 
 
 class Naive(StrEnum):
-    """What a server without containment does when its client is gone, from the laziest to the most thorough."""
+    """How a server without containment stops a job when its client disconnects, from weakest to strongest."""
 
     CLOSE = "close"
-    """Closes the pipe and tells nobody."""
+    """Close the pipe and send no signal."""
     TERMINATE = "terminate"
     """SIGTERM to the process that it started."""
     KILL = "kill"

@@ -1,6 +1,6 @@
-"""A daemon by the book: new session, second fork, parent gone. It is nobody's descendant any more.
+"""A daemon made in the usual way: a new session, a second fork, and the parent exits. It has no ancestor in the job.
 
-A tree walk from the root does not find it, and neither does its process group or its session's leader.
+A walk of the process tree from the job's root does not find it. Its process group and its session do not lead to it.
 """
 
 from __future__ import annotations

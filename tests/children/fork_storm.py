@@ -1,8 +1,8 @@
 """A fork storm: four chains of processes, each link in a session of its own, gone before a snapshot is read.
 
-While one process is killed its successor has been forked, so whoever reads the tree once and kills what is in the
-list never ends it. Bounded three times: every fork needs a token from a pipe that holds FORKS of them, every link
-has an alarm, and the last link of a chain only sleeps. It signals nobody.
+Each process has forked its successor by the time it is killed, so reading the tree once and killing the processes in
+that list never ends the storm. The storm has three bounds: every fork needs a token from a pipe that holds FORKS of
+them, every link has an alarm, and the last link of a chain only sleeps. It sends no signals.
 """
 
 from __future__ import annotations

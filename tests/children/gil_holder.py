@@ -1,10 +1,10 @@
 """One call into C that holds the GIL: no other thread runs, and a Python handler of SIGTERM never does either.
 
-The signal is noted by the interpreter and waits for the call to return, which takes longer than anybody waits.
-(A regular expression that explodes is a milder case: the `re` module looks for signals now and then.)
+The interpreter notes the signal and handles it when the call returns, which takes longer than any test waits.
+(A regular expression with catastrophic backtracking is a milder case: the `re` module checks for signals now and then.)
 
-It says that it is in place from inside that call: said before, a signal could still come before the call. And only to
-the beacon: what forwards a job's output is a thread, and needs the GIL.
+The child reports that it is in place from inside that call. If it reported earlier, a signal could arrive before the
+call. It reports only to the beacon: a job's output is forwarded by a thread, which needs the GIL.
 """
 
 from __future__ import annotations

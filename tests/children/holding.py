@@ -1,7 +1,7 @@
-"""A task that holds things and never lets them go by itself: TASKS=tests.children.holding.
+"""A task that holds resources and never releases them: TASKS=tests.children.holding.
 
-Each is held by the runner, kept alive by a global, and where a descriptor can be inherited by a daemon as well. What
-there is to look for is told in a log line of the job, HELD.
+The runner holds each of them in a global. Where a descriptor can be inherited, a daemon holds it as well. The job
+writes a log line, HELD, that lists what an observer has to look for.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ HOLDERS: dict[str, Callable[[Context, Path], tuple[Facts, list[int]]]] = {
     "browser": _browser,
 }
 LIGHT = [name for name in HOLDERS if name != "browser"]
-"""What takes no time to get."""
+"""The resources that are acquired quickly."""
 
 
 @task

@@ -1,4 +1,4 @@
-"""A loop that asks whether to stop. It ends at once when somebody tells it; closing its pipe tells it nothing."""
+"""A loop that asks whether to stop. It ends when cancelled, but does not notice that its pipe is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every sin needs: the beacon, a way to say READY, and an end of its own."""
+"""Helpers that every misbehaving child uses: the beacon, a way to print READY, and a limit of its own lifetime."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ IN_PLACE = b"!"
 
 
 class Stage:
-    """Where a sin happens. `beacon` is an open, inheritable descriptor of the FIFO; `cancelled` is for code that asks.
+    """The surroundings of a misbehaving child.
 
-    Raises OSError when nobody watches the FIFO.
+    `beacon` is an open, inheritable descriptor of the FIFO. `cancelled` returns whether a cancel was requested.
+    Raise OSError if the FIFO has no reader.
     """
 
     def __init__(self, fifo: str, cancelled: Callable[[], bool] = lambda: False) -> None:
@@ -32,7 +33,7 @@ class Stage:
         os.set_inheritable(self.beacon, True)
 
     def ready(self) -> None:
-        """Say READY to whoever follows the output, and to the observer."""
+        """Print READY for readers of the output, and write to the beacon for the observer."""
         print(READY, flush=True)
         os.write(self.beacon, IN_PLACE)
 
@@ -62,7 +63,7 @@ class Muster:
         return f"echo >/dev/fd/{self.fd}"
 
     def wait(self, count: int) -> None:
-        """Raises TimeoutError when fewer than `count` have come within MUSTER_BOUND_S."""
+        """Wait for `count` reports. Raise TimeoutError if fewer have arrived within MUSTER_BOUND_S."""
         deadline = time.monotonic() + MUSTER_BOUND_S
         for arrived in range(count):
             if not select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))[0]:

@@ -1,4 +1,4 @@
-"""One child that its parent stopped, and one that stopped itself: SIGTERM stays pending until somebody continues them.
+"""One child that its parent stopped, and one that stopped itself: SIGTERM stays pending until they are continued.
 
 A stopped process cannot end itself, so a watchdog in another session holds their pidfds and kills them in the end.
 """

@@ -49,7 +49,7 @@ def server(short_dir: Path) -> Iterator[RunningServer]:
 
 
 def told(server: RunningServer, job_id: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """What every client should have been given."""
+    """Return the events that every client should have received."""
     events = server.http.get(f"/jobs/{job_id}/events", params={"follow": "false"}).json()["events"]
     return [(str(event["id"]), event["type"], event) for event in events]
 

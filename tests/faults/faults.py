@@ -95,7 +95,7 @@ OUTAGES: dict[str, tuple[tuple[str, ...], str]] = {
     "no listings": (("getdents64",), "EIO"),
     "no signals": (("kill", "pidfd_send_signal"), "EPERM"),
 }
-"""What a machine can be out of for longer: every one of these calls fails for as long as the fault lasts."""
+"""Shortages that last: each of these calls fails for as long as the fault lasts."""
 
 FILE_CALLS = (
     "openat",

@@ -1,4 +1,4 @@
-"""What must hold whatever fails. Each returns what is wrong, in words, or nothing."""
+"""Invariants that must hold under every fault. Each check yields one line for each violation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the product does not survive yet: pattern of faults → what is seen. An entry goes when the product is mended."""
+"""Faults that the product does not survive yet: pattern of faults → symptom. Remove an entry once it is mended."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ KNOWN: dict[str, str] = {
 
 
 def known(fault: Fault) -> str | None:
-    """What is known of this fault, None when it must be survived."""
+    """Return the known symptom of this fault, or None if the server must survive it."""
     return next((what for pattern, what in KNOWN.items() if fnmatchcase(str(fault), pattern)), None)

@@ -14,7 +14,7 @@ from tests.faults.scene import Scene
 from tests.faults.seen import Seen
 
 MAX_WRONG = 60
-"""After so many broken invariants a run has said enough."""
+"""A run stops once it has found this many broken invariants."""
 
 
 @dataclass

@@ -25,7 +25,7 @@ from tests.support.sins import guardian_of
 
 BUDGET_S = 2.0
 MARGIN_S = 1.0
-"""What tracing, and the other programs of the machine, may add to what is seen from outside."""
+"""How much longer a job's end may take seen from outside, because of tracing and other programs on the machine."""
 READY_BOUND_S = 15.0
 TRY_S = 2.5
 """After so long without an answer a client asks again, on a connection of its own."""

@@ -1,4 +1,4 @@
-"""What was seen while a fault lasted, and after."""
+"""Observations made while a fault lasted and afterwards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Seen:
-    """What was seen while a fault lasted, and after."""
+    """Observations made while a fault lasted and afterwards."""
 
     hits: int = 0
     server_lives: bool = True
@@ -30,9 +30,9 @@ class Seen:
     descriptors: int = 0
     """How many more the server has than before."""
     said: str = ""
-    """What the server wrote to stderr meanwhile."""
+    """The lines that the server wrote to stderr while the fault lasted."""
 
     @property
     def accepted(self) -> bool:
-        """The new job was. 200 answers a client that asks again because the first answer did not come."""
+        """Whether the new job was accepted. A retry gets 200 if the response to the first request was lost."""
         return self.submit_status in {200, 202}

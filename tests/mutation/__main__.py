@@ -34,7 +34,7 @@ exclude-operators = {leave_out}
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Of one module. `unnoticed` has a line of the diff for each change that no test noticed."""
+    """The score of one module. `unnoticed` has a line of the diff for each change that no test noticed."""
 
     module: str
     changes: int
@@ -70,7 +70,7 @@ def main(names: list[str]) -> int:
 
 
 def changed(target: Target, root: Path) -> Score:
-    """Every change to one module. Raises CalledProcessError when its tests fail without one."""
+    """Make every change to one module and return the score. Raise CalledProcessError if its tests fail unchanged."""
     module = target.found(root)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *target.tests]
     command += ["--noconftest"] * target.light

@@ -23,7 +23,7 @@ class Target:
         return Path(self.module).stem if Path(self.module).stem != "protocol" else self.module.removesuffix(".py")
 
     def found(self, root: Path) -> Path:
-        """The one file that it is. Raises LookupError when there is none, or more than one."""
+        """Return the path of the module. Raise LookupError if there is no such file, or more than one."""
         files = [path for top in ("supervisor", "runner") for path in root.glob(f"{top}/**/{self.module}")]
         if len(files) != 1:
             raise LookupError(f"{self.module}: found {[str(file) for file in files]}; mend tests/mutation/targets.py")
