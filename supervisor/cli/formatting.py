@@ -12,6 +12,7 @@ REASONS = {
     "api": "on request",
     "client_disconnected": "client disconnected",
     "timeout": "out of time",
+    "lease": "lease ran out",
     "shutdown": "server shutting down",
     "stuck": "stuck",
 }

@@ -23,7 +23,7 @@ def created(server: RealServer, **more: Any) -> str:
 def test_a_lease_that_nobody_renews_cancels(server: RealServer) -> None:
     job = server.ended(created(server, lease_s=LEASE_S))
     assert job["state"] == "cancelled"
-    assert job["cancellation"]["reason"] == "client_disconnected"
+    assert job["cancellation"]["reason"] == "lease"
     assert job["cancellation"]["detail"] == "the lease of 0.6 s ran out"
     assert job["cancellation"]["within_budget"]
 
@@ -45,7 +45,7 @@ def test_a_renewed_lease_holds_and_then_runs_out(server: RealServer) -> None:
 def test_a_lease_counts_while_a_stream_holds_the_job(server: RealServer) -> None:
     # The reader is there and reads, as a proxy would in place of a client that has gone.
     with server.stream("POST", "/execute/stream", SLEEP | {"lease_s": LEASE_S}) as stream:
-        assert '"reason": "client_disconnected"' in stream.read_to_end()
+        assert '"reason": "lease"' in stream.read_to_end()
 
 
 def test_without_a_lease_there_is_nothing_to_renew(server: RealServer) -> None:

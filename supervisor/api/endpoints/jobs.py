@@ -160,7 +160,7 @@ JOB_ENDPOINTS = (
         summary="Keep a job with a lease alive",
         about=(
             "For clients whose proxies acknowledge bytes for them. A job that was created with `lease_s` is "
-            "cancelled, with the reason `client_disconnected`, when this is not called for that time. Never rejected "
+            "cancelled, with the reason `lease`, when this is not called for that time. Never rejected "
             "for load."
         ),
         answers=(Answer(200, "The lease starts again.", contents.LeaseJson),),

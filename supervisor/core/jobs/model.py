@@ -45,6 +45,7 @@ class Reason(StrEnum):
     API = "api"
     CLIENT_DISCONNECTED = "client_disconnected"
     TIMEOUT = "timeout"
+    LEASE = "lease"
     SHUTDOWN = "shutdown"
     STUCK = "stuck"
 

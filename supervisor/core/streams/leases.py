@@ -69,4 +69,4 @@ class Leases:
     def _expired(self, job_id: str, lease_s: float) -> None:
         detail = f"the lease of {lease_s:g} s ran out"
         running = self._running.pop(job_id)
-        running.expire(Cause(Reason.CLIENT_DISCONNECTED, running.timer.due_at, datetime.now(UTC), detail))
+        running.expire(Cause(Reason.LEASE, running.timer.due_at, datetime.now(UTC), detail))
