@@ -27,7 +27,7 @@ def connect(address: tuple[str, int], *, receive_buffer: int | None = None) -> s
 
 
 def send_without_end(sock: socket.socket, data: bytes) -> None:
-    """Far more than anybody may buffer; ends by whatever the socket raises."""
+    """Send far more than the server may buffer, until the socket raises an exception."""
     for _ in range(200_000):
         sock.sendall(data)
 

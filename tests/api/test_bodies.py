@@ -1,4 +1,4 @@
-"""What a body may be. Everything else is a 422 that names the field, never a 500, and starts nothing."""
+"""Valid request bodies. Any other body gets a 422 that names the field, never a 500, and starts nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def body(**changes: Any) -> dict[str, Any]:
         (b'{"\\ud800": 1, "\\ud800": 2}', "twice"),
     ],
 )
-def test_what_is_no_good_json(server: RealServer, data: bytes, said: str) -> None:
+def test_json_that_is_not_valid_is_rejected(server: RealServer, data: bytes, said: str) -> None:
     for path in ("/jobs", "/execute/stream"):
         reply = server.ask("POST", path, headers=JSON, data=data)
         assert (reply.status, reply.problem) == (422, "invalid")
@@ -215,7 +215,7 @@ def test_typed_text_may_be_escaped(server: RealServer) -> None:
     ("item", "said"),
     [(b"1", "more than 50000"), (b'""', "more than 50000"), (b"[[[1]]]", "more than 50000"), (b"[", "deeper")],
 )
-def test_a_body_of_many_values_holds_up_nobody(server: RealServer, item: bytes, said: str) -> None:
+def test_a_body_of_many_values_does_not_delay_other_requests(server: RealServer, item: bytes, said: str) -> None:
     """As large as it may be, and one request without token: its answers are short, and the loop was never late."""
     data = b'{"task":"shell","input":{"argv":[' + b",".join([item] * ((1 << 20) // (len(item) + 1) - 50)) + b"]}}"
     for path in ("/jobs", "/execute/stream"):

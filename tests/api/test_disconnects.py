@@ -97,7 +97,7 @@ def test_a_thousand_clients_cut_off_at_random(tmp_path: Path, capsys: pytest.Cap
 
 
 def is_a_jobs(process: psutil.Process) -> str:
-    """What a process is that belongs to no idle set; nothing when it does, or has ended in between."""
+    """Return the command line of a process of a job, or "" for one of an idle worker or one that has ended."""
     try:
         words = " ".join([process.name(), *process.cmdline()])
     except psutil.NoSuchProcess:

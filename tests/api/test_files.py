@@ -1,4 +1,4 @@
-"""What a job leaves in `out/`, over HTTP."""
+"""Files that a job leaves in `out/`, read over HTTP."""
 
 from __future__ import annotations
 

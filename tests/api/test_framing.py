@@ -1,4 +1,4 @@
-"""Where a request ends: lengths, chunks, two framings at once, and bytes that are no HTTP."""
+"""Where a request ends: lengths, chunks, two framings at once, and bytes that are not HTTP."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_who_leaves_while_sending_starts_nothing(server: RealServer) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"])
-def test_what_is_no_http_gets_a_problem_and_no_traceback(server: RealServer, garbage: bytes) -> None:
+def test_bytes_that_are_not_http_get_a_problem_and_no_traceback(server: RealServer, garbage: bytes) -> None:
     with server.connect() as sock:
         sock.sendall(garbage + b"\r\n\r\n")
         sock.shutdown(socket.SHUT_WR)

@@ -166,7 +166,7 @@ def test_a_client_that_reads_slowly_is_not_one_that_vanished(server: RealServer)
     cancelled_by_hangup(server, "slow")
 
 
-def test_a_slow_client_holds_up_nobody_and_misses_nothing(server: RealServer) -> None:
+def test_a_slow_client_delays_no_other_client_and_misses_nothing(server: RealServer) -> None:
     """The job never waits for its readers: what one could not take in time, it gets from the journal."""
     sock = server.connect(receive_buffer=65536)
     printed = {"command": "yes 0123456789012345678901234567890123456789 | head -c 15000000"}

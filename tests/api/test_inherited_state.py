@@ -1,4 +1,4 @@
-"""What the server process inherits, and whether anybody reads what it says, does not matter."""
+"""The server works the same whatever state it inherits, and whether or not its output is read."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_inherited_signal_settings_do_not_matter(tmp_path: Path) -> None:
         assert server.ask("GET", "/livez").status == 200
 
 
-def test_a_standard_error_that_nobody_reads_does_not_stop_the_server(tmp_path: Path) -> None:
+def test_a_standard_error_without_a_reader_does_not_stop_the_server(tmp_path: Path) -> None:
     with started(serve_command(tmp_path / "state"), tmp_path, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         # The pipe is made as small as it can be, and filled by the log of the jobs.

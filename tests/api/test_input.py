@@ -81,7 +81,7 @@ def test_after_eof_nothing_and_on_pipes_no_size(server: RealServer) -> None:
     server.ask("POST", f"/jobs/{job_id}/cancel?wait=10", {"force": True})
 
 
-def test_a_command_that_closes_its_stdin_is_told_of(server: RealServer) -> None:
+def test_a_command_that_closes_its_stdin_is_reported(server: RealServer) -> None:
     job_id = run(server, "exec <&-; echo closed; sleep 60", terminal=False)
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
         stream.until('"text": "closed')
@@ -116,7 +116,7 @@ def test_wrong_bodies_name_the_field(server: RealServer, body: dict[str, Any], f
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_job_that_does_not_read_holds_up_nobody(server: RealServer, terminal: bool) -> None:
+def test_a_job_that_does_not_read_blocks_no_other_request(server: RealServer, terminal: bool) -> None:
     job_id = run(server, "stty raw -echo 2>/dev/null; echo READY; sleep 60", terminal=terminal)
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
         stream.until('"text": "READY')

@@ -268,7 +268,7 @@ def test_a_full_queue_refuses_but_cancel_and_health_answer(tmp_path: Any) -> Non
             reply = small.ask("POST", path, body())
             assert (reply.status, reply.problem) == (429, "queue-full")
             assert int(reply.headers["retry-after"]) >= 1
-        # What is wrong is said before what is full.
+        # An invalid request is reported before a full queue.
         assert small.ask("POST", "/jobs", body(id="a b")).status == 422
         assert small.ask("GET", "/health").json["counts"]["queued"] == 1
         queued = small.ask("POST", f"/jobs/{second}/cancel?wait=5")

@@ -46,7 +46,7 @@ ORDERS: dict[str, Callable[[list[int]], list[int]]] = {
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_whoever_is_first_the_jobs_were_cancelled(tmp_path: Path, order: str) -> None:
+def test_the_jobs_are_cancelled_whichever_process_is_signalled_first(tmp_path: Path, order: str) -> None:
     with real_server(tmp_path / "state") as server:
         ids = start(server)
         pids = [server.process.pid, *descendants(server.process.pid)]

@@ -31,12 +31,12 @@ RAN = "ran"
 
 @dataclass
 class Told:
-    """What clients were told by any of the servers."""
+    """Everything that clients received from any of the servers."""
 
     accepted: dict[str, str] = field(default_factory=dict)
     """Ids that were answered with 202, and the state in which each was last seen."""
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """What streams were sent, by job."""
+    """Events that streams received, by job."""
     number: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -47,7 +47,7 @@ class Told:
 
 
 def command(state: Path, job_id: str, number: int) -> str:
-    """What every job does: leave a line where no server looks, then take some time."""
+    """Return the command of every job: write a line to a file that no server reads, then sleep for some time."""
     return f"echo ran >> {state.parent}/{RAN}/{job_id}; echo {job_id}; sleep 0.0{number % 9}"
 
 
@@ -88,7 +88,7 @@ def stream_one(server: RealServer, told: Told, job_id: str, body: dict[str, Any]
 
 
 def look(server: RealServer, told: Told) -> None:
-    """Every accepted job is there, and an end that was told is still that end."""
+    """Check that every accepted job exists, and that a state once reported as final has not changed."""
     known: dict[str, str] = {}
     cursor = ""
     while True:

@@ -20,7 +20,7 @@ def created(server: RealServer, **more: Any) -> str:
     return str(reply.json["id"])
 
 
-def test_a_lease_that_nobody_renews_cancels(server: RealServer) -> None:
+def test_a_lease_that_is_not_renewed_cancels(server: RealServer) -> None:
     job = server.ended(created(server, lease_s=LEASE_S))
     assert job["state"] == "cancelled"
     assert job["cancellation"]["reason"] == "lease"

@@ -38,7 +38,7 @@ def test_the_guardian_says_when_everything_was_gone_and_how_it_knows(tmp_path: P
         assert [path.suffix for path in (state / "attempts").iterdir()] == [".json"]  # the new server's own
 
 
-def test_what_the_next_server_had_to_end_is_said_as_that(tmp_path: Path) -> None:
+def test_the_error_says_that_the_next_server_ended_the_processes(tmp_path: Path) -> None:
     """The guardian dies in the same moment as the server: what has left the tree is found by the next server."""
     state = tmp_path / "state"
     with real_server(state, CONTAINMENT="subreaper") as server:

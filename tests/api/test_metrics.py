@@ -1,4 +1,4 @@
-"""What Prometheus gets: both formats, every name of the contract, and streams counted while they are open."""
+"""Metrics as Prometheus reads them: both formats, every name of the contract, and the number of open streams."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_a_mistake_in_the_input_is_named(server: RunningServer, task: str, value
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-def test_modules_that_cannot_be_imported_are_told_with_their_tracebacks(server: RunningServer) -> None:
+def test_modules_that_cannot_be_imported_are_reported_with_their_tracebacks(server: RunningServer) -> None:
     report = server.http.get("/health").json()
     assert report["status"] == "degraded"  # and not down: the other tasks run
     assert report["checks"]["selftest"]["ok"]

@@ -179,7 +179,7 @@ def test_its_own_origin_passes(server: RealServer) -> None:
     server.ended(reply.json["id"])
 
 
-def test_a_page_without_origin_is_told_by_its_fetch_metadata(server: RealServer) -> None:
+def test_a_page_without_origin_is_recognized_by_its_fetch_metadata(server: RealServer) -> None:
     reply = server.ask("POST", "/jobs", headers=JSON | {"Sec-Fetch-Site": "cross-site"}, data=GOOD)
     assert reply.problem == "forbidden-origin"
 

@@ -1,4 +1,4 @@
-"""What a restart does to jobs, streams and names: both the orderly one and kill -9."""
+"""Effects of a restart on jobs, streams and names, both after an orderly stop and after kill -9."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_a_queued_job_whose_client_stays_away_never_starts(tmp_path: Path) -> No
         held_in_the_queue(server, signal.SIGTERM)
     with real_server(state) as server:
         began = time.monotonic()
-        # Somebody who only looks is not the client.
+        # A reader of the events does not count as the client that holds the job.
         events = events_of(server, "held")
         waited_s = time.monotonic() - began
         job = server.job("held")

@@ -18,7 +18,7 @@ from tests.support.levels import DEFAULT_PROOF
 from tests.support.observer import snapshot
 
 BUDGET_S = 2.0
-"""What a stop may take: the one time that is promised. All else is waited for with PATIENCE_S."""
+"""The time a stop may take, which is the only time that is promised. Everything else is awaited with PATIENCE_S."""
 FORCED_S = 5.0
 """Less than half of what the polite way takes with a budget of 20 s."""
 
@@ -36,7 +36,7 @@ def test_an_idle_server_ends_at_once(tmp_path: Path, sig: signal.Signals, code: 
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """What is started meanwhile begins with SIGINT blocked, as run_api.sh and `deadstop` start it."""
+    """Block SIGINT here, so that servers started meanwhile inherit it, as from run_api.sh and `deadstop`."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

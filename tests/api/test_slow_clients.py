@@ -213,7 +213,7 @@ def last_id(server: RealServer, job_id: str) -> int:
 
 
 def is_closed(sock: socket.socket) -> bool:
-    """Whether the server has ended the connection, told by its state and not by reading."""
+    """Return whether the server has closed the connection. It looks at the state of the socket and does not read."""
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != 1  # TCP_ESTABLISHED
 
 

@@ -38,7 +38,7 @@ def test_the_state_folder_is_private_and_says_where_the_server_is(tmp_path: Path
         assert len(server.token) >= 32
         first_token = server.token
         said = server.log.read_text()
-        lines = [json.loads(line) for line in said.splitlines()]  # whoever writes it, a line of the log is JSON
+        lines = [json.loads(line) for line in said.splitlines()]  # every line of the log is JSON, from any logger
         (banner,) = [line for line in lines if line["event"] == "serving"]
         assert banner["url"] == server.url
         assert banner["message"].startswith(f"deadstop: serving {server.url} ")

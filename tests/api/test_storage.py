@@ -70,7 +70,7 @@ def test_a_full_disk_refuses_jobs_and_lets_running_ones_go_on(small_state: Path)
             stream.until("tick")
             with filled(small_state):
                 refused(server)
-                # A stream is told the same in its own words.
+                # A stream reports the same failure as an event.
                 with server.stream("POST", "/execute/stream", body("true", id="streamed")) as other:
                     other.read_to_end()
                 (event,) = other.events()

@@ -57,7 +57,7 @@ def test_every_event_is_bounded(server: RealServer) -> None:
     assert sum(event.get("text", "").count("x") for event in stream.events()) == 300_000
 
 
-def test_heartbeats_are_no_events(server: RealServer) -> None:
+def test_heartbeats_are_not_events(server: RealServer) -> None:
     """A comment with a blank line behind it is an event without data to some clients."""
     with execute(server, "sleep 1.2") as stream:
         text = stream.read_to_end()
@@ -130,7 +130,7 @@ def test_events_as_one_document(server: RealServer) -> None:
     assert server.ask("GET", f"{path}?follow=maybe").fields == ["follow"]
 
 
-def test_what_is_no_longer_in_memory_is_read_from_the_journal(server: RealServer) -> None:
+def test_events_no_longer_in_memory_are_read_from_the_journal(server: RealServer) -> None:
     """Memory keeps 2 MiB of a job; this one prints more, and every byte of it is there."""
     job_id = server.run("yes 0123456789012345678901234567890123456789 | head -c 9500000")
     server.ended(job_id)
@@ -146,7 +146,7 @@ def test_what_is_no_longer_in_memory_is_read_from_the_journal(server: RealServer
     assert sum(len(event["text"]) for event in document if event["type"] == "job.output") >= 9_500_000
 
 
-def test_what_is_no_longer_kept_is_a_gap(tmp_path: Path) -> None:
+def test_events_that_were_removed_are_reported_as_a_gap(tmp_path: Path) -> None:
     """One job's events may take a quarter of KEEP_BYTES."""
     with real_server(tmp_path / "state", KEEP_BYTES=str(16 * 2**20)) as server:
         job_id = server.run("yes 0123456789012345678901234567890123456789 | head -c 12000000")
@@ -154,7 +154,7 @@ def test_what_is_no_longer_kept_is_a_gap(tmp_path: Path) -> None:
         path = f"/jobs/{job_id}/events"
         deadline = time.monotonic() + PATIENCE_S
         while (first := server.ask("GET", f"{path}?follow=false").json["events"][0])["type"] != "stream.gap":
-            assert time.monotonic() < deadline  # retention works off the clock, and nobody is told of it
+            assert time.monotonic() < deadline  # retention runs periodically and sends no notification
         assert first["from"] == 1
         with server.stream("GET", f"{path}?after=7") as stream:
             stream.read_to_end()
@@ -252,8 +252,8 @@ def test_the_feed_has_all_jobs_from_now_on(server: RealServer) -> None:
     assert all("id" not in frame for frame in feed.frames())
 
 
-def test_a_slow_reader_of_the_feed_is_told_what_it_missed(server: RealServer) -> None:
-    """Nobody keeps all jobs' events for it: the oldest go, it is told how many, and is then up to date again."""
+def test_a_slow_reader_of_the_feed_gets_the_number_of_events_it_missed(server: RealServer) -> None:
+    """The server does not keep all events for it: the oldest are dropped and counted in a gap, and it catches up."""
     with server.connect(receive_buffer=65536) as sock:
         sock.sendall(server.head("GET", "/events") + b"\r\n")
         assert RawStream(sock).status == 200

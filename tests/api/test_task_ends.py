@@ -121,7 +121,7 @@ def test_no_event_is_longer_than_promised(ends: dict[str, End]) -> None:
     assert {task: end.longest_event for task, end in ends.items() if end.longest_event > MAX_EVENT_BYTES} == {}
 
 
-def test_what_is_no_text_is_shown(ends: dict[str, End]) -> None:
+def test_output_that_is_not_text_is_shown(ends: dict[str, End]) -> None:
     end = ends["says_no_text"]
     shown = r"name\udcff"
     assert [event["message"] for event in end.of("job.progress")] == [shown]
@@ -131,7 +131,7 @@ def test_what_is_no_text_is_shown(ends: dict[str, End]) -> None:
     assert Path(end.job["resources"][1]["name"]).name == shown
 
 
-def test_what_is_no_json_is_logged(ends: dict[str, End]) -> None:
+def test_log_fields_that_are_not_json_are_logged(ends: dict[str, End]) -> None:
     (event,) = ends["logs_anything"].of("job.log")
     assert event["message"] == "an exception"
     assert event["fields"] == {"raw": r"b'\xff'", "itself": "[[...]]", "nan": None, "kept": {"a": [1]}}

@@ -46,7 +46,7 @@ def test_one_token_opens_only_so_many_streams(server: RealServer) -> None:
         ):
             assert (refused.status, refused.problem) == (429, "too-many-requests")
             assert int(refused.headers["retry-after"]) >= 1
-        # A refused stream has made no job, and reading as a document is no stream.
+        # A refused stream has made no job, and reading the events as a document does not count as a stream.
         assert small.ask("GET", "/jobs/no-stream").status == 404
         assert small.ask("GET", f"/jobs/{job_id}/events?follow=false").status == 200
         assert small.ask("POST", f"/jobs/{job_id}/cancel?wait=5").json["state"] == "cancelled"

@@ -187,7 +187,7 @@ def test_a_submit_token_gets_its_stream_and_hangs_up(server: RealServer) -> None
     assert server.ended("push-stream")["cancellation"]["reason"] == "client_disconnected"
 
 
-def test_no_token_is_ever_told(server: RealServer) -> None:
+def test_no_token_is_ever_logged(server: RealServer) -> None:
     log = server.log.read_text()
     assert "Traceback" not in log
     for secret in (server.token, *(str(entry["token"]) for entry in TOKENS.values())):
@@ -204,7 +204,7 @@ def test_tasks_can_be_switched_off(tmp_path: Path) -> None:
         assert "shell" not in {task["name"] for task in server.ask("GET", "/tasks").json["tasks"]}
         assert server.ask("POST", "/jobs", {"task": "demo", "input": {}, "id": "demo"}).status == 202
         server.ask("POST", "/jobs/demo/cancel?wait=5")
-        # A misspelt name is a task that somebody believes to be off.
+        # A misspelt name is reported: the operator believes that the task is off.
         health = server.ask("GET", "/health").json
         assert health["status"] == "degraded"
         assert "TASKS_OFF: there is no task 'shel'" in json.dumps(health["checks"])

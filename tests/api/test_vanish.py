@@ -68,7 +68,7 @@ def ip(*words: str) -> None:
 def cable() -> Iterator[Cable]:
     number = (os.getpid() * 8 + next(COUNTER) % 8) % 16_000
     namespace, near = f"deadstop-{number}", f"deadstop{number}"
-    # 198.18.0.0/15 is set aside for tests of networks (RFC 2544): nobody's real address.
+    # 198.18.0.0/15 is reserved for tests of networks (RFC 2544) and is not routed.
     network, first = f"198.18.{number // 64}", number % 64 * 4
     try:
         ip("netns", "add", namespace)

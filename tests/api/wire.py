@@ -100,7 +100,7 @@ class RealServer:
         return job
 
     def run(self, command: str, **more: Any) -> str:
-        """A shell job that nobody holds; its id."""
+        """Submit a shell job that no client holds, and return its id."""
         reply = self.ask("POST", "/jobs", {"task": "shell", "input": {"command": command}, **more})
         assert reply.status == 202, reply
         return str(reply.json["id"])

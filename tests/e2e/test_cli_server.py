@@ -148,7 +148,7 @@ def test_health(env: dict[str, str]) -> None:
     assert cli("tasks", env=env).stdout.count("\n") >= 3
 
 
-def test_a_server_that_is_killed_is_told(tmp_path: Path) -> None:
+def test_a_server_that_is_killed_is_reported(tmp_path: Path) -> None:
     sleeper = ("run", "shell", "echo started; sleep 1000", "--id", "orphan")
     state_dir = tmp_path / "state"
     with running_server(state_dir) as server, started(*sleeper, env=environment(state_dir)) as process:

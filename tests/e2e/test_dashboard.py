@@ -118,7 +118,7 @@ def test_the_row_of_the_job_that_the_address_names_is_seen_in_its_place(
     assert before == above
 
 
-def test_a_failure_is_told_before_all_else(server: RunningServer, page: Page) -> None:
+def test_a_failure_is_shown_before_everything_else(server: RunningServer, page: Page) -> None:
     job_id = submit(server, "shell", command="exit 3")
     server.wait_finished(job_id)
     page.evaluate("id => { location.hash = id }", job_id)

@@ -27,7 +27,7 @@ LOOKED_AT = """seen => {
 }"""
 
 
-def test_a_tab_that_nobody_looks_at_leaves_the_connections_to_the_others(server: RunningServer, page: Page) -> None:
+def test_a_hidden_tab_leaves_the_connections_to_the_others(server: RunningServer, page: Page) -> None:
     job_id = submit(server, "shell", command="echo UP; sleep 60")
     page.locator(f"#row-{job_id}").click()
     expect(page.locator("#output")).to_contain_text("UP")

@@ -34,7 +34,7 @@ def test_the_alerts_fire_when_they_should_and_only_then() -> None:
 
 
 @pytest.mark.parametrize("file", ["recording.yml", "alerts.yml", "grafana.json"])
-def test_nothing_is_asked_for_that_nobody_measures(file: str) -> None:
+def test_the_rules_use_only_metrics_that_exist(file: str) -> None:
     text = (OPS / file).read_text()
     if file == "grafana.json":
         json.loads(text)
