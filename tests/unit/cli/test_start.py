@@ -31,7 +31,7 @@ def test_ctrl_c_during_the_start_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_installed_command_becomes_python_m_supervisor(tmp_path: Path) -> None:
-    script = "import sys; sys.argv = ['deadstop', '--version']; from supervisor.shim import main; main()"
+    script = "import sys; sys.argv = ['deadstop', '--version']; from supervisor.launcher import main; main()"
     env = environment(tmp_path)
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("deadstop ")
