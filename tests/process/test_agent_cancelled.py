@@ -78,7 +78,7 @@ def test_cancel_in_every_phase(
         assert "never retrieved" not in output(record)
         if provider_hears:
             await until(model.conversations[0].hung_up.is_set)
-            # Asked, and hung up by itself: nobody had to kill it.
+            # The agent was asked to stop and closed the connection itself. It did not have to be killed.
             assert str(proof.method) == "cooperative"
 
     asking(tmp_path, behaviour, body=body)

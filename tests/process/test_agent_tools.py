@@ -1,4 +1,4 @@
-"""What a model gets wrong is answered, so that it can do better; what has no end is ended."""
+"""Mistakes of a model are answered, so that it can correct them, and tool calls that never end are ended."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def worked_s(record: LiveJob) -> float:
         (providers.says_half_of_it, r"Half \ud800", "the answer is not complete"),
     ],
 )
-def test_an_answer_that_is_less_than_it_looks_is_told(
+def test_an_incomplete_or_unmeasured_answer_is_logged_as_a_warning(
     tmp_path: Path, behaviour: Behaviour, answer: str, log: str
 ) -> None:
     async def body(supervisor: Supervisor, _model: Provider) -> None:

@@ -148,14 +148,16 @@ def test_a_killed_forkserver_takes_nothing_with_it(tmp_path: Path, level: Level)
             await ended(record, 3)
             assert record.job.cancellation is not None
             assert record.job.cancellation.proof == PROOFS[level]
-            # The guardian itself ends right after its report, and nobody but the supervisor is left to reap it.
+            # The guardian itself ends right after its report, and only the supervisor is left to reap it.
             await until(lambda: there(tree) == set(), 0.5)
 
     scenario(body)
 
 
 @pytest.mark.parametrize(("whom", "sent"), [("guardian", signal.SIGKILL), ("runner", signal.SIGSTOP)])
-def test_an_idle_set_that_somebody_has_hurt_is_given_to_no_job(tmp_path: Path, whom: str, sent: signal.Signals) -> None:
+def test_an_idle_worker_with_a_dead_or_stopped_process_gets_no_job(
+    tmp_path: Path, whom: str, sent: signal.Signals
+) -> None:
     async def body() -> None:
         async with running(tmp_path, warm=2) as supervisor:
             await until(lambda: node_of(supervisor).pool.ready == 2)

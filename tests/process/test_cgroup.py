@@ -88,7 +88,7 @@ def test_what_a_job_makes_below_its_leaf_goes_with_it(tree: CgroupTree, sleeper:
 
 
 @needs_cgroup
-def test_an_earlier_server_s_leaves_are_swept_and_nobody_else_s(
+def test_only_the_leaves_of_an_earlier_server_on_the_same_state_dir_are_swept(
     tmp_path: Path, tree: CgroupTree, sleeper: subprocess.Popen[bytes]
 ) -> None:
     tree.new_leaf().add(sleeper.pid)

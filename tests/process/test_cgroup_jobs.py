@@ -1,4 +1,4 @@
-"""Level cgroup under real jobs: who is in a leaf, whoever leaves it or comes into it, and the server's own death."""
+"""Level cgroup under real jobs: which processes are in a leaf, leave it or join it, and the server's own death."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_job_that_leaves_its_cgroup_is_still_in_its_tree(tmp_path: Path) -> No
 
 @needs_cgroup
 def test_a_stranger_in_the_leaf_is_part_of_the_proof(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
-    """ECHILD alone would not see it: it is nobody's descendant."""
+    """ECHILD alone would not reveal it: it is not a descendant of the guardian."""
 
     async def body() -> None:
         async with running(tmp_path, containment="cgroup", warm=0) as supervisor:
@@ -104,9 +104,9 @@ def test_a_job_may_ask_for_less_than_the_server_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("level", OUTSIDE_NAMESPACES)
 def test_what_a_double_kill_leaves_is_ended_by_the_next_server(level: Level, short_dir: Path, tmp_path: Path) -> None:
-    """Server and guardian die in one moment: nobody is left to kill, and by its environment nobody can be told.
+    """Server and guardian die at the same moment, and the process left behind has no mark in its environment.
 
-    Its control: at level subreaper it stays.
+    The control is level subreaper, where it is not found.
     """
     state_dir = short_dir / f"double-{level}"
     fifo = tmp_path / "fifo"

@@ -20,7 +20,7 @@ STAYS_S = 1.0
 
 
 @pytest.mark.parametrize("level", [Level.PIDNS, Level.SUBREAPER])
-def test_what_is_left_when_nobody_is_left_to_sweep(short_dir: Path, level: Level) -> None:
+def test_processes_left_when_server_and_guardian_are_killed_together(short_dir: Path, level: Level) -> None:
     with (
         running_server(short_dir / f"double-{level}", "--containment", level) as server,
         committed(server, "double_fork_daemon", "shell", "daemon") as sin,

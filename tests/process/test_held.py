@@ -1,7 +1,7 @@
-"""What a job holds is gone whatever ends it: each resource by each end.
+"""Resources that a job holds are released however it ends: each resource is tested with each end.
 
-The ordinary run has one job that holds all that is quickly had, for each end; the suite has every cell of the table in
-docs/resources.md and prints its figures.
+The ordinary run has, for each end, one job that holds every resource that is acquired quickly. The suite has every cell
+of the table in docs/resources.md and prints its figures.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PUBLISHED = {"success": {"files/{id}", "files/{id}/result.txt"}}
 
 @dataclass(slots=True)
 class HoldingJob:
-    """A job that holds what it was told to, from outside."""
+    """A job that holds the requested resources, seen from outside."""
 
     id: str
     server: RunningServer

@@ -65,7 +65,7 @@ leaf.kill()
 @needs_root
 @pytest.mark.parametrize("held", [True, False])
 def test_a_mode_that_was_taken_away_changes_nothing(tree: CgroupTree, held: bool) -> None:
-    """As an ordinary user, to whom the subtree was given: root is not asked for modes."""
+    """The test acts as an ordinary user who owns the subtree, because file modes do not restrict root."""
     leaf = tree.new_leaf()
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         leaf.add(sleeper.pid)
@@ -148,7 +148,7 @@ scenario(body)
 
 
 @needs_root
-def test_a_job_that_hides_the_process_table_is_gone_when_it_is_said_to_be(tmp_path: Path) -> None:
+def test_a_job_that_hides_the_process_table_is_gone_when_reported_gone(tmp_path: Path) -> None:
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     (tmp_path / "attack.py").write_text(ATTACK)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}

@@ -1,6 +1,6 @@
 """`kill -9 -1` by a job ends the job alone at level pidns, and at any other level everything that its user may signal.
 
-So all of this runs inside a pid namespace around the server, and whoever sends the signal looks where it is first.
+So all of this runs inside a pid namespace around the server, and each sender checks where it is before it signals.
 """
 
 from __future__ import annotations

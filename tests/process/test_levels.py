@@ -35,7 +35,7 @@ def test_a_job_of_another_level_starts_cold(tmp_path: Path) -> None:
             await until(lambda: pool.ready == 1)
             other = await asyncio.wait_for(pool.request(Level.CGROUP), 5)
             assert (other.level, pool.ready) == (Level.CGROUP, 1)
-            pool.return_unused(other)  # unused, but of no use to anybody else
+            pool.return_unused(other)  # unused, but of no use to other jobs
             assert pool.ready == 1
             own = await asyncio.wait_for(pool.request(Level.SUBREAPER), 5)
             assert own.level is Level.SUBREAPER
@@ -113,7 +113,7 @@ def test_orphans_come_to_a_subreaper() -> None:
 
 
 def test_the_probe_fails_where_orphans_go_elsewhere() -> None:
-    """Its negative control: in a process that is no subreaper, because the call that makes it one does nothing."""
+    """The negative control: a process that is not a subreaper, because the call that makes it one does nothing."""
     assert become_subreaper()  # the orphan of the process below comes here, and ends by itself
     script = (
         "from supervisor.node.levels import probe; from runner import posix; "

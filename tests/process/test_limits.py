@@ -1,4 +1,7 @@
-"""What a job may use: past a limit it is ended, all of it, and it fails with the limit's name. Both below hold too."""
+"""Limits of a job: past a limit all of its processes are ended, and it fails with the limit's name.
+
+A job that stays below its limits is left alone.
+"""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_a_loop_that_is_busy_shows(tmp_path: Path) -> None:
     scenario(body)
 
 
-def test_the_longest_lag_is_told_until_its_window_has_passed() -> None:
+def test_the_longest_lag_is_reported_until_its_window_has_passed() -> None:
     told: list[float] = []
     lag = LoopLag(told.append)
     lag.seen(0.0, 0.2)

@@ -27,7 +27,7 @@ def orphans_found(server: RunningServer) -> float:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
-def test_the_next_server_ends_what_nobody_was_left_to_end(sent: signal.Signals, short_dir: Path) -> None:
+def test_the_next_server_ends_what_a_dead_or_stopped_guardian_left(sent: signal.Signals, short_dir: Path) -> None:
     """The guardian is killed with its server, or stopped so that it does not see that its server dies."""
     state_dir = short_dir / f"again-{sent.name.lower()}"
     daemon = "(setsid sh -c 'sleep 60 & echo READY; sleep 60' &)"  # until it has left, a hang-up ends it

@@ -23,7 +23,7 @@ if os.geteuid() != 0 and why_no_namespace() is None:  # as root it takes capabil
 
 
 def refused(pid: int) -> set[str]:
-    """What of a process cannot be read. Raises AssertionError for a reader that fails in another way."""
+    """Return which files of a process cannot be read. Raise AssertionError if a reader fails in another way."""
     found = set()
     for name in ("environ", "maps", "mem"):
         # `mem` has no page at 0: it is only opened, and that is where the kernel asks whether one may.

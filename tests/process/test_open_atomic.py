@@ -69,7 +69,7 @@ def test_on_any_exception_nothing_changes(tmp_path: Path, unnamed: bool) -> None
     assert (target.read_text(), names(tmp_path)) == ("old", ["report.txt"])
 
 
-def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, unnamed: bool) -> None:
+def test_only_a_regular_file_is_replaced(tmp_path: Path, unnamed: bool) -> None:
     # As a device would be, by a task of root's that writes to /dev/null.
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")

@@ -1,4 +1,4 @@
-"""What a job writes arrives whole, in order, and within bounds."""
+"""A job's output arrives whole, in order, and within bounds."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_yes_is_bounded_and_cancelled_in_time(tmp_path: Path) -> None:
     scenario(body)
 
 
-def test_a_result_is_read_however_much_was_said_before(tmp_path: Path, tasks: tuple[str, ...]) -> None:
+def test_a_result_is_read_however_much_was_reported_before(tmp_path: Path, tasks: tuple[str, ...]) -> None:
     async def main() -> None:
         async with running(tmp_path / "state", tasks=tasks) as supervisor:
             record = await ended(submit(supervisor, "talks_much", times=MUCH), 60)

@@ -77,7 +77,7 @@ def test_a_job_cannot_ask_for_more_than_the_server_has(server: RunningServer) ->
     assert "started at level pgroup" in answer.text
 
 
-def test_an_orphan_comes_to_nobody_of_ours(server: RunningServer) -> None:
+def test_an_orphan_is_not_adopted_by_the_guardian(server: RunningServer) -> None:
     """The control: at this level a daemon is not in the tree any more, so no walk from the guardian can find it."""
     with committed(server, "double_fork_daemon", "shell", "orphan") as sin:
         (daemon,) = [pid for pid in sin.beacon.holders() if parent_of(pid) == os.getpid()]

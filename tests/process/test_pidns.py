@@ -1,4 +1,4 @@
-"""Level pidns: what a job sees, whom it cannot signal, and what its end proves. Looked at from the host."""
+"""Level pidns, seen from the host: what a job sees, what it cannot signal, and what its end proves."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def python(script: str, *arguments: str) -> dict[str, Any]:
     return {"argv": [sys.executable, "-I", "-S", "-c", script, *arguments], "terminal": False}
 
 
-def test_a_job_sees_its_own_processes_and_everybodys_files_and_network(tmp_path: Path) -> None:
+def test_a_job_sees_only_its_own_processes_but_shares_files_and_network(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path, containment="pidns") as supervisor:
             record = await ended(submit(supervisor, "shell", **python(LOOK)))
@@ -131,7 +131,7 @@ def test_the_hosts_mounts_stay_as_they_are(tmp_path: Path) -> None:
         async with running(tmp_path, containment="pidns") as supervisor:
             target = tmp_path / "mounted"
             target.mkdir()
-            # Only root may mount; for anybody else it is the namespace's /proc alone that could come through.
+            # Only root may mount. For other users, only the namespace's /proc could become visible outside.
             command = f"mount -t tmpfs inside {target} && touch {target}/inside; echo READY; sleep 60"
             record = submit(supervisor, "shell", command=command)
             await says(record, "READY")

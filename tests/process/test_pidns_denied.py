@@ -1,4 +1,4 @@
-"""Where a namespace cannot be had, everybody who asks hears why, and nothing weaker is used in its place."""
+"""If a namespace cannot be created, every caller gets the reason, and no weaker level is used in its place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.support.server import ROOT, serve_command, server_environment
 
 MASKED = 'mount -t tmpfs masked /proc/sys && exec "$@"'
-"""What containers do to their /proc: the kernel then denies a new one to whoever lives in there."""
+"""Mask part of /proc, as containers do: the kernel then refuses to mount a new /proc inside."""
 FORBIDDEN = 'echo 0 >/proc/sys/user/max_pid_namespaces && exec "$@"'
 PROBE = "from supervisor.node.levels.probe import probe_pidns; print(probe_pidns())"
 GUARDIAN = """
@@ -63,12 +63,12 @@ def test_the_probe_says_why(setup: str, reason: str, tmp_path: Path) -> None:
     assert done.stdout == f"{reason}\n", done.stderr
 
 
-def test_a_server_that_was_told_to_use_it_does_not_start(tmp_path: Path) -> None:
+def test_a_server_that_requires_it_does_not_start(tmp_path: Path) -> None:
     done = inside(MASKED, *serve_command(tmp_path / "state", "--containment", "pidns"), home=tmp_path)
     assert done.returncode != 0
     assert "level pidns is not available here: cannot mount /proc" in done.stderr
 
 
-def test_a_guardian_that_was_told_to_use_it_refuses(tmp_path: Path) -> None:
+def test_a_guardian_that_requires_it_refuses(tmp_path: Path) -> None:
     done = inside(MASKED, sys.executable, "-P", "-c", GUARDIAN, home=tmp_path)
     assert "at level pidns: cannot make a pid namespace: cannot mount /proc" in done.stdout, done.stderr

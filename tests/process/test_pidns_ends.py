@@ -53,7 +53,7 @@ def test_what_a_finished_task_left_gets_a_sigterm_first_and_its_result_stands(tm
     ("ending", "kind", "detail"),
     [("kill -9 $PPID; sleep 60", "signalled", "SIGKILL"), ("kill -SEGV $PPID; sleep 60", "signalled", "SIGSEGV")],
 )
-def test_how_the_runner_ended_is_told(tmp_path: Path, ending: str, kind: str, detail: str) -> None:
+def test_how_the_runner_ended_is_reported(tmp_path: Path, ending: str, kind: str, detail: str) -> None:
     async def body() -> None:
         async with running(tmp_path, containment="pidns") as supervisor:
             record = await ended(submit(supervisor, "shell", command=ending, terminal=False))
@@ -65,7 +65,7 @@ def test_how_the_runner_ended_is_told(tmp_path: Path, ending: str, kind: str, de
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("whom", ["init", "guardian"])
-def test_a_cancel_is_proven_whoever_is_missing(tmp_path: Path, whom: str, sent: signal.Signals) -> None:
+def test_a_cancel_is_proven_without_the_init_or_the_guardian(tmp_path: Path, whom: str, sent: signal.Signals) -> None:
     """From the host, where they can be signalled. Whichever comes first, the fault or the cancel."""
 
     async def body() -> None:

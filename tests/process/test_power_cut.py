@@ -1,4 +1,4 @@
-"""What was answered survives a power cut: the files are what the disk had synced when the answer left, and no more."""
+"""Acknowledged jobs survive a power cut: only data that was synced when the response was sent is left in the files."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def until_done(backstop: Backstop, held: SweepTarget) -> Round:
 
 
 @pytest.mark.parametrize("number", FAILED)
-def test_a_cgroup_that_cannot_be_used_keeps_nobody_from_being_signalled(backstop: Backstop, number: int) -> None:
+def test_processes_are_signalled_although_their_cgroup_cannot_be_used(backstop: Backstop, number: int) -> None:
     leaf, files = broken_leaf(number)
     with a_guardian() as (process, pid), ExitStack() as stack:
         guardian, child = Handle.open(process.pid), Handle.open(pid)
@@ -187,7 +187,7 @@ def test_no_proof_is_read_from_a_proc_that_does_not_show_us(
 
 
 @pytest.mark.parametrize("reused", [True, False])
-def test_a_process_that_has_a_dead_guardian_s_number_is_no_guardian(reused: bool) -> None:
+def test_a_process_that_reuses_a_dead_guardian_s_pid_is_not_taken_for_it(reused: bool) -> None:
     with an_orphan() as (guardian, orphan):
         known = Identity(orphan.pid, orphan.start_ticks - reused)
         backstop = Backstop({known: guardian})

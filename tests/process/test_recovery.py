@@ -1,4 +1,4 @@
-"""What a killed server leaves is ended by the next one on the same STATE_DIR, and nobody else is touched."""
+"""The next server on the same STATE_DIR ends the processes that a killed server left, and no others."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_not_what_a_server_has_that_still_runs(tmp_path: Path, sleeper: subproce
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"processes": [{}]}', '{"processes": [], "cookie": "", "boot_id": ""}']
 )
-def test_what_is_no_record_is_put_away(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_record_is_put_away(tmp_path: Path, text: str) -> None:
     records = AttemptRecords(tmp_path / "attempts")
     (tmp_path / "attempts").mkdir()
     (tmp_path / "attempts" / "x.json").write_text(text)

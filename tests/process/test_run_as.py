@@ -44,7 +44,7 @@ def listen(ctx: Context) -> str:
 
 @pytest.fixture(scope="module")
 def state_dir() -> Iterator[Path]:
-    """Below a folder that everybody may pass, which pytest's own are not."""
+    """Return a state folder whose parent every user may enter, unlike pytest's own folders."""
     folder = Path(tempfile.mkdtemp(prefix="run-as-"))
     folder.chmod(0o755)
     (folder / "atomic_tasks.py").write_text(TASKS)
@@ -99,7 +99,7 @@ def test_multiprocessing_listens_in_a_folder_of_its_own(server: RunningServer) -
 
 @pytest.mark.parametrize("whole", [False, True], ids=["a file", "all of out"])
 def test_what_it_moves_into_out_but_cannot_read_is_not_served(server: RunningServer, whole: bool) -> None:
-    # A folder that everybody may write to, with a file in it that root alone may read.
+    # A folder that every user may write to, with a file in it that root alone may read.
     shared = server.state_dir.parent / f"box-{whole}" / "shared"
     shared.mkdir(parents=True)
     for folder in (shared, shared.parent):

@@ -33,7 +33,7 @@ def test_it_starts_a_child_in_its_own_session_and_kills_it(tmp_path: Path, monke
     scenario(body)
 
 
-def test_control_one_who_is_said_to_be_gone_and_lives_makes_the_server_unready(
+def test_control_a_process_reported_gone_that_lives_makes_the_server_unready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Handle, "ended", property(lambda _: False))
@@ -47,7 +47,7 @@ def test_control_one_who_is_said_to_be_gone_and_lives_makes_the_server_unready(
     scenario(body)
 
 
-def test_a_test_of_long_ago_is_no_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_self_test_of_long_ago_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> None:
         async with running(tmp_path) as supervisor:
             monkeypatch.setattr(selftest, "LATELY_S", 0.0)

@@ -56,7 +56,7 @@ def job_of(way: str, program: list[str], folder: Path) -> dict[str, Any]:
 
 
 async def signals_of(supervisor: Supervisor, folder: Path, way: str, **how: Any) -> str:
-    """What the program wrote down in a job that was cancelled once it was ready."""
+    """Cancel a job once its program is ready, and return the signals that the program recorded."""
     folder.mkdir()
     ready, file = folder / "ready", folder / "signals"
     os.mkfifo(ready)

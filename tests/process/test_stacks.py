@@ -1,4 +1,4 @@
-"""Python stacks are taken from outside, whoever holds the interpreter lock, and the job does not notice."""
+"""Python stacks are taken from outside, even while a thread holds the GIL, and do not disturb the job."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_stopped_runner_gives_a_note_and_a_finished_job_a_conflict(tmp_path: P
     scenario(body)
 
 
-def test_a_job_that_goes_on_writing_into_its_stack_pipe_holds_up_nobody() -> None:
+def test_a_job_that_keeps_writing_into_its_stack_pipe_does_not_block_the_reader() -> None:
     read_end, write_end = os.pipe()
 
     def flood() -> None:
@@ -178,7 +178,7 @@ def test_native_frames_say_which_function_of_c_it_is_in(tmp_path: Path) -> None:
     scenario(body)
 
 
-def test_without_py_spy_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_py_spy_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoStack, match=r"pip install 'deadstop\[native\]'"):

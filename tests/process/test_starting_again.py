@@ -1,4 +1,4 @@
-"""A start that fails is tried again with pauses and told; a stop needs nothing that can be used up."""
+"""A start that fails is reported and retried with pauses, and a stop needs no resource that can run out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.core import scenario, until
 from tests.support.pools import BOUND_S, pool_of, served
 
 
-def test_what_fails_again_and_again_is_logged_once_and_told_until_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_failure_is_logged_once_and_reported_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     works, tries = spawn.spawn, itertools.count(1)
 
     def fails(*_: object) -> None:

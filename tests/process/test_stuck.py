@@ -1,4 +1,4 @@
-"""Jobs that hang are found, told with the line they hang in, and stopped when that was asked for."""
+"""Jobs that hang are found, reported with the line they hang in, and stopped if the settings ask for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def event(record: LiveJob, type_: str) -> dict[str, Any]:
     return line
 
 
-def test_a_gil_hog_is_found_told_and_cancelled_and_a_busy_job_is_not(tmp_path: Path) -> None:
+def test_a_gil_hog_is_found_reported_and_cancelled_and_a_busy_job_is_not(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path, tasks=TASKS, stuck_after_s=1, stuck_action="cancel") as supervisor:
             busy = submit(supervisor, "busy_python")
@@ -69,7 +69,7 @@ def test_each_kind_of_hang_shows_its_line_and_comes_to_life_again(tmp_path: Path
     scenario(body)
 
 
-def test_a_job_that_speaks_again_is_no_longer_stuck(tmp_path: Path) -> None:
+def test_a_job_that_writes_again_is_no_longer_stuck(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path) as supervisor:
             command = "read line < go; echo $line; sleep 60"

@@ -21,7 +21,7 @@ MODES = pytest.mark.parametrize(
     "how", [{"pty": True}, {"pty": True, "open_stdin": False}, {"pty": False}], ids=["typed", "terminal", "pipes"]
 )
 SLOW = "sleep 0.05; cat"
-"""What still writes for a while after the shell has ended."""
+"""A command that still writes for a while after the shell has ended."""
 
 
 @MODES
@@ -103,7 +103,7 @@ def gone(terminal: Terminal) -> None:
 
 
 def reap_the_rest() -> None:
-    """Of what was orphaned, and came here: the test run is a subreaper."""
+    """Reap the orphans that were reparented to the test run, which is a subreaper."""
     while True:
         try:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:

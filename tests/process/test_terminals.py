@@ -45,7 +45,7 @@ def test_what_cannot_be_run_has_the_code_of_a_shell(
         ({"command": "true", "size": (70_000, 80)}, r"size \(70000, 80\)"),
     ],
 )
-def test_what_is_no_command_is_refused_before_anything_starts(
+def test_an_invalid_command_is_refused_before_anything_starts(
     cancellation: Cancellation, pty: bool, how: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):

@@ -1,4 +1,4 @@
-"""What a cancel, or the end of its block, does to a command in a terminal or on pipes."""
+"""Effects of a cancel, or of the end of its block, on a command in a terminal or on pipes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_interactive_shell_goes_by_hangup_when_its_block_ends(cancellation: C
 
 def test_all_are_asked_at_once_whatever_the_task_does(cancellation: Cancellation) -> None:
     terminals = [start(cancellation, ["sleep", "60"]) for _ in range(5)]
-    cancellation.request()  # nobody reads any of them
+    cancellation.request()  # none of them is being read
     try:
         for terminal in terminals:
             assert terminal._io.process.exit_fd is not None

@@ -1,7 +1,7 @@
-"""What cannot be got rid of: survivors are named, the job stays `cancelling`, and the proof comes when it can.
+"""Processes that cannot be ended: survivors are named, the job stays `cancelling`, and the proof comes when it can.
 
-Two things that no signal ends: a process that a debugger holds after its death, which anybody can make, and one in
-uninterruptible sleep, which takes a freezer of cgroup version 1 where the disk is not broken.
+No signal ends two kinds of process: one that a debugger holds after its death, which any user can make, and one in
+uninterruptible sleep, which needs a freezer of cgroup version 1 where the disk is not broken.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def test_survivors_are_named_and_the_proof_comes_with_their_end(
 
 
 def ticks_since(pid: int) -> float:
-    """How long ago the process started, in the unit that start times are told in."""
+    """Return how long ago the process started, in clock ticks, the unit of start times."""
     stat = read_stat(pid)
     assert stat is not None
     return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK") - stat.start_ticks
@@ -125,7 +125,7 @@ def test_an_orphan_counts_against_every_dead_guardian_that_is_not_younger(tmp_pa
                     for record in (older, younger):
                         cancel(supervisor, record, budget_s=BUDGET_S)
                         await reaches(record, lambda job: bool(job.cancellation and job.cancellation.survivors))
-                    # Who the late orphan belonged to cannot be told; the early one is older than one of the guardians.
+                    # The late orphan could belong to either job; the early one is older than one of the guardians.
                     found = [{s.pid for s in record.job.cancellation.survivors} for record in (older, younger)]  # type: ignore[union-attr]
                     assert found == [{early, late}, {late}]
                 await ended(younger, 1.0)
@@ -136,7 +136,7 @@ def test_an_orphan_counts_against_every_dead_guardian_that_is_not_younger(tmp_pa
     scenario(body)
 
 
-def test_a_sweep_that_nobody_asked_for_goes_on_at_leisure(tmp_path: Path) -> None:
+def test_a_sweep_without_a_cancel_continues_at_a_slow_rate(tmp_path: Path) -> None:
     """A guardian died, and what it left would not go. There is no verdict, but the rounds must not burn a core."""
 
     async def body() -> None:

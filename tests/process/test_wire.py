@@ -1,7 +1,7 @@
-"""A job that writes what it likes to its runner's channel: it may hurt itself, and nobody else.
+"""A job that writes arbitrary data to its runner's channel may harm itself, but no other job.
 
-Each job finds the channel among its descriptors and says the frames of the protocol in any order, cut, swollen, doubled
-and in bytes that are no text, drawn from its seed. Beside them runs a job that counts.
+Each job finds the channel among its descriptors and sends the frames of the protocol in any order, cut, enlarged,
+doubled and in bytes that are not text, drawn from its seed. A job that counts runs beside them.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def create(server: RunningServer, seed: int, count: int) -> str:
     return str(reply.json()["id"])
 
 
-def test_nonsense_on_the_wire_hurts_nobody_else(server: RunningServer) -> None:
+def test_nonsense_on_the_wire_does_not_affect_other_jobs(server: RunningServer) -> None:
     assert babble_beside_a_counter(server, range(8), 40) == {"succeeded", "failed"}
 
 
