@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.api.wire import RealServer
+from tests.api.wire import AnyServer
 
 JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def server(faked: AnyServer) -> AnyServer:
+    return faked
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -45,7 +50,7 @@ def body(**changes: Any) -> dict[str, Any]:
         (b'{"\\ud800": 1, "\\ud800": 2}', "twice"),
     ],
 )
-def test_json_that_is_not_valid_is_rejected(server: RealServer, data: bytes, said: str) -> None:
+def test_json_that_is_not_valid_is_rejected(server: AnyServer, data: bytes, said: str) -> None:
     for path in ("/jobs", "/execute/stream"):
         reply = server.ask("POST", path, headers=JSON, data=data)
         assert (reply.status, reply.problem) == (422, "invalid")
@@ -63,18 +68,18 @@ def test_json_that_is_not_valid_is_rejected(server: RealServer, data: bytes, sai
     ],
     ids=["a name", "a name in the input", "a name further in", "names", "names in the input"],
 )
-def test_a_refusal_does_not_grow_with_the_body(server: RealServer, sent: dict[str, Any]) -> None:
+def test_a_refusal_does_not_grow_with_the_body(server: AnyServer, sent: dict[str, Any]) -> None:
     reply = server.ask("POST", "/jobs", headers=JSON, data=json.dumps(sent).encode())
     assert (reply.status, reply.problem) == (422, "invalid")
     assert len(json.dumps(reply.json)) < 20_000
 
 
-def test_a_path_leads_to_the_bad_value(server: RealServer) -> None:
+def test_a_path_leads_to_the_bad_value(server: AnyServer) -> None:
     reply = server.ask("POST", "/jobs", headers=JSON, data=b'{"task": "t", "input": {"a": [0, {"b": "\\u0000"}]}}')
     assert reply.fields == ["input.a.1.b"]
 
 
-def test_whole_surrogate_pairs_are_text(server: RealServer) -> None:
+def test_whole_surrogate_pairs_are_text(server: AnyServer) -> None:
     data = b'{"task": "shell", "input": {"command": "echo \\ud83d\\ude00"}, "labels": {"a": "\xc3\xa4"}}'
     reply = server.ask("POST", "/jobs", headers=JSON, data=data)
     assert reply.status == 202
@@ -132,18 +137,18 @@ def test_whole_surrogate_pairs_are_text(server: RealServer) -> None:
         ({"Task": "shell"}, "Task"),
     ],
 )
-def test_a_wrong_field_is_named(server: RealServer, changes: dict[str, Any], field: str) -> None:
+def test_a_wrong_field_is_named(server: AnyServer, changes: dict[str, Any], field: str) -> None:
     for path in ("/jobs", "/execute/stream"):
         reply = server.ask("POST", path, body(**changes))
         assert (reply.status, reply.problem, set(reply.fields)) == (422, "invalid", {field})
 
 
-def test_every_wrong_field_is_named_at_once(server: RealServer) -> None:
+def test_every_wrong_field_is_named_at_once(server: AnyServer) -> None:
     reply = server.ask("POST", "/jobs", {"inputs": {}, "timeout_s": 0})
     assert sorted(reply.fields) == ["input", "inputs", "task", "timeout_s"]
 
 
-def test_null_is_the_same_as_nothing(server: RealServer) -> None:
+def test_null_is_the_same_as_nothing(server: AnyServer) -> None:
     names = ("id", "timeout_s", "on_disconnect", "labels", "limits", "containment", "keep_files", "lease_s")
     reply = server.ask("POST", "/jobs", body(**dict.fromkeys(names), reconnect_grace_s=None))
     assert reply.status == 202
@@ -152,7 +157,7 @@ def test_null_is_the_same_as_nothing(server: RealServer) -> None:
     server.ended(reply.json["id"])
 
 
-def test_a_number_is_what_it_is_however_it_is_written(server: RealServer) -> None:
+def test_a_number_is_what_it_is_however_it_is_written(server: AnyServer) -> None:
     """JSON has one kind of number: 3.0 and 3e0 are integers."""
     demo = b'{"task": "demo", "input": {"seconds": 1e-1, "steps": %b}, "timeout_s": 6e1, "id": "%b"}'
     for name, steps in ((b"dotted", b"3.0"), (b"scientific", b"3e0")):
@@ -165,14 +170,14 @@ def test_a_number_is_what_it_is_however_it_is_written(server: RealServer) -> Non
 
 
 @pytest.mark.parametrize("more", [{"keep_files": True}, {"containment": "auto"}, {"containment": "subreaper"}])
-def test_harmless_values_pass(server: RealServer, more: dict[str, Any]) -> None:
+def test_harmless_values_pass(server: AnyServer, more: dict[str, Any]) -> None:
     reply = server.ask("POST", "/jobs", body(**more))
     assert reply.status == 202
     server.ended(reply.json["id"])
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "ä"])
-def test_wrong_idempotency_keys(server: RealServer, key: str) -> None:
+def test_wrong_idempotency_keys(server: AnyServer, key: str) -> None:
     reply = server.ask("POST", "/jobs", body(), headers={"Idempotency-Key": key})
     assert (reply.status, reply.fields) == (422, ["Idempotency-Key"])
 
@@ -189,7 +194,7 @@ def test_wrong_idempotency_keys(server: RealServer, key: str) -> None:
         ({"nonsense": 1}, "nonsense"),
     ],
 )
-def test_wrong_cancels_are_not_kept(server: RealServer, sent: dict[str, Any], field: str) -> None:
+def test_wrong_cancels_are_not_kept(server: AnyServer, sent: dict[str, Any], field: str) -> None:
     reply = server.ask("POST", "/jobs/refused/cancel", sent)
     assert (reply.status, reply.fields) == (422, [field])
     created = server.ask("POST", "/jobs", body(id="refused"))
@@ -198,14 +203,14 @@ def test_wrong_cancels_are_not_kept(server: RealServer, sent: dict[str, Any], fi
 
 
 @pytest.mark.parametrize("path", ["/session", "/jobs/never-was/cancel", "/jobs/never-was/lease", "/nowhere"])
-def test_small_bodies_have_a_small_bound(server: RealServer, path: str) -> None:
+def test_small_bodies_have_a_small_bound(server: AnyServer, path: str) -> None:
     data = b'{"nonsense":"' + b"x" * (16 << 10) + b'"}'
     token = path != "/session"
     assert server.ask("POST", path, headers=JSON, data=data, token=token).problem == "too-large"
     assert server.ask("POST", path, headers=JSON, data=data[:100] + b'"}', token=token).status in {404, 422}
 
 
-def test_typed_text_may_be_escaped(server: RealServer) -> None:
+def test_typed_text_may_be_escaped(server: AnyServer) -> None:
     data = b'{"text":"' + b"\\u0001" * (64 << 10) + b'"}'
     assert server.ask("POST", "/jobs/never-was/input", headers=JSON, data=data).status == 404
     assert server.ask("POST", "/jobs/never-was/input", headers=JSON, data=data[:-2] + b'\\u0001"}').status == 422
@@ -215,7 +220,7 @@ def test_typed_text_may_be_escaped(server: RealServer) -> None:
     ("item", "said"),
     [(b"1", "more than 50000"), (b'""', "more than 50000"), (b"[[[1]]]", "more than 50000"), (b"[", "deeper")],
 )
-def test_a_body_of_many_values_does_not_delay_other_requests(server: RealServer, item: bytes, said: str) -> None:
+def test_a_body_of_many_values_does_not_delay_other_requests(server: AnyServer, item: bytes, said: str) -> None:
     """As large as it may be, and one request without token: its answers are short, and the loop was never late."""
     data = b'{"task":"shell","input":{"argv":[' + b",".join([item] * ((1 << 20) // (len(item) + 1) - 50)) + b"]}}"
     for path in ("/jobs", "/execute/stream"):
@@ -227,7 +232,7 @@ def test_a_body_of_many_values_does_not_delay_other_requests(server: RealServer,
     assert (reply.status, len(reply.body) < 1_000) == (422, True)
 
 
-def test_the_most_values_that_a_body_may_have_are_checked(server: RealServer) -> None:
+def test_the_most_values_that_a_body_may_have_are_checked(server: AnyServer) -> None:
     """Valid ones and wrong ones, beside the loop; the first of the wrong are named."""
     texts = body(input={"argv": ["true", *["x"] * 20_000]}, id="many")
     assert server.ask("POST", "/jobs", texts).status == 202
@@ -237,5 +242,5 @@ def test_the_most_values_that_a_body_may_have_are_checked(server: RealServer) ->
     assert len(reply.body) < 10_000
 
 
-def test_nothing_of_all_this_was_a_bug(server: RealServer) -> None:
+def test_nothing_of_all_this_was_a_bug(server: AnyServer) -> None:
     assert "Traceback" not in server.log.read_text()

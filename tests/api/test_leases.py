@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import Any
 
 import pytest
 
-from tests.api.wire import RealServer
+from tests.api.wire import AnyServer
 
 SLEEP = {"task": "shell", "input": {"command": "echo up; sleep 60", "terminal": False}}
 LEASE_S = 0.6
 
 
-def created(server: RealServer, **more: Any) -> str:
+@pytest.fixture(scope="module")
+def server(faked: AnyServer) -> AnyServer:
+    return faked
+
+
+def created(server: AnyServer, **more: Any) -> str:
     reply = server.ask("POST", "/jobs", SLEEP | more)
     assert reply.status == 202, reply
     return str(reply.json["id"])
 
 
-def test_a_lease_that_is_not_renewed_cancels(server: RealServer) -> None:
+def test_a_lease_that_is_not_renewed_cancels(server: AnyServer) -> None:
     job = server.ended(created(server, lease_s=LEASE_S))
     assert job["state"] == "cancelled"
     assert job["cancellation"]["reason"] == "lease"
@@ -28,7 +32,7 @@ def test_a_lease_that_is_not_renewed_cancels(server: RealServer) -> None:
     assert job["cancellation"]["within_budget"]
 
 
-def test_a_renewed_lease_holds_and_then_runs_out(server: RealServer) -> None:
+def test_a_renewed_lease_holds_and_then_runs_out(server: AnyServer) -> None:
     job_id = created(server, lease_s=LEASE_S)
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
         stop_renewing = time.monotonic() + 3 * LEASE_S
@@ -42,13 +46,13 @@ def test_a_renewed_lease_holds_and_then_runs_out(server: RealServer) -> None:
     assert server.job(job_id)["cancellation"]["detail"] == "the lease of 0.6 s ran out"
 
 
-def test_a_lease_counts_while_a_stream_holds_the_job(server: RealServer) -> None:
+def test_a_lease_counts_while_a_stream_holds_the_job(server: AnyServer) -> None:
     # The reader is there and reads, as a proxy would in place of a client that has gone.
     with server.stream("POST", "/execute/stream", SLEEP | {"lease_s": LEASE_S}) as stream:
         assert '"reason": "lease"' in stream.read_to_end()
 
 
-def test_without_a_lease_there_is_nothing_to_renew(server: RealServer) -> None:
+def test_without_a_lease_there_is_nothing_to_renew(server: AnyServer) -> None:
     job_id = created(server)
     reply = server.ask("POST", f"/jobs/{job_id}/lease")
     assert (reply.status, reply.problem) == (409, "conflict")
@@ -56,7 +60,7 @@ def test_without_a_lease_there_is_nothing_to_renew(server: RealServer) -> None:
     server.ask("POST", f"/jobs/{job_id}/cancel?wait=10", {"force": True})
 
 
-def test_an_ended_job_is_not_kept_alive(server: RealServer) -> None:
+def test_an_ended_job_is_not_kept_alive(server: AnyServer) -> None:
     job_id = server.run("true", lease_s=60)
     server.ended(job_id)
     reply = server.ask("POST", f"/jobs/{job_id}/lease", {})
@@ -64,8 +68,8 @@ def test_an_ended_job_is_not_kept_alive(server: RealServer) -> None:
     assert "succeeded" in reply.json["detail"]
 
 
-def test_a_job_that_is_being_stopped_is_not_kept_alive(server: RealServer) -> None:
-    deaf = {"task": "shell", "input": {"command": "trap '' TERM HUP; echo DEAF; while :; do sleep 0.1; done"}}
+def test_a_job_that_is_being_stopped_is_not_kept_alive(server: AnyServer) -> None:
+    deaf = {"task": "shell", "input": {"command": "trap '' TERM HUP; echo DEAF; sleep 60"}}
     reply = server.ask("POST", "/jobs", deaf | {"lease_s": 60, "id": "deaf"})
     assert reply.status == 202, reply
     with server.stream("GET", "/jobs/deaf/events") as stream:
@@ -82,23 +86,13 @@ def test_a_job_that_is_being_stopped_is_not_kept_alive(server: RealServer) -> No
 @pytest.mark.parametrize(
     ("job_id", "body", "status"), [("nobody", None, 404), ("a%20b", None, 422), ("x", {"s": 1}, 422)]
 )
-def test_wrong_renewals(server: RealServer, job_id: str, body: Any, status: int) -> None:
+def test_wrong_renewals(server: AnyServer, job_id: str, body: Any, status: int) -> None:
     assert server.ask("POST", f"/jobs/{job_id}/lease", body).status == status
 
 
-def test_the_same_id_with_another_lease_is_another_body(server: RealServer) -> None:
+def test_the_same_id_with_another_lease_is_another_body(server: AnyServer) -> None:
     body = {"task": "shell", "input": {"command": "true"}, "id": "leased", "lease_s": 60}
     assert server.ask("POST", "/jobs", body).status == 202
     assert server.ask("POST", "/jobs", body).status == 200
     assert server.ask("POST", "/jobs", body | {"lease_s": 61}).status == 409
     server.ended("leased")
-
-
-def test_the_time_in_which_the_server_was_stopped_does_not_count(server: RealServer) -> None:
-    lease_s = 1.5
-    job_id = created(server, lease_s=lease_s)
-    server.process.send_signal(signal.SIGSTOP)
-    time.sleep(2 * lease_s)  # not to wait for anything: it is how long the server stands still
-    server.process.send_signal(signal.SIGCONT)
-    assert server.ask("POST", f"/jobs/{job_id}/lease").status == 200
-    assert server.ended(job_id)["cancellation"]["detail"] == "the lease of 1.5 s ran out"

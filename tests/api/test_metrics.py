@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
-from tests.api.wire import RealServer
+from tests.api.wire import AnyServer
 
 CONTRACT = {
     "deadstop_jobs",
@@ -29,7 +30,12 @@ CONTRACT = {
 }
 
 
-def test_each_asks_for_its_format_and_gets_every_name(server: RealServer) -> None:
+@pytest.fixture(scope="module")
+def server(faked: AnyServer) -> AnyServer:
+    return faked
+
+
+def test_each_asks_for_its_format_and_gets_every_name(server: AnyServer) -> None:
     job = server.run("echo up; sleep 60", id="not-in-a-label")
     with server.stream("GET", f"/jobs/{job}/events") as stream:
         stream.until('"text": "up')
@@ -47,14 +53,14 @@ def test_each_asks_for_its_format_and_gets_every_name(server: RealServer) -> Non
     assert not [s for family in families for s in family.samples if job in s.labels.values()]
 
 
-def test_a_stream_is_counted_while_it_is_open(server: RealServer) -> None:
+def test_a_stream_is_counted_while_it_is_open(server: AnyServer) -> None:
     before = _streams(server)
     with server.stream("GET", "/events") as stream:
         assert stream.status == 200
         assert _streams(server) == before + 1
 
 
-def _streams(server: RealServer) -> float:
+def _streams(server: AnyServer) -> float:
     found = re.search(r"^deadstop_streams (\S+)$", server.ask("GET", "/metrics").body.decode(), re.MULTILINE)
     assert found is not None
     return float(found[1])

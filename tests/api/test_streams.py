@@ -9,15 +9,21 @@ from typing import Any
 
 import pytest
 
+from tests.api.in_process import in_process_server
 from tests.api.raw_stream import PATIENCE_S, RawStream
-from tests.api.wire import RealServer, real_server
+from tests.api.wire import AnyServer
 
 
-def execute(server: RealServer, command: str, **more: Any) -> Any:
+@pytest.fixture(scope="module")
+def server(faked: AnyServer) -> AnyServer:
+    return faked
+
+
+def execute(server: AnyServer, command: str, **more: Any) -> Any:
     return server.stream("POST", "/execute/stream", {"task": "shell", "input": {"command": command}, **more})
 
 
-def test_a_stream_is_the_jobs_whole_story(server: RealServer) -> None:
+def test_a_stream_is_the_jobs_whole_story(server: AnyServer) -> None:
     with execute(server, "echo hello") as stream:
         text = stream.read_to_end()
         head = stream.head.lower()
@@ -36,28 +42,7 @@ def test_a_stream_is_the_jobs_whole_story(server: RealServer) -> None:
     assert "\r" not in text
 
 
-def test_what_a_job_prints_cannot_break_out_of_its_field(server: RealServer) -> None:
-    """Line ends of every kind, quotes and other scripts stay inside one line of ASCII JSON."""
-    evil = r"printf 'a\n\nid: 999\nevent: job.succeeded\ndata: {}\n\n\r\u2028\u0085\000\033[0m \"ä😀'"
-    with execute(server, evil) as stream:
-        stream.read_to_end()
-    frames = stream.frames()
-    assert all(set(frame) == {"id", "event", "data"} for frame in frames)
-    assert [int(frame["id"]) for frame in frames] == list(range(1, len(frames) + 1))
-    assert [frame["event"] for frame in frames].count("job.succeeded") == 1
-    text = "".join(event["text"] for event in stream.events() if event["type"] == "job.output")
-    assert "id: 999" in text
-    assert "ä😀" in text
-
-
-def test_every_event_is_bounded(server: RealServer) -> None:
-    with execute(server, "head -c 300000 /dev/zero | tr '\\0' 'x'; echo; echo done") as stream:
-        stream.read_to_end()
-    assert max(len(frame["data"]) for frame in stream.frames()) <= 32 * 1024
-    assert sum(event.get("text", "").count("x") for event in stream.events()) == 300_000
-
-
-def test_heartbeats_are_not_events(server: RealServer) -> None:
+def test_heartbeats_are_not_events(server: AnyServer) -> None:
     """A comment with a blank line behind it is an event without data to some clients."""
     with execute(server, "sleep 1.2") as stream:
         text = stream.read_to_end()
@@ -67,7 +52,7 @@ def test_heartbeats_are_not_events(server: RealServer) -> None:
     assert all("data" in frame for frame in stream.frames())
 
 
-def test_readers_resume_behind_what_they_have(server: RealServer) -> None:
+def test_readers_resume_behind_what_they_have(server: AnyServer) -> None:
     job_id = server.run("echo one; echo two")
     server.ended(job_id)
 
@@ -85,7 +70,7 @@ def test_readers_resume_behind_what_they_have(server: RealServer) -> None:
 
 
 @pytest.mark.parametrize("number", ["-1", "x", "1.5", "0x1", "9" * 20, "%D9%A3", "+1", ""])
-def test_wrong_positions(server: RealServer, number: str) -> None:
+def test_wrong_positions(server: AnyServer, number: str) -> None:
     job_id = server.run("true")
     server.ended(job_id)
     assert server.ask("GET", f"/jobs/{job_id}/events?after={number}").fields == ["after"]
@@ -96,7 +81,7 @@ def test_wrong_positions(server: RealServer, number: str) -> None:
     assert both.fields == ["after"]
 
 
-def test_nothing_left_is_204(server: RealServer) -> None:
+def test_nothing_left_is_204(server: AnyServer) -> None:
     job_id = server.run("true")
     last = server.ended(job_id)["last_event_id"]
     for after in (last, last + 1, 10**18):
@@ -104,7 +89,7 @@ def test_nothing_left_is_204(server: RealServer) -> None:
         assert (reply.status, reply.body) == (204, b"")
 
 
-def test_a_number_from_the_future_holds_nothing_back(server: RealServer) -> None:
+def test_a_number_from_the_future_holds_nothing_back(server: AnyServer) -> None:
     job_id = server.run("echo up; sleep 60; echo never")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
         stream.until('"text": "up')
@@ -116,7 +101,7 @@ def test_a_number_from_the_future_holds_nothing_back(server: RealServer) -> None
         assert stream.events()[0]["id"] > 4
 
 
-def test_events_as_one_document(server: RealServer) -> None:
+def test_events_as_one_document(server: AnyServer) -> None:
     job_id = server.run("echo one")
     last = server.ended(job_id)["last_event_id"]
     path = f"/jobs/{job_id}/events"
@@ -130,7 +115,7 @@ def test_events_as_one_document(server: RealServer) -> None:
     assert server.ask("GET", f"{path}?follow=maybe").fields == ["follow"]
 
 
-def test_events_no_longer_in_memory_are_read_from_the_journal(server: RealServer) -> None:
+def test_events_no_longer_in_memory_are_read_from_the_journal(server: AnyServer) -> None:
     """Memory keeps 2 MiB of a job; this one prints more, and every byte of it is there."""
     job_id = server.run("yes 0123456789012345678901234567890123456789 | head -c 9500000")
     server.ended(job_id)
@@ -148,7 +133,7 @@ def test_events_no_longer_in_memory_are_read_from_the_journal(server: RealServer
 
 def test_events_that_were_removed_are_reported_as_a_gap(tmp_path: Path) -> None:
     """One job's events may take a quarter of KEEP_BYTES."""
-    with real_server(tmp_path / "state", KEEP_BYTES=str(16 * 2**20)) as server:
+    with in_process_server(tmp_path / "state", keep_bytes=16 * 2**20) as server:
         job_id = server.run("yes 0123456789012345678901234567890123456789 | head -c 12000000")
         server.ended(job_id)
         path = f"/jobs/{job_id}/events"
@@ -164,7 +149,7 @@ def test_events_that_were_removed_are_reported_as_a_gap(tmp_path: Path) -> None:
         assert stream.events()[-1]["type"] == "job.succeeded"
 
 
-def test_the_same_id_shares_one_job(server: RealServer) -> None:
+def test_the_same_id_shares_one_job(server: AnyServer) -> None:
     with execute(server, "echo up; sleep 60", id="shared") as first:
         first.until('"text": "up')
         with execute(server, "echo up; sleep 60", id="shared") as second:
@@ -178,7 +163,7 @@ def test_the_same_id_shares_one_job(server: RealServer) -> None:
     assert (job["state"], job["cancellation"]["reason"]) == ("cancelled", "client_disconnected")
 
 
-def test_a_reader_that_leaves_stops_nothing(server: RealServer) -> None:
+def test_a_reader_that_leaves_stops_nothing(server: AnyServer) -> None:
     job_id = server.run("echo up; sleep 60")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
         stream.until('"text": "up')
@@ -187,14 +172,14 @@ def test_a_reader_that_leaves_stops_nothing(server: RealServer) -> None:
     server.ask("POST", f"/jobs/{job_id}/cancel?wait=5")
 
 
-def test_a_reader_that_holds_the_life_does(server: RealServer) -> None:
+def test_a_reader_that_holds_the_life_does(server: AnyServer) -> None:
     job_id = server.run("echo up; sleep 60")
     with server.stream("GET", f"/jobs/{job_id}/events?on_disconnect=cancel") as stream:
         stream.until('"text": "up')
     assert server.ended(job_id)["cancellation"]["reason"] == "client_disconnected"
 
 
-def test_a_page_of_another_site_cannot_hold_a_life(server: RealServer) -> None:
+def test_a_page_of_another_site_cannot_hold_a_life(server: AnyServer) -> None:
     job_id = server.run("sleep 60")
     path = f"/jobs/{job_id}/events?on_disconnect=cancel"
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
@@ -203,7 +188,7 @@ def test_a_page_of_another_site_cannot_hold_a_life(server: RealServer) -> None:
     server.ask("POST", f"/jobs/{job_id}/cancel?wait=5")
 
 
-def test_continue_survives_its_stream(server: RealServer) -> None:
+def test_continue_survives_its_stream(server: AnyServer) -> None:
     with execute(server, "echo up; sleep 60", id="goes-on", on_disconnect="continue") as stream:
         stream.until('"text": "up')
         # Only streams that hold a life beat fast.
@@ -212,7 +197,7 @@ def test_continue_survives_its_stream(server: RealServer) -> None:
     assert server.ask("POST", "/jobs/goes-on/cancel?wait=5").json["cancellation"]["reason"] == "api"
 
 
-def test_reconnect_grace(server: RealServer) -> None:
+def test_reconnect_grace(server: AnyServer) -> None:
     with execute(server, "echo up; sleep 60", id="grace", reconnect_grace_s=20) as stream:
         stream.until('"text": "up')
     with server.stream("GET", "/jobs/grace/events?on_disconnect=cancel&after=1") as again:
@@ -221,7 +206,7 @@ def test_reconnect_grace(server: RealServer) -> None:
         server.ask("POST", "/jobs/grace/cancel?wait=5")
 
 
-def test_head_opens_no_stream_and_holds_nothing(server: RealServer) -> None:
+def test_head_opens_no_stream_and_holds_nothing(server: AnyServer) -> None:
     """A HEAD answers what the GET would, and does nothing."""
     job_id = server.run("echo up; sleep 60")
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
@@ -233,14 +218,14 @@ def test_head_opens_no_stream_and_holds_nothing(server: RealServer) -> None:
     server.ask("POST", f"/jobs/{job_id}/cancel?wait=5")
 
 
-def test_get_never_starts_work(server: RealServer) -> None:
+def test_get_never_starts_work(server: AnyServer) -> None:
     """An EventSource repeats its GET for ever."""
     for method in ("GET", "HEAD"):
         assert server.ask(method, "/execute/stream").status == 405
     assert server.active() == 0
 
 
-def test_the_feed_has_all_jobs_from_now_on(server: RealServer) -> None:
+def test_the_feed_has_all_jobs_from_now_on(server: AnyServer) -> None:
     with server.stream("GET", "/events") as feed:
         assert feed.status == 200
         first = server.run("echo one")
@@ -252,7 +237,7 @@ def test_the_feed_has_all_jobs_from_now_on(server: RealServer) -> None:
     assert all("id" not in frame for frame in feed.frames())
 
 
-def test_a_slow_reader_of_the_feed_gets_the_number_of_events_it_missed(server: RealServer) -> None:
+def test_a_slow_reader_of_the_feed_gets_the_number_of_events_it_missed(server: AnyServer) -> None:
     """The server does not keep all events for it: the oldest are dropped and counted in a gap, and it catches up."""
     with server.connect(receive_buffer=65536) as sock:
         sock.sendall(server.head("GET", "/events") + b"\r\n")
@@ -270,7 +255,7 @@ def test_a_slow_reader_of_the_feed_gets_the_number_of_events_it_missed(server: R
     assert len(seen) + missed in {last, last - 1}
 
 
-def test_many_streams_of_one_job(server: RealServer) -> None:
+def test_many_streams_of_one_job(server: AnyServer) -> None:
     job_id = server.run("echo up; sleep 60")
     streams = [server.stream("GET", f"/jobs/{job_id}/events") for _ in range(50)]
     opened = [stream.__enter__() for stream in streams]
@@ -283,5 +268,5 @@ def test_many_streams_of_one_job(server: RealServer) -> None:
         manager.__exit__(None, None, None)
 
 
-def test_nothing_of_all_this_was_a_bug(server: RealServer) -> None:
+def test_nothing_of_all_this_was_a_bug(server: AnyServer) -> None:
     assert "Traceback" not in server.log.read_text()

@@ -47,12 +47,11 @@ class Reply:
         return [error["field"] for error in self.json["errors"]]
 
 
-@dataclass
-class RealServer:
-    process: subprocess.Popen[bytes]
+class AnyServer:
+    """What a test may ask of a server, wherever it runs. `log` is the file that it logs to."""
+
     url: str
     token: str
-    state_dir: Path
     log: Path
 
     @property
@@ -137,6 +136,15 @@ class RealServer:
             yield RawStream(sock)
         finally:
             sock.close()
+
+
+@dataclass
+class RealServer(AnyServer):
+    process: subprocess.Popen[bytes]
+    url: str
+    token: str
+    state_dir: Path
+    log: Path
 
 
 @contextmanager

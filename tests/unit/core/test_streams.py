@@ -119,7 +119,7 @@ async def test_a_lease_runs_out_in_the_queue_too(tmp_path: Path) -> None:
         record = submit(supervisor, "shell", command="x", lease_s=0.02)
         await ended(record)
         assert record.job.cancellation is not None
-        assert record.job.cancellation.reason is Reason.CLIENT_DISCONNECTED
+        assert record.job.cancellation.reason is Reason.LEASE
         assert record.job.cancellation.detail == "the lease of 0.02 s ran out"
         assert (record.job.state, engine.attempts) == (State.CANCELLED, [])
 
