@@ -24,7 +24,8 @@ class Target:
 
     def found(self, root: Path) -> Path:
         """Return the path of the module. Raise LookupError if there is no such file, or more than one."""
-        files = [path for top in ("supervisor", "runner") for path in root.glob(f"{top}/**/{self.module}")]
+        paths = [path for top in ("supervisor", "runner") for path in root.glob(f"{top}/**/*.py")]
+        files = [path for path in paths if path.as_posix().endswith(f"/{self.module}")]
         if len(files) != 1:
             raise LookupError(f"{self.module}: found {[str(file) for file in files]}; mend tests/mutation/targets.py")
         return files[0].relative_to(root)
