@@ -13,7 +13,7 @@ from supervisor.engine.order import ModuleDescription, ModuleTask
 
 
 def module_description(module: str, tasks: Iterable[DescribedTask]) -> ModuleDescription:
-    """What a server makes of what a child says of its module."""
+    """Return the description that a server builds from a child's report about its module."""
     found = (ModuleTask(task.name, task.description, task.input_schema, task.origin) for task in tasks)
     return ModuleDescription(module, tuple(found))
 

@@ -1,4 +1,4 @@
-"""What a server holds of the machine, counted from outside, and jobs that end in every way there is."""
+"""Resources that a server holds, counted from outside, and jobs that end in every possible way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAEMONS = "(setsid sleep 60 &); setsid sleep 60 & "
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Of one moment. `shm` are the named semaphores that the server or a process below it has mapped."""
+    """The counts at one moment. `shm` counts the named semaphores that the server or a descendant has mapped."""
 
     shm: int
     fds: int
@@ -106,7 +106,7 @@ WAYS: dict[str, tuple[str, Callable[[RunningServer, str, int], None], str]] = {
 
 
 def end_one(server: RunningServer, number: int) -> None:
-    """One job, to its end, in the way that its number says. Raises AssertionError if it ends otherwise."""
+    """Run one job and end it in the way that its number selects. Raise AssertionError if it ends otherwise."""
     way, (command, act, state) = list(WAYS.items())[number % len(WAYS)]
     body = {"task": "shell", "input": {"command": command, "terminal": number % 2 == 0}}
     with server.stream(body) as stream:

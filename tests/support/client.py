@@ -91,7 +91,7 @@ class EventStream:
         return event.status_code, {name.decode(): value.decode() for name, value in event.headers}
 
     def body(self, bound_s: float = DEFAULT_BOUND_S) -> bytes:
-        """The whole answer, for one that is no stream."""
+        """Return the whole body of a response that is not a stream."""
         deadline = time.monotonic() + bound_s
         parts = []
         while isinstance(event := self._receive(deadline), h11.Data):
@@ -99,7 +99,7 @@ class EventStream:
         return b"".join(parts)
 
     def next_event(self, deadline: float) -> SseEvent:
-        """The next event. Raises StreamEnded, or TimeoutError at `deadline` (monotonic seconds)."""
+        """Return the next event. Raise StreamEnded, or TimeoutError at `deadline` (monotonic seconds)."""
         while True:
             while b"\n\n" in self._buffer:
                 block, self._buffer = self._buffer.split(b"\n\n", 1)
@@ -138,7 +138,7 @@ class EventStream:
         return self.until(lambda event: event.type == type_, bound_s)
 
     def until_output(self, text: str, bound_s: float = DEFAULT_BOUND_S) -> None:
-        """Read until the job has written `text`. Raises AssertionError with its story when it ends without."""
+        """Read until the job has written `text`. Raise AssertionError with its events if it ends without writing it."""
         deadline = time.monotonic() + bound_s
         try:
             while text not in self.output:

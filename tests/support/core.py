@@ -94,7 +94,7 @@ async def ended(record: LiveJob, bound_s: float = 10.0) -> LiveJob:
 
 
 async def reaches(record: LiveJob, condition: Callable[[Job], bool]) -> None:
-    """Wait until the job is as wanted, by following its events, and until readers see what it has said by then."""
+    """Wait until the job meets the condition, by following its events, and until readers see its events so far."""
     seen = 0
     async with asyncio.timeout(READY_BOUND_S):
         while not condition(record.job):

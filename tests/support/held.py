@@ -1,4 +1,4 @@
-"""What a job holds, looked at from outside: whether it is there is asked of the kernel, never of the product."""
+"""Resources that a job holds, seen from outside: the kernel is asked whether they exist, never the product."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLL_S = 0.002
 
 
 class SweepTarget:
-    """Everything that a job of tests.children.holding has told. Made while it is held."""
+    """All resources that a job of tests.children.holding has listed. Create it while they are held."""
 
     def __init__(self, facts: dict[str, list[Any]]) -> None:
         self._terminals = [(path, Path(path).stat().st_ctime_ns) for path in facts.get("terminals", [])]

@@ -23,7 +23,7 @@ PLENTY = Limits(10_000, 7 * 24 * 3600.0, 1024**3)
 
 @dataclass
 class Book:
-    """A journal and what it has told."""
+    """A journal, and everything that it has reported to its callbacks."""
 
     journal: Journal
     contents: Contents

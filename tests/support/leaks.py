@@ -1,7 +1,7 @@
-"""What a test leaves behind: processes, descriptors, threads, asyncio tasks, shared memory, workspaces.
+"""Find leaks of a test: processes, descriptors, threads, asyncio tasks, shared memory, workspaces.
 
-Other programs run on the same machine, so only what is ours counts: what descends from this test run (orphans come
-to it, because it is a subreaper), what it or its servers had mapped, and the state folders of its servers.
+Other programs run on the same machine, so only three kinds of leak count: descendants of this test run (it adopts
+orphans, because it is a subreaper), memory that it or its servers had mapped, and state folders of its servers.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tests.support import server as servers
 from tests.support.observer import Watched
 
 SETTLE_BOUND_S = 3.0
-"""How long what has been told to end may take to be gone."""
+"""How long a process that has been asked to end may take to be gone."""
 SHM = Path("/dev/shm")
 OF_A_SERVER = {"deadstop-guard", "deadstop-runner"}
 OF_MULTIPROCESSING = ("multiprocessing.forkserver", "multiprocessing.resource_tracker")
 
 
 class Baseline:
-    """What was there before a test. `leaks()` says what is there besides afterwards."""
+    """A record of what existed before a test. `leaks()` returns what exists in addition afterwards."""
 
     def __init__(self) -> None:
         # What came too late for the last look and has ended by now is not in the way of a test that looks for orphans.
@@ -91,7 +91,7 @@ class Baseline:
 
     def _semaphore_leaks(self) -> list[str]:
         if not all(_is_readable(server.pid) for server in servers.live):
-            return []  # not root, and a server hides its memory: then nobody can tell whether it still uses them
+            return []  # a server hides its memory from a user who is not root, so its semaphores are not known
         in_use = semaphores_of(os.getpid())
         return [f"semaphore {name}" for name in sorted(self._semaphores - in_use) if (SHM / name).exists()]
 

@@ -31,7 +31,7 @@ def why_no_namespace() -> str | None:
 
 
 DEFAULT_LEVEL = Level.SUBREAPER if why_no_cgroup() is not None else Level.CGROUP
-"""What `auto` is here."""
+"""The level that `auto` chooses on this machine."""
 PROOFS = {
     Level.PGROUP: "process_table",
     Level.SUBREAPER: "echild",
@@ -75,7 +75,7 @@ def remember_tree(state_dir: Path) -> None:
 
 
 def remove_tree(state_dir: Path) -> None:
-    """For a server that was killed and that nobody starts again."""
+    """Remove the cgroup tree of a server that was killed and is not started again."""
     if why_no_cgroup() is None:
         AttemptCgroup(str(tree_folder(state_dir))).remove()
 

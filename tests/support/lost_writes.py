@@ -25,7 +25,7 @@ def prefix(trace: Path) -> list[str]:
 
 @dataclass
 class File:
-    """What was written since the last sync may be lost, and here it is."""
+    """A file as the disk has it, with the writes since the last sync, which a power cut loses, kept apart."""
 
     synced: bytearray = field(default_factory=bytearray)
     unsynced: list[tuple[int, bytes] | int] = field(default_factory=list)
@@ -62,9 +62,9 @@ def _whole_lines(trace: Path) -> Iterable[str]:
 
 
 def cut_at_answer(trace: Path, wanted: bytes, *, syncs: bool = True) -> dict[Path, bytes]:
-    """The files that are left of a power cut in the moment when an answer with `wanted` in it was sent.
+    """Return the files that a power cut leaves at the moment when a response with `wanted` in it was sent.
 
-    Without `syncs` it is a program that never synced. Raises AssertionError when there was no such answer.
+    Without `syncs`, treat the program as one that never synced. Raise AssertionError if there was no such response.
     """
     files: dict[Path, File] = defaultdict(File)
     for line in _whole_lines(trace):

@@ -21,7 +21,7 @@ TREE = 4
 
 @dataclass(frozen=True, slots=True)
 class MassCancel:
-    """What became of it. `gone_s` counts from the first hang-up until the last process was gone, seen from outside."""
+    """The result. `gone_s` runs from the first hang-up to the end of the last process, seen from outside."""
 
     gone_s: float
     left: str
@@ -29,7 +29,7 @@ class MassCancel:
 
     @property
     def gone_ms(self) -> list[float]:
-        """What the server says, job by job, counted from when it noticed."""
+        """Return `gone_ms` of each job, which the server counts from the moment it noticed the hang-up."""
         return [job["cancellation"]["gone_ms"] for job in self.jobs]
 
     @property

@@ -22,7 +22,7 @@ def watched(record: LiveJob) -> Watched:
 
 @contextlib.contextmanager
 def told(fifo: Path, line: str) -> Iterator[None]:
-    """Who reads the FIFO during the block finds the line. Opening it this way waits for nobody."""
+    """Write the line into the FIFO for readers during the block. Opened this way, it does not wait for a reader."""
     with fifo.open("r+b", buffering=0) as pipe:
         pipe.write(f"{line}\n".encode())
         yield

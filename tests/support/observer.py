@@ -51,7 +51,7 @@ class Handle:
         return None
 
     def status(self) -> str | None:
-        """What /proc says of it now, such as "sleeping" or "zombie"; None when it is gone."""
+        """Return its current status in /proc, such as "sleeping" or "zombie", or None if it is gone."""
         try:
             process = psutil.Process(self.pid)
             return str(process.status()) if process.create_time() == self.started else None
@@ -162,13 +162,13 @@ class Beacon:
         return bool(select.select([self._fd], [], [], bound_s)[0]) and os.read(self._fd, 1) != b""
 
     def wait_eof(self, deadline: float) -> bool:
-        """Whether every holder was dead by `deadline`. A beacon that nobody ever held gives no EOF."""
+        """Return whether every holder was dead by `deadline`. A beacon that was never held gives no EOF."""
         poller = select.poll()
         poller.register(self._fd, 0)  # POLLHUP comes unasked
         return bool(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
     def holders(self) -> list[int]:
-        """Who has it open now, found in /proc whatever its parent, session or environment is."""
+        """Return the PIDs that have it open now, found in /proc whatever their parent, session or environment is."""
         return [pid for pid in psutil.pids() if self._is_held_by(pid)]
 
     def _is_held_by(self, pid: int) -> bool:
@@ -177,7 +177,7 @@ class Beacon:
         folder = f"/proc/{pid}/fd"
         try:
             return any(self._is_at(f"{folder}/{fd}") for fd in os.listdir(folder))
-        except OSError:  # gone, or somebody else's
+        except OSError:  # gone, or owned by another user
             return False
 
     def _is_at(self, link: str) -> bool:
@@ -187,7 +187,7 @@ class Beacon:
             return False
 
     def kill_holders(self, deadline: float) -> bool:
-        """Clean up after a sin that nothing contained: kill whoever holds it until nobody does. False at `deadline`."""
+        """Kill the holders until none is left, after a sin that was not contained. Return False at `deadline`."""
         while not self.wait_eof(time.monotonic() + 0.001):
             if time.monotonic() > deadline:
                 return False

@@ -93,7 +93,7 @@ async def says_no_usage(conversation: Conversation) -> None:
 
 
 async def says_half_of_it(conversation: Conversation) -> None:
-    """Its own limit was reached, which is no error to it. And one of its characters is none."""
+    """Stop at the provider's own limit, which it does not report as an error, and send a lone surrogate."""
     await conversation.begin()
     await conversation.delta({"content": "Half \ud800"})
     await conversation.end("length")

@@ -1,4 +1,4 @@
-"""What jobs of the fake server do: each is the script of one."""
+"""Scripts for jobs of the fake server: each describes what one job does."""
 
 from __future__ import annotations
 

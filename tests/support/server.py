@@ -140,7 +140,7 @@ class RunningServer:
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def stop(self) -> int:
-        """SIGTERM, and wait. The exit status. Raises AssertionError when it does not end in time."""
+        """Send SIGTERM, wait, and return the exit status. Raise AssertionError if it does not end in time."""
         if self.process.poll() is None:
             self.process.terminate()
         if not self.has_ended(STOP_BOUND_S):
@@ -169,9 +169,9 @@ def running_server(
     cwd: Path | None = None,
     prefix: Sequence[str] = (),
 ) -> Iterator[RunningServer]:
-    """A server for the length of a block, stopped at its end unless the test did that itself.
+    """Run a server for the length of a block, and stop it at the end unless the test has done so itself.
 
-    Raises AssertionError when a server that ended in order left a workspace in its place or a cgroup.
+    Raise AssertionError if a server that ended in order left a workspace in its place or a cgroup.
     """
     server = RunningServer(state_dir, *flags, env=env, cwd=cwd, prefix=prefix)
     try:

@@ -15,7 +15,7 @@ BOUND_S = 10.0
 
 
 class Shown:
-    """What goes to the job's events."""
+    """A callback that collects the output meant for the job's events."""
 
     def __init__(self) -> None:
         self.pieces: list[tuple[Stream, str]] = []
