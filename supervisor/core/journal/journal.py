@@ -1,9 +1,8 @@
 """The journal as the event loop sees it: hand over, be told, look up. Nothing here waits for a disk but what says so.
 
-What one turn of the loop notes goes to the writer as one batch, so that a step of the machine (a state and its events)
-is written as a whole. When a batch is written, its events are released to their readers. When it cannot be written, or
-the disk does not answer, they are released all the same: a full disk must hold up neither a stream nor the word that a
-job is gone. Only new jobs are refused then.
+What one turn of the loop notes goes to the writer as one batch. When a batch is written, its events are released to
+their readers. When it cannot be written, or the disk does not answer, they are released all the same: a full disk must
+hold up neither a stream nor the word that a job is gone. Only new jobs are refused then.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -24,6 +24,7 @@ from supervisor.core.journal.open import FILE, Contents, open_journal, suspect
 from supervisor.core.journal.reader import Reader, Wanted
 from supervisor.core.journal.retention import Forgotten, Limits
 from supervisor.core.journal.rows import EarlyRow, JobRow
+from supervisor.core.journal.turn import Turn
 from supervisor.core.journal.unanswered import HANGS_AFTER_S, Unanswered
 from supervisor.core.journal.write_state import WriteStates
 from supervisor.core.journal.writer import Writer
@@ -56,14 +57,10 @@ class Journal:
         self._limits = limits
         self._on_forgotten = on_forgotten
         self._standings = WriteStates(on_released, on_refused)
-        self._batch = Batch()
-        self._touched: dict[int, list[Event]] = {}
-        self._handing_over = False
         self._unanswered = Unanswered(
             self._standings.release_late,
             on_hang=lambda: self._tell(f"the disk does not answer for {HANGS_AFTER_S:g} s"),
         )
-        self._waiters: list[tuple[Batch, asyncio.Future[None]]] = []
         self._last_seq = 0
         self.error = ""
         """Why nothing can be written now; empty when all is well."""
@@ -73,6 +70,7 @@ class Journal:
     async def open(self) -> Contents:
         """Open or make the file, and begin. Raises StartupError."""
         self._loop = asyncio.get_running_loop()
+        self._turn = Turn(self._loop, self._standings, self._hand_over)
         opened = await asyncio.to_thread(open_journal, self._folder)
         if opened.set_aside is not None:
             self.damaged = opened.set_aside
@@ -84,7 +82,7 @@ class Journal:
             place=opened.place,
             on_report=lambda report: self._call(self._reported, report),
             on_forgotten=lambda jobs: self._call(self._forgotten, jobs),
-            on_damage=self._suspect,
+            on_damage=partial(suspect, self._folder),
         )
         self._reader = Reader(self._folder / FILE)
         self._writer.start()
@@ -93,7 +91,7 @@ class Journal:
 
     async def close(self) -> None:
         """Write what there is and end the threads, in a bounded time."""
-        self._hand_over()
+        self._turn.end()
         self._writer.close()
         self._reader.close()
         deadline = time.monotonic() + CLOSE_BOUND_S
@@ -103,13 +101,6 @@ class Journal:
         self._unanswered.close()
         if self._writer.is_alive():
             log.error("journal_not_closed", error="the disk does not answer")
-
-    def _suspect(self) -> None:
-        """On the writer's thread."""
-        try:
-            suspect(self._folder)
-        except OSError as exc:
-            log.warning("journal_not_marked", error=str(exc))
 
     # --- writing
 
@@ -130,28 +121,17 @@ class Journal:
             if record.job.state.terminal:
                 self._standings.drop(record.seq)
             return
-        events = self._touched.setdefault(record.seq, [])
-        if event is not None:
-            events.append(event)
-            self._batch.size_bytes += len(event.data)
+        self._turn.note(record.seq, event)
         if standing.state is not record.job.state:
             standing.state = record.job.state
-            self._batch.durable = True
-        self._soon()
+            self._turn.batch.durable = True
+        self._turn.end_soon()
 
     async def accepted(self, record: LiveJob) -> None:
         """Wait until the job's row is on the disk. Raises StorageFull when it cannot be, and then it never was."""
         standing = self._standings.get(record.seq)
-        if standing is None:
-            return
-        try:
-            await asyncio.wait_for(standing.settled.wait(), ACCEPT_BOUND_S)
-        except TimeoutError:
-            # It may still be written, so it stays, and ends as what its client is told now.
-            standing.settled.set()
-            raise StorageFull("cannot keep the job: the disk of DEADSTOP_STATE_DIR does not answer") from None
-        if standing.refusal is not None:
-            raise StorageFull(f"cannot keep the job: {standing.refusal}")
+        if standing is not None:
+            await standing.accepted(ACCEPT_BOUND_S)
 
     async def begins(self, record: LiveJob) -> None:
         """Wait until the file says that the job has begun: whatever becomes of this server, no other begins it again.
@@ -160,7 +140,7 @@ class Journal:
         """
         standing = self._standings.get(record.seq)
         if standing is not None:
-            standing.begins = self._batch.prompt = True
+            standing.begins = self._turn.batch.prompt = True
             self.note(record)
             await standing.begun.wait()
 
@@ -173,19 +153,17 @@ class Journal:
 
     async def written(self) -> None:
         """Wait until everything noted so far is on the disk. Raises StorageFull when it cannot be."""
-        self._batch.durable = self._batch.asked = True
-        self._soon()
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append((self._batch, future))
+        self._turn.batch.durable = self._turn.batch.asked = True
+        self._turn.end_soon()
         try:
-            await asyncio.wait_for(future, ACCEPT_BOUND_S)
+            await asyncio.wait_for(self._turn.written(), ACCEPT_BOUND_S)
         except TimeoutError:
             raise StorageFull("cannot write the journal: the disk of DEADSTOP_STATE_DIR does not answer") from None
 
     def is_written(self, record: LiveJob) -> bool:
         """Whether the file has all of the job, so that memory may forget it."""
         standing = self._standings.get(record.seq)
-        if standing is None or record.seq in self._touched:
+        if standing is None or self._turn.touches(record.seq):
             return False
         return not standing.new and standing.written_version == standing.version
 
@@ -195,22 +173,22 @@ class Journal:
 
     def forget(self, seq: int) -> None:
         """Take a finished job out of the file."""
-        self._touched.pop(seq, None)
+        self._turn.forget(seq)
         if not self._standings.forget(seq):
             return
-        self._batch.forgotten.append(seq)
-        self._batch.durable = True
-        self._soon()
+        self._turn.batch.forgotten.append(seq)
+        self._turn.batch.durable = True
+        self._turn.end_soon()
 
     def keep_early(self, row: EarlyRow) -> None:
-        self._batch.early.append(row)
-        self._batch.durable = True
-        self._soon()
+        self._turn.batch.early.append(row)
+        self._turn.batch.durable = True
+        self._turn.end_soon()
 
     def take_early(self, token: str, job_id: str) -> None:
-        self._batch.early = [row for row in self._batch.early if (row.token, row.id) != (token, job_id)]
-        self._batch.early_taken.append((token, job_id))
-        self._soon()
+        self._turn.batch.early = [row for row in self._turn.batch.early if (row.token, row.id) != (token, job_id)]
+        self._turn.batch.early_taken.append((token, job_id))
+        self._turn.end_soon()
 
     @property
     def congested(self) -> bool:
@@ -232,20 +210,7 @@ class Journal:
 
     # --- between the loop and the writer
 
-    def _soon(self) -> None:
-        if not self._handing_over:
-            self._handing_over = True
-            self._loop.call_soon(self._hand_over)
-
-    def _hand_over(self) -> None:
-        self._handing_over = False
-        batch, self._batch = self._batch, Batch()
-        touched, self._touched = self._touched, {}
-        for seq, events in touched.items():
-            standing = self._standings.get(seq)
-            if standing is not None:
-                batch.asked = batch.asked or standing.new
-                batch.changes[seq] = standing.change(events)
+    def _hand_over(self, batch: Batch) -> None:
         self._unanswered.add(batch)
         self._writer.put(batch)
 
@@ -258,14 +223,7 @@ class Journal:
         self._unanswered.answered(report.batches)
         for batch in report.batches:
             self._standings.settle(batch, report)
-        done = {id(batch) for batch in report.batches}
-        for batch, future in self._waiters:
-            if id(batch) in done and not future.done():
-                if report.written:
-                    future.set_result(None)
-                else:
-                    future.set_exception(StorageFull(f"cannot write the journal: {report.error}"))
-        self._waiters = [waiter for waiter in self._waiters if id(waiter[0]) not in done]
+        self._turn.answer(report)
         self._tell(report.error)
 
     def _tell(self, error: str) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from supervisor.core.jobs.model import State
 from supervisor.core.journal.rows import EarlyRow, JobRow, JobSummary, decode_job
 from supervisor.core.journal.schema import MIGRATIONS, Migration, NewerSchema, prepare
@@ -24,6 +26,8 @@ CHECKED_BYTES = 256 * 1024 * 1024
 _BESIDE = ("", "-wal", "-shm")
 _SUSPECT = f"{FILE}.suspect"
 """While this file is there, every page is looked at, whatever the size."""
+
+log = structlog.get_logger()
 
 
 class Misplaced(ValueError):
@@ -76,8 +80,11 @@ class Opened:
 
 
 def suspect(folder: Path) -> None:
-    """Damage was met while the server ran: at the next start the whole file is looked at. Raises OSError."""
-    (folder / _SUSPECT).touch(0o600)
+    """Damage was met while the server ran: at the next start the whole file is looked at."""
+    try:
+        (folder / _SUSPECT).touch(0o600)
+    except OSError as exc:
+        log.warning("journal_not_marked", error=str(exc))
 
 
 def open_journal(

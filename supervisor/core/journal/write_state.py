@@ -11,6 +11,7 @@ from supervisor.core.jobs.model import State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.journal.batch import Batch, Change, Report
 from supervisor.core.journal.rows import JobRow
+from supervisor.errors import StorageFull
 
 
 class WriteState:
@@ -32,6 +33,17 @@ class WriteState:
         """The file says so."""
         if not new:
             self.settled.set()
+
+    async def accepted(self, bound_s: float) -> None:
+        """Wait until the first row is on the disk. Raise StorageFull if it cannot be."""
+        try:
+            await asyncio.wait_for(self.settled.wait(), bound_s)
+        except TimeoutError:
+            # It may still be written, so it stays, and ends as what its client is told now.
+            self.settled.set()
+            raise StorageFull("cannot keep the job: the disk of DEADSTOP_STATE_DIR does not answer") from None
+        if self.refusal is not None:
+            raise StorageFull(f"cannot keep the job: {self.refusal}")
 
     def change(self, events: list[Event]) -> Change:
         """What is to be written now."""
