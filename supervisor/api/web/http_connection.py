@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from supervisor.api.guard.connections import Connections
-from supervisor.api.guard.problems import HEAD_TOO_LARGE, MEDIA_TYPE, SHAPES, Kind, Problem
+from supervisor.api.guard.problems import Kind, Problem
 from supervisor.api.guard.request_guard import MAX_HEAD_BYTES
 from supervisor.api.web.peer import Peer
+from supervisor.api.web.rejection import rejection, unreadable
 from supervisor.core.loop.awake_clock import AwakeClock, AwakeTimer
 from supervisor.core.loop.loop_clock import callback_since, event_since
 
@@ -216,31 +216,11 @@ class HttpConnection(H11Protocol, asyncio.BufferedProtocol):
             # A response is already in progress and cannot be withdrawn.
             self.transport.close()
             return
-        cause = sys.exception()
-        if (
-            isinstance(cause, h11.RemoteProtocolError)
-            and cause.error_status_hint == SHAPES[Kind.HEADERS_TOO_LARGE].status
-        ):
-            self._reject(Problem(Kind.HEADERS_TOO_LARGE, HEAD_TOO_LARGE))
-        else:
-            self._reject(Problem(Kind.BAD_REQUEST, f"cannot read the request: {msg.rstrip('.')}"))
+        self._reject(unreadable(msg, sys.exception()))
 
     def _reject(self, problem: Problem) -> None:
         """Answer without a request that a handler could get, and close the connection."""
-        body = problem.body()
-        headers = [
-            ("content-type", MEDIA_TYPE),
-            ("content-length", str(len(body))),
-            ("cache-control", "no-store"),
-            ("connection", "close"),
-        ]
-        for event in (
-            h11.Response(
-                status_code=problem.status, headers=headers, reason=HTTPStatus(problem.status).phrase.encode()
-            ),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
+        for event in rejection(problem):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
