@@ -78,18 +78,12 @@ class Node:
         )
         if self._containment.cgroups is not None:
             self._stack.callback(self._containment.cgroups.close)
-        starter = Starter(
-            self._launch_settings.environment,
-            cgroups=self._containment.cgroups,
-            means=self._features,
-            records=str(self.state_dir.records.folder.path),
-            open_files=become_server(has_tasks=bool(self._settings.tasks)),
-        )
+        starter = self._starter()
         self._stack.callback(starter.close)
         self.pool = WorkerPool(starter, self._settings.warm, self._containment.levels.default)
         backstop = Backstop(self.pool.guardians, self._features)
         self._stack.callback(backstop.close)
-        self.pool.clear = backstop.clear
+        self.pool.retired.clear = backstop.clear
         self._stack.push_async_callback(self.pool.close)
         self.services = NodeServices(
             pool=self.pool,
@@ -107,6 +101,15 @@ class Node:
         self._background.keep("state folder", self.state_dir.watch)
         self.pool.fill()
         return orphans + self._containment.left_over
+
+    def _starter(self) -> Starter:
+        return Starter(
+            self._launch_settings.environment,
+            cgroups=self._containment.cgroups,
+            means=self._features,
+            records=str(self.state_dir.records.folder.path),
+            open_files=become_server(has_tasks=bool(self._settings.tasks)),
+        )
 
     def keep_files(self, is_known: Callable[[str], bool] | None, aside: str = "") -> None:
         self.state_dir.sort_files(is_known, aside)

@@ -45,7 +45,7 @@ def descriptors() -> int:
 async def at_rest(pool: WorkerPool) -> int:
     """How many descriptors this process has once they do not change any more."""
     seen = -1
-    while seen != (seen := descriptors()) or pool._leaving or pool._starter._retired:
+    while seen != (seen := descriptors()) or pool.retired or pool._starter._retired:
         gc.collect()
         await asyncio.sleep(0.02)
     return seen
@@ -56,7 +56,7 @@ async def settled(pool: WorkerPool, expected: int) -> None:
 
     def same() -> bool:
         gc.collect()
-        return not pool._leaving and descriptors() == expected
+        return not pool.retired and descriptors() == expected
 
     try:
         await until(same, BOUND_S)

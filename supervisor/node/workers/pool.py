@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 
 import structlog
 
 from supervisor.engine.containment import Level
 from supervisor.guardian.handle import Handle, Identity
-from supervisor.node.cleanup.kill_round import SweepTarget, reap
 from supervisor.node.cleanup.upkeep import keep_up
 from supervisor.node.workers.helper_thread import HelperThread
 from supervisor.node.workers.maker import WorkerMaker
+from supervisor.node.workers.retired import RetiredWorkers
 from supervisor.node.workers.retries import FIRST_PAUSE_S
-from supervisor.node.workers.starter import START_TIMEOUT_S, Starter
+from supervisor.node.workers.starter import Starter
 from supervisor.node.workers.worker import Worker
 
 MAX_STARTING = 8
@@ -38,11 +38,7 @@ class WorkerPool:
         self._starting = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._leaving: dict[Worker, asyncio.TimerHandle] = {}
-        self._left = asyncio.Event()
-        self._damaged: set[Worker] = set()
-        self.clear: Callable[[SweepTarget], Awaitable[bool]] | None = None
-        """A callback that ends the processes of a guardian that was killed while it had no job."""
+        self.retired = RetiredWorkers(self._spawn, self._on_disposed)
         self.guardians: dict[Identity, Handle] = {}
         """Every guardian that has reported and was not yet disposed of, idle or not."""
         self._maker = WorkerMaker(starter, self._on_ready, first_pause_s)
@@ -93,8 +89,7 @@ class WorkerPool:
             if ready.healthy:
                 return ready
             log.warning("idle_set_unfit", guardian=ready.guardian.pid)
-            self._damaged.add(ready)
-            self.retire(ready)
+            self.retired.add(ready, damaged=True)
         return None
 
     async def take(self) -> Worker:
@@ -181,47 +176,25 @@ class WorkerPool:
 
     def _lost(self, idle: Worker) -> None:
         # The idle guardian was killed, or the pool is closing. Its runner dies with it.
-        if idle in self._ready:
+        was_ready = idle in self._ready
+        if was_ready:
             self._ready.remove(idle)
-            self._damaged.add(idle)
-        self.retire(idle)
+        self.retired.add(idle, damaged=was_ready)
         if not self._closed:
             self.fill()
 
     def retire(self, used: Worker) -> None:
         """Dispose of a worker whose guardian has ended or is about to."""
-        used.disconnect()
-        # A stopped guardian does not notice the end of its lifeline.
-        self._leaving[used] = asyncio.get_running_loop().call_later(START_TIMEOUT_S, used.guardian.kill)
-        used.watch_exit(used.guardian, lambda: self._guardian_ended(used))
+        self.retired.add(used)
 
-    def _guardian_ended(self, used: Worker) -> None:
-        if used in self._damaged and self.clear is not None and not self._closed:
-            self._spawn(self._clear_and_dispose(used, self.clear))
-        else:
-            self._dispose(used)
-
-    async def _clear_and_dispose(self, used: Worker, clear: Callable[[SweepTarget], Awaitable[bool]]) -> None:
-        try:
-            if not await clear(SweepTarget(used.guardian, used.started.plan.leaf)):
-                log.warning("idle_set_not_cleared", guardian=used.guardian.pid)
-        except Exception:
-            log.exception("idle_set_not_cleared", guardian=used.guardian.pid)
-        finally:
-            self._dispose(used)
-
-    def _dispose(self, used: Worker) -> None:
-        self._damaged.discard(used)
-        self._leaving.pop(used).cancel()
-        self._left.set()
-        used.close()
-        reap(used.guardian.pid)  # it is a child of this process only if the forkserver died first
+    def _on_disposed(self, used: Worker) -> None:
         self.guardians.pop(used.guardian.identity, None)
         self._starter.retire(used.started)
 
     async def close(self) -> None:
         """End the idle workers, and wait for them at most START_TIMEOUT_S."""
         self._closed = True
+        self.retired.clear = None
         for future in self._waiting:
             future.cancel()
         starting = list(self._tasks)
@@ -230,12 +203,4 @@ class WorkerPool:
         await asyncio.gather(*starting, return_exceptions=True)
         while self._ready:
             self.retire(self._ready.popleft())
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                while self._leaving:
-                    self._left.clear()
-                    await self._left.wait()
-        except TimeoutError:
-            for stopped in [*self._leaving]:
-                stopped.guardian.kill()
-                self._dispose(stopped)
+        await self.retired.wait()
