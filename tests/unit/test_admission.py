@@ -21,7 +21,7 @@ def admitted(*places: Slot) -> list[bool]:
     return [place.admitted.is_set() for place in places]
 
 
-def test_one_token_at_its_bound_holds_up_nobody_else() -> None:
+def test_one_token_at_its_bound_does_not_block_the_others() -> None:
     def body() -> None:
         admission = Queue(3, 10, {"a": TokenLimits(max_running=1)})
         a1, a2, a3, b1 = (admission.enter(token) for token in "aaab")

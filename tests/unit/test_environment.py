@@ -141,7 +141,7 @@ def test_pip_installs_where_uv_does_not(checkout: Checkout, wrong: str) -> None:
     assert project.startswith("python ")
 
 
-def test_no_network_is_said_and_the_next_start_begins_again(checkout: Checkout) -> None:
+def test_a_missing_network_is_reported_and_the_next_start_begins_again(checkout: Checkout) -> None:
     (checkout.stub / "without-uv").touch()
     (checkout.stub / "offline").touch()
     code, err = checkout.start()

@@ -39,7 +39,7 @@ def well(**changes: Any) -> Seen:
 
 
 @pytest.mark.parametrize("fault", [ONCE, OUTAGE], ids=str)
-def test_nothing_is_said_when_all_holds(fault: Fault) -> None:
+def test_no_violation_is_reported_when_every_invariant_holds(fault: Fault) -> None:
     assert broken(fault, well()) == []
     refused = well(submit_status=503, during=None, started_during=False, ready_during=False)
     assert broken(fault, refused) == []
@@ -72,7 +72,7 @@ def test_nothing_is_said_when_all_holds(fault: Fault) -> None:
         ({"server_lives": False, "said": "deadstop: cannot go on: x\n", "left": ["sleep[7]"]}, "and left"),
     ],
 )
-def test_each_wrong_is_said(changes: dict[str, Any], said: str) -> None:
+def test_each_violation_is_reported(changes: dict[str, Any], said: str) -> None:
     assert any(said in line for line in broken(ONCE, well(**changes)))
 
 
@@ -96,7 +96,7 @@ def test_the_whole_space_is_drawn_once_each() -> None:
     assert all(Fault.parse(str(fault)) == fault for fault in drawn(counts, 1000, 1))
 
 
-def test_a_fault_is_said_as_strace_takes_it() -> None:
+def test_a_fault_is_written_in_the_syntax_of_strace() -> None:
     assert ONCE.injection == "inject=openat:error=EIO:when=3"
     stall = Fault(Target.SERVER, FILE_CALLS[:2], DELAY, "1+")
     assert stall.injection == "inject=openat,pwrite64:delay_enter=5s:when=1+"

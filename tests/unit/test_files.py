@@ -69,7 +69,7 @@ def test_only_ordinary_files_are_listed_and_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_file_of_somebody_else_is_not_read_by_a_second_name(tmp_path: Path) -> None:
+def test_a_file_of_another_user_is_not_read_by_a_second_name(tmp_path: Path) -> None:
     root, token = tmp_path / "root", tmp_path / "token"
     root.mkdir()
     token.write_text("secret")
@@ -88,7 +88,7 @@ def test_a_file_of_somebody_else_is_not_read_by_a_second_name(tmp_path: Path) ->
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("below", ["", "sub"])
-def test_a_file_of_somebody_else_that_was_moved_in_is_not_read(tmp_path: Path, below: str) -> None:
+def test_a_file_of_another_user_that_was_moved_in_is_not_read(tmp_path: Path, below: str) -> None:
     root = tmp_path / "root"
     (root / below).mkdir(parents=True)
     for name, owner in (("own", 65534), ("roots", 0), ("anothers", 65533)):
@@ -104,7 +104,7 @@ def test_a_file_of_somebody_else_that_was_moved_in_is_not_read(tmp_path: Path, b
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_an_out_of_somebody_else_is_not_published(tmp_path: Path, files: Files) -> None:
+def test_an_out_folder_of_another_user_is_not_published(tmp_path: Path, files: Files) -> None:
     out = an_out(tmp_path)
     (out / "secret").write_text("secret")
     os.chown(out.parent, 65534, 65534)  # and `out`, with what is in it, is still root's
@@ -193,7 +193,7 @@ def test_all_of_out_is_published_by_one_rename(tmp_path: Path, files: Files) -> 
         files.open_file("j", b"x")
 
 
-def test_what_is_no_folder_of_files_is_not_published(tmp_path: Path, files: Files) -> None:
+def test_only_a_folder_with_files_is_published(tmp_path: Path, files: Files) -> None:
     out = an_out(tmp_path)
     assert not files.publish("j", out.parent)  # empty
     out.rmdir()

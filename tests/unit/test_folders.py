@@ -66,7 +66,7 @@ def test_a_folder_that_was_removed_is_made_again_with_its_mode(workspaces: Works
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_what_is_no_folder_is_named_until_it_is_one(workspaces: Workspaces) -> None:
+def test_a_path_that_is_not_a_folder_is_reported_until_it_is_one(workspaces: Workspaces) -> None:
     folder = workspaces.folder
     spoil(folder.path)
     assert folder.name == "DEADSTOP_STATE_DIR/workspaces"
@@ -96,7 +96,7 @@ def test_without_a_trash_it_is_made_again(tmp_path: Path, trash: Trash, workspac
     assert (tmp_path / "trash").is_dir()
 
 
-def test_gone_is_said_only_of_what_is_gone(tmp_path: Path, trash: Trash, workspaces: Workspaces) -> None:
+def test_only_a_removed_workspace_is_reported_gone(tmp_path: Path, trash: Trash, workspaces: Workspaces) -> None:
     made = a_workspace(workspaces)
     spoil(tmp_path / "trash")
     assert workspaces.discard("j") is False
@@ -108,7 +108,9 @@ def test_gone_is_said_only_of_what_is_gone(tmp_path: Path, trash: Trash, workspa
     assert not made.exists()
 
 
-def test_what_was_left_is_told_from_another_of_its_name(tmp_path: Path, trash: Trash, workspaces: Workspaces) -> None:
+def test_a_workspace_left_behind_is_distinguished_from_a_later_one_of_its_name(
+    tmp_path: Path, trash: Trash, workspaces: Workspaces
+) -> None:
     made = a_workspace(workspaces)
     spoil(tmp_path / "trash")
     assert workspaces.discard("j") is False
@@ -208,7 +210,7 @@ def test_records_raise_nothing_and_are_there_once_the_place_is_right(tmp_path: P
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOSPC])
-def test_a_record_that_cannot_be_written_is_said_once(
+def test_a_record_that_cannot_be_written_is_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """And not again at each look that fails in the same way, as if it had been right in between."""

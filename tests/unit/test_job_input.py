@@ -156,7 +156,9 @@ def test_an_ask_behind_all_the_input_that_there_can_be_acts_at_once(
     assert len(got) == len(frames)
 
 
-def test_a_frame_cut_anywhere_is_no_ask(ends: tuple[socket.socket, socket.socket], cancellation: Cancellation) -> None:
+def test_a_frame_cut_anywhere_does_not_count_as_a_cancel(
+    ends: tuple[socket.socket, socket.socket], cancellation: Cancellation
+) -> None:
     arrived = threading.Event()
     line = encode(protocol.StdinChunk("häß", rows=3, columns=4))
     watch = Watch(

@@ -27,7 +27,7 @@ def numbers(items: list[Event | Gap]) -> list[int]:
     return [item.id for item in items if isinstance(item, Event)]
 
 
-async def test_nothing_is_told_before_it_is_written(tmp_path: Path) -> None:
+async def test_no_event_is_released_before_it_is_written(tmp_path: Path) -> None:
     async with book(tmp_path) as kept:
         record = kept.new("a")
         put(record, "hi", 10)
@@ -93,7 +93,7 @@ async def test_an_id_is_free_at_once_when_its_job_is_forgotten(tmp_path: Path) -
         assert [(row.seq, row.job.id) for row in again.contents.unfinished] == [(last.seq, "a")]
 
 
-async def test_an_end_that_is_forgotten_before_it_was_written_is_told(tmp_path: Path) -> None:
+async def test_an_end_that_is_forgotten_before_it_was_written_is_released(tmp_path: Path) -> None:
     async with book(tmp_path) as kept:
         record = kept.new("a")
         await kept.journal.accepted(record)

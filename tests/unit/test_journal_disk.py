@@ -87,7 +87,7 @@ async def test_a_disk_that_hangs_holds_up_no_reader(tmp_path: Path) -> None:
         assert kept.journal.is_written(record)
 
 
-async def test_a_disk_that_does_not_answer_is_said_to(tmp_path: Path) -> None:
+async def test_a_disk_that_does_not_answer_is_reported(tmp_path: Path) -> None:
     async with book(tmp_path) as kept:
         writer, answers = kept.journal._writer, threading.Event()
         commit = writer._commit

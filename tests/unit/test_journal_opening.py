@@ -162,7 +162,7 @@ async def test_a_large_one_is_looked_at_whole_after_damage_was_met_in_it(tmp_pat
     assert [name for name in os.listdir(tmp_path) if "suspect" in name] == []
 
 
-async def test_damage_while_the_server_runs_is_told_and_remembered(tmp_path: Path) -> None:
+async def test_damage_while_the_server_runs_is_reported_and_remembered(tmp_path: Path) -> None:
     path = tmp_path / FILE
     async with book(tmp_path) as kept:
         for number in range(30):
@@ -190,7 +190,7 @@ async def test_a_database_of_another_program_is_not_written_into(tmp_path: Path)
         theirs.close()
 
 
-def test_what_cannot_be_opened_is_no_damage(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_does_not_count_as_damaged(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(StartupError, match="cannot open"):
         open_journal(tmp_path)

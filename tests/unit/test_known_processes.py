@@ -79,7 +79,7 @@ def test_what_is_over_is_forgotten(stranger: int) -> None:
         assert pids(known_processes.search()) == {runner}
 
 
-def test_a_session_number_that_is_somebody_elses_now_is_forgotten(stranger: int) -> None:
+def test_a_session_number_that_was_reused_is_forgotten(stranger: int) -> None:
     real = Identity.of(stranger)
     earlier = Identity(real.pid, real.start_ticks - 1)  # as it looks when the number has passed on
     with shell("echo $$; exec sleep 30") as (guardian, _):

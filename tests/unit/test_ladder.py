@@ -45,7 +45,7 @@ def test_a_vanished_client_starts_at_terminate_with_a_short_grace() -> None:
     assert steps(ladder, 0.0, 0.19, 0.2) == [Step.TERMINATE, Step.TERMINATE, Step.KILL]
 
 
-def test_when_the_runner_is_gone_nobody_is_left_to_ask() -> None:
+def test_when_the_runner_is_gone_the_ladder_goes_on_to_sigterm() -> None:
     ladder = Ladder(t0=0.0, budget_s=2.0, acknowledged=True, runner_gone_at=0.05)
     assert steps(ladder, 0.04, 0.05, 0.54, 0.55) == [Step.ASK, Step.TERMINATE, Step.TERMINATE, Step.KILL]
 

@@ -53,7 +53,7 @@ def test_the_status_gives_a_reason_for_every_level_that_is_not_active(default: L
     assert status_of(Levels(Level.SUBREAPER, NO_CGROUP)).why_not[Level.CGROUP] == NO_CGROUP[Level.CGROUP]
 
 
-def test_whoever_starts_the_server_is_told_what_is_covered_what_not_and_why_not_more() -> None:
+def test_the_status_lists_what_is_covered_what_is_not_and_why_not_more() -> None:
     covers, not_covered, *more = status_of(Levels(Level.SUBREAPER, NO_CGROUP)).lines()
     assert covers.startswith("containment subreaper covers processes in other sessions")
     assert "fork storms" in not_covered

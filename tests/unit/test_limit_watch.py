@@ -49,7 +49,7 @@ def test_and_nowhere_else(leaf: AttemptCgroup) -> None:
     LimitWatch(None).set(order_for(LIMITS, frozenset()), 0.0)
 
 
-def test_who_enforces_is_said(leaf: AttemptCgroup) -> None:
+def test_the_enforcer_of_each_limit_is_reported(leaf: AttemptCgroup) -> None:
     by = enforcement(LIMITS, ALL)
     assert (by.memory_bytes, by.processes, by.cpus) == (Enforcer.CGROUP,) * 3
     by = enforcement(LIMITS, frozenset())

@@ -77,6 +77,6 @@ def without() -> None: ...
         (without, "its first parameter must take the Context"),
     ],
 )
-def test_what_cannot_be_a_task_is_told_why(function: Callable[..., Any], words: str) -> None:
+def test_the_error_says_why_a_function_cannot_be_a_task(function: Callable[..., Any], words: str) -> None:
     with pytest.raises(TypeError, match=rf"cannot make {function.__name__} a task: .*{words}"):
         task(function)

@@ -64,7 +64,7 @@ def test_a_line_has_a_longest() -> None:
         (encode(WORK).replace(b'"groups":[3]', b'"groups":["three"]'), "work.user.groups.0: "),
     ],
 )
-def test_what_is_no_frame_of_this_direction_is_refused_by_name(line: bytes, words: str) -> None:
+def test_a_frame_that_is_not_of_this_direction_is_refused_with_its_field(line: bytes, words: str) -> None:
     with pytest.raises(ProtocolError, match=words.replace(".", r"\.")) as caught:
         decode(TO_RUNNER, line)
     assert caught.value.__cause__ is None

@@ -74,7 +74,7 @@ def test_what_only_looks_like_one_is_taken(line: str, value: Any) -> None:
     ],
     ids=lambda line: line[:30],
 )
-def test_what_is_no_frame_is_refused_and_nothing_else_is_raised(line: str) -> None:
+def test_a_line_that_is_not_a_frame_raises_a_protocol_error(line: str) -> None:
     with pytest.raises(ProtocolError, match="cannot read frame"):
         read_frame(line.encode())
 

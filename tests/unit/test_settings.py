@@ -60,7 +60,7 @@ def test_a_setting_is_a_flag_a_variable_and_a_line_of_the_file(
     assert getattr(load_settings(), name) == value
 
 
-def test_every_setting_that_is_no_secret_is_a_flag() -> None:
+def test_every_setting_that_is_not_secret_is_a_flag() -> None:
     # Everybody on the machine, every job included, can read the command line of a server.
     assert set(Settings.model_fields) - set(options().parameters) == {"token", "tokens"}
 
@@ -93,7 +93,7 @@ def test_flags_win_over_variables_and_those_over_the_file(tmp_path: Path, monkey
         ("token", "two words"),
     ],
 )
-def test_a_wrong_value_is_told_with_the_variables_name(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_wrong_value_names_the_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"DEADSTOP_{name.upper()}", value)
     with pytest.raises(StartupError, match=f"^cannot use DEADSTOP_{name.upper()}: "):
         load_settings()
@@ -107,7 +107,7 @@ def test_an_open_host_wants_a_token(host: str, monkeypatch: pytest.MonkeyPatch) 
     assert load_settings(host=host).host == host
 
 
-def test_a_line_that_is_no_setting_is_told_with_the_closest_one(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_setting_names_the_closest_one(tmp_path: Path) -> None:
     with pytest.raises(StartupError) as caught:
         load_settings(written(tmp_path, "cancel_budget = 1"))
     assert str(caught.value) == (

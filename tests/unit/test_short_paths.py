@@ -68,7 +68,7 @@ def test_a_link_goes_with_its_job_and_what_a_dead_server_left_with_the_next_star
     assert list(place.iterdir()) == []
 
 
-def test_a_cleaner_of_tmp_and_a_name_that_another_has_taken_are_no_obstacle(tmp_path: Path, place: Path) -> None:
+def test_a_cleaner_of_tmp_and_a_name_that_is_taken_do_no_harm(tmp_path: Path, place: Path) -> None:
     workspace = tmp_path / ("w" * 64)
     short = ShortPaths(tmp_path, (place,))
     link = short.of("a", workspace)

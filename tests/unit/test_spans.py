@@ -73,7 +73,7 @@ def test_a_cancel_counts_from_its_detection_and_takes_what_the_task_does_meanwhi
     assert unproven.attributes == {"deadstop.survivors": 1}
 
 
-def test_a_lost_job_is_told_by_the_server_that_found_it() -> None:
+def test_a_lost_job_is_exported_by_the_server_that_found_it() -> None:
     (lost,) = told(job(), (60, "job.lost", {}))
     assert (lost.begin, lost.error, lost.attributes["deadstop.state"]) == (ZERO, "lost", "lost")
 
@@ -84,7 +84,7 @@ def test_one_that_is_stuck_for_days_does_not_fill_the_memory() -> None:
     assert (len(span.marks), span.error) == (128, "timed_out")
 
 
-def test_what_nobody_wants_sampled_is_not_told() -> None:
+def test_a_job_that_is_not_sampled_is_not_exported() -> None:
     assert told(job(sampled=False), (0, "job.queued", {}), (1, "job.lost", {})) == []
 
 

@@ -40,7 +40,7 @@ def test_a_later_version_is_read_as_ours() -> None:
         GOOD + "\n",
     ],
 )
-def test_a_bad_one_begins_a_trace_that_nobody_samples_and_its_state_is_dropped(bad: str | None) -> None:
+def test_a_bad_one_begins_an_unsampled_trace_and_its_state_is_dropped(bad: str | None) -> None:
     trace = Trace.begin("r", bad, "vendor=x")
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", trace.traceparent)
     assert trace.trace_id not in {"a1" * 16, "0" * 32}

@@ -32,7 +32,7 @@ def test_the_newest_is_kept_whatever_the_pieces_are(steps: list[str | None]) -> 
         assert not unread
 
 
-def test_much_that_nobody_reads_costs_no_copies() -> None:
+def test_much_unread_output_costs_no_copies() -> None:
     unread = Unread()
     for _ in range(5000):
         unread.add("x" * 4096)

@@ -135,7 +135,7 @@ def test_ctrl_c_works_although_the_output_is_not_read(server: FakeServer, env: d
     assert len(out) == 200 * 30_000
 
 
-def test_a_full_disk_is_told_and_cancels(server: FakeServer, env: dict[str, str]) -> None:
+def test_a_full_disk_is_reported_and_cancels(server: FakeServer, env: dict[str, str]) -> None:
     server.script = polite
     with Path("/dev/full").open("w") as full:
         process = subprocess.Popen(words("run", "shell", "x"), env=env, stdout=full, stderr=subprocess.PIPE, text=True)

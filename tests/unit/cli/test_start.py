@@ -66,7 +66,7 @@ def test_a_command_in_a_pipe_loads_nothing_that_draws(tmp_path: Path) -> None:
     assert done.stdout.endswith("[] True\n"), done.stderr
 
 
-def test_missing_standard_streams_are_no_traceback(tmp_path: Path) -> None:
+def test_missing_standard_streams_cause_no_traceback(tmp_path: Path) -> None:
     line = " ".join([*words("--version"), ">&-", "2>&-", "<&-"])
     done = subprocess.run(["/bin/sh", "-c", line], env=environment(tmp_path), capture_output=True, check=False)
     assert done.returncode == 0

@@ -33,7 +33,9 @@ def waiting(job_id: str, stuck: dict[str, Any] | None = None) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("oldest_minutes_ago", "more", "count"), [(59, False, "3 "), (59, True, "3+ "), (61, True, "2 ")]
 )
-def test_the_hour_is_counted_and_what_is_not_known_is_said(oldest_minutes_ago: int, *, more: bool, count: str) -> None:
+def test_the_hour_is_counted_and_an_incomplete_count_is_marked(
+    oldest_minutes_ago: int, *, more: bool, count: str
+) -> None:
     screen = Screen()
     screen.take(HEALTH, [], [stopped(1, 100), stopped(2, 2500, late=True), stopped(oldest_minutes_ago, 50)], more=more)
     text = shown(screen)

@@ -82,7 +82,7 @@ async def test_while_it_starts(tmp_path: Path) -> None:
         assert types(record) == told
 
 
-async def test_while_it_runs_its_ladder_is_told_step_by_step(tmp_path: Path) -> None:
+async def test_the_steps_of_a_cancel_are_recorded_one_by_one(tmp_path: Path) -> None:
     engine = FakeEngine()
     async with running_on(engine, tmp_path) as supervisor:
         record, attempt = await begun(supervisor, engine)
