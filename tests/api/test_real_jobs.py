@@ -1,4 +1,4 @@
-"""What the API shows of jobs that have processes: who they are, where they wait, what held them and what they wrote."""
+"""Real jobs in the API: their processes, Python stacks, containment levels, limits and output."""
 
 from __future__ import annotations
 

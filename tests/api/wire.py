@@ -48,7 +48,7 @@ class Reply:
 
 
 class AnyServer:
-    """What a test may ask of a server, wherever it runs. `log` is the file that it logs to."""
+    """The requests that a test may send to a server, wherever it runs. `log` is the file that it logs to."""
 
     url: str
     token: str

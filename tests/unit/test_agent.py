@@ -1,4 +1,4 @@
-"""What can be said of agents without running one."""
+"""Parts of the agent that can be tested without running one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What strangers read of a check: whether it holds and why, and no path."""
+"""The public form of a check: whether it holds and why, without any path."""
 
 from __future__ import annotations
 

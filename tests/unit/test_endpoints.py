@@ -52,7 +52,7 @@ def test_every_route_of_the_app_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_every_entry_has_its_scope(endpoint: Endpoint) -> None:
-    """It follows from the method. Whoever adds an exception has to write it down here, too."""
+    """The scope follows from the method. Every exception has to be listed here, too."""
     path = endpoint.documented_path
     by_method = Access.READ if endpoint.method in SAFE_METHODS else Access.SUBMIT
     assert endpoint.access is PUBLIC.get(path, Access.ANY_SCOPE if path in ABOUT_THE_SERVER else by_method)

@@ -1,4 +1,4 @@
-"""What jobs leave: found without being led astray, and removed whatever they made of it."""
+"""Files that jobs leave: reading them does not follow links outside, and they are removed in whatever form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is no date, address and the like is refused with its field, as the task itself would refuse it."""
+"""A value that is not a valid date, address or the like is refused with its field, as the task would refuse it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is typed into a job waits for it, within a bound, and an ask behind it is seen at once."""
+"""Input typed into a job waits for the job, within a bound, and a cancel request behind it is seen at once."""
 
 from __future__ import annotations
 

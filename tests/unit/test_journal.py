@@ -1,4 +1,4 @@
-"""Writing and reading back: what was told is kept, what cannot be kept was never accepted."""
+"""Writing and reading back: reported events are kept, and a job that cannot be kept is never accepted."""
 
 from __future__ import annotations
 

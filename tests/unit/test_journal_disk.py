@@ -76,7 +76,7 @@ async def test_a_disk_that_hangs_holds_up_no_reader(tmp_path: Path) -> None:
         record = kept.new("a")
         await kept.journal.accepted(record)
         with sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None) as other:
-            other.execute("BEGIN IMMEDIATE")  # nobody else can write now
+            other.execute("BEGIN IMMEDIATE")  # no other connection can write now
             kept.finish(record)
             assert record.log.read(1) == []
             await asyncio.wait_for(record.finished.wait(), 2 * STALL_BOUND_S + 0.5)

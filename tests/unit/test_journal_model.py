@@ -1,4 +1,4 @@
-"""The machine and the journal against a model, in any order: what was told is kept, and nothing else comes back."""
+"""The machine and the journal against a model, in any order: reported events are kept, and nothing else comes back."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ UNTOLD = JobError("exited", "the runner is gone")
 
 @dataclass
 class Expected:
-    """What the model knows of one job: everything that anybody was told."""
+    """The model of one job: every event that a reader could have received."""
 
     record: LiveJob
     told: list[Event] = field(default_factory=list)
 
 
 class Kept(RuleBasedStateMachine):
-    """One server after the other on one file. Between two rules all that was said has been answered."""
+    """One server after the other on one file. Between two rules, every write has been answered."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Kept(RuleBasedStateMachine):
 
     @rule(killed=st.booleans())
     def restart(self, killed: bool) -> None:
-        """Everything must be as it was told; what was killed before it was written was told to nobody."""
+        """Every reported event must be there. An event lost in a kill before it was written was never reported."""
         self._make_room()
         if killed:
             self._kill()
@@ -137,7 +137,7 @@ class Kept(RuleBasedStateMachine):
         self.runner.run(on_the_loop())
 
     def _settle(self) -> None:
-        """Wait for the answer to everything that was said."""
+        """Wait until every write has been answered."""
 
         async def wait() -> None:
             try:

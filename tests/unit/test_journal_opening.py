@@ -1,4 +1,4 @@
-"""What is done with the file that is found: newer, older, damaged, somebody else's."""
+"""Opening an existing journal file: a newer one, an older one, a damaged one, or one of another program."""
 
 from __future__ import annotations
 

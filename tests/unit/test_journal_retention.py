@@ -1,4 +1,4 @@
-"""What is kept for how long: by count, by age, by bytes, and never for everybody because of one."""
+"""Retention by count, by age and by bytes. One large job never causes all the others to be removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose a process is, where no orphan comes back: by what was seen of it, by its session, by its mark, or nobody's."""
+"""Which job a process belongs to where orphans are not adopted: by earlier samples, by its session, by its mark."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def shell(script: str, env: dict[str, str] | None = None, *, new_session: bool =
 
 @pytest.fixture
 def stranger() -> Iterator[int]:
-    """Nobody's guardian, without children."""
+    """A process without children that is not the guardian of any job."""
     with shell("echo $$; exec sleep 30") as (pid, _):
         yield pid
 
@@ -58,7 +58,7 @@ def test_what_was_seen_below_is_known_when_its_parent_is_gone(stranger: int) -> 
         os.kill(runner, signal.SIGKILL)
         os.waitid(os.P_PID, runner, os.WEXITED | os.WNOWAIT)
         assert pids(known_processes.search()) == {daemon}
-        # The control: whoever had not looked does not know it.
+        # The control: without an earlier look, the daemon is not known.
         assert pids(KnownProcesses(stranger, Identity.of(runner)).search()) == set()
 
 

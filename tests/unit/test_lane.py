@@ -1,4 +1,4 @@
-"""Calls that may block: bounded for whoever waits, in order for each key, and never in each other's way for long."""
+"""Calls that may block: waits are bounded, each key's calls run in order, and none delays the others for long."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ PACKAGES = (
     "supervisor/node/levels",
     "supervisor/node/storage",
     "supervisor/node/workers",
+    "tests",
 )
 PEOPLE = re.compile(r"\b(nobody|somebody|everybody|anybody|whoever|whom|told|said)\b", re.IGNORECASE)
 """Words for people: a process is started, signalled or notified."""

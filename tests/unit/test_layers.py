@@ -21,7 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "supervisor.guardian": {"runner"},
     "runner": set(),
 }
-"""What each may import besides itself: cli → deadstop.client, api → core → engine ← node → guardian → runner."""
+"""Allowed imports of each package: cli → deadstop.client, api → core → engine ← node → guardian → runner."""
 CORE_PARTS: dict[str, set[str]] = {
     "supervisor.core.jobs": {"journal.rows"},
     "supervisor.core.journal": {"jobs"},
@@ -33,7 +33,7 @@ CORE_PARTS: dict[str, set[str]] = {
 }
 """The same inside core."""
 OTHER_MACHINES = {"ctypes", "fcntl", "multiprocessing", "psutil", "resource", "select", "signal", "subprocess"}
-"""What core has no use for: it knows no process and no descriptor."""
+"""Modules that core must not import, because it handles no processes and no descriptors."""
 API_ORDER = [
     f"supervisor.api.{name}" for name in ("schemas", "guard", "endpoint", "web", "docs", "handlers", "endpoints", "app")
 ]

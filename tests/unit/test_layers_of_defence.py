@@ -39,7 +39,7 @@ def leaf(tmp_path: Path) -> Iterator[AttemptCgroup]:
 
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is nobody's descendant of those that a sweep looks at: no signal of a sweep gets there."""
+    """A process that does not descend from any process that a sweep looks at, so that no sweep signals it."""
     with subprocess.Popen(["sleep", "60"]) as process:
         yield process
         process.kill()
@@ -144,7 +144,7 @@ print(json.dumps({
 
 
 def entered(tmp_path: Path, core_bytes: int) -> dict[str, object]:
-    """What a process finds once it has entered a job's workspace; it may have written cores of that size before."""
+    """Return what a process that may write cores of that size finds once it has entered a job's workspace."""
 
     def allow_cores() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (core_bytes, core_bytes))

@@ -1,4 +1,4 @@
-"""What can be a task, and what its input is."""
+"""Loading tasks: which functions can be tasks, and the schema of their input."""
 
 from __future__ import annotations
 

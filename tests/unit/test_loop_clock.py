@@ -1,4 +1,4 @@
-"""What a client did while the event loop was busy is dated back to when it happened, or before, never to later."""
+"""A client's action while the event loop was busy is dated to when it happened, or earlier, but never later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lost job's record says, for everything that can be known of its end."""
+"""The record of a lost job, for each thing that can be known about its end."""
 
 from __future__ import annotations
 

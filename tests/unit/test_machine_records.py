@@ -1,4 +1,4 @@
-"""What the machine writes down: the proof's fields, the story, and what it refuses in each state."""
+"""Records of the state machine: the fields of the proof, the events, and the inputs it rejects in each state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed: the distributions that the product imports, and packages that load nothing before it is used."""
+"""Installed packages: the distributions that the product imports, and packages that load nothing before it is used."""
 
 from __future__ import annotations
 

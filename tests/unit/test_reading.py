@@ -1,4 +1,4 @@
-"""What a job writes to its runner's channel itself: refused unless it fits, at a cost that the job does not choose."""
+"""Data that a job writes to its runner's channel itself: invalid data is refused, at a cost the job cannot raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task may return, and how what it may not is named."""
+"""Values that a task may return, and the error for a value that it may not return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails again and again: growing pauses, and words only when there are new ones."""
+"""Repeated failures: the pauses grow, and a failure is logged only when its message changes."""
 
 from __future__ import annotations
 

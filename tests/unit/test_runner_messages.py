@@ -1,4 +1,4 @@
-"""What a runner tells its guardian is read wherever it was cut, and what is nonsense is passed over."""
+"""A runner's messages to its guardian are read wherever they were cut, and invalid lines are skipped."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_a_setting_is_a_flag_a_variable_and_a_line_of_the_file(
 
 
 def test_every_setting_that_is_not_secret_is_a_flag() -> None:
-    # Everybody on the machine, every job included, can read the command line of a server.
+    # Every user on the machine, and every job, can read the command line of a server.
     assert set(Settings.model_fields) - set(options().parameters) == {"token", "tokens"}
 
 

@@ -1,4 +1,4 @@
-"""What a job writes into its stack pipe does not keep the thread that reads it."""
+"""Data that a job writes into its stack pipe does not block the thread that reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zombies that are no job's and that nothing else waits for are reaped; others keep their status."""
+"""Zombies that belong to no job and that nothing else waits for are reaped. Others keep their status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as stuck, by a clock that the test holds."""
+"""When a job counts as stuck, by a clock that the test controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is removed, however deep or forbidden, and in whose time."""
+"""Folders are removed however deep they are and whatever their modes, without delaying the end of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits for the journal's writer is released late, and at once while the disk is known to hang."""
+"""Events that wait for the journal's writer are released after a bound, or at once while the disk is known to hang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a terminal keeps of what nobody has read."""
+"""How much unread output a terminal keeps."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from runner.unwinding import _table, is_unwinding
 
 
 class Probe:
-    """Raises one exception, and looks at it from wherever it is called."""
+    """An exception to raise, and the answers of `is_unwinding` about it, one for each call of `look`."""
 
     def __init__(self) -> None:
         self.exc = BaseException("the one")

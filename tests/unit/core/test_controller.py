@@ -156,7 +156,7 @@ async def test_an_attempt_whose_end_fails_is_killed_and_followed_to_its_proof(
         assert [(stop.force, stop.budget_s) for stop in attempt.stops] == [(True, 2.0)]
         waits = submit(supervisor, "shell", command="x")
         await supervisor.journal.accepted(waits)
-        assert (state(record), len(engine.attempts)) == (State.STARTING, 1)  # not told as ended before its proof
+        assert (state(record), len(engine.attempts)) == (State.STARTING, 1)  # not reported as ended before its proof
         attempt.prove(error=RAISED)
         await ended(record)
         assert (record.job.state, record.job.error) == (State.FAILED, RAISED)

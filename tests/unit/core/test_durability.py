@@ -115,7 +115,7 @@ async def test_nothing_begins_that_cannot_be_written_down(tmp_path: Path, caplog
             for record, attempt in slots:
                 cancel(supervisor, record)
                 attempt.prove(gone_ms=1.0)
-            # Their ends are told all the same, and the slots are free.
+            # Their ends are reported all the same, and the slots are free.
             for record, _ in slots:
                 assert (await ended(record)).job.state is State.CANCELLED
             await until(lambda: "locked" in supervisor.journal.error)

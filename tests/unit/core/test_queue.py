@@ -1,4 +1,4 @@
-"""Who runs and who waits, seen at the engine: the order, the bounds, and a slot that is free only after the proof."""
+"""Running and waiting jobs, seen at the engine: the order, the bounds, and a slot freed only after the proof."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_no_place_is_lost_however_a_job_ends(tmp_path: Path) -> None:
 
 
 async def test_the_same_request_is_the_same_job(tmp_path: Path) -> None:
-    """What a client does that does not know whether its first try arrived."""
+    """A client sends a request again if it does not know whether the first one arrived."""
     engine = FakeEngine()
     async with running_on(engine, tmp_path) as supervisor:
         request = JobRequest("shell", {"command": "x"}, id="once")

@@ -1,5 +1,7 @@
-"""What a new server makes of the journal of one that was killed, or ended: jobs that had begun, that waited, that are
-over, and what the engine knows of those that are lost."""
+"""A new server restores the journal of one that was killed or ended: jobs that had begun, that waited or had ended.
+
+For lost jobs, it adds what the engine knows of their end.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def killed(supervisor: Supervisor, folder: Path) -> Path:
-    """What a server that is killed now leaves on the disk."""
+    """Return a copy of the state folder that a server killed at this moment would leave."""
     await supervisor.journal.written()
     return Path(shutil.copytree(supervisor.settings.state_dir, folder))
 
@@ -76,7 +78,7 @@ async def test_one_of_which_the_engine_knows_nothing_is_lost_without_a_proof(tmp
         assert (job.state, job.error.proof) == (State.LOST, None)
         assert job.error.message.endswith(UNRECORDED.words)
     async with running_on(FakeEngine(losses={"lost": Loss("again", 1.0, "echild")}), left) as supervisor:
-        again = await supervisor.lookup.find("lost", CALLER)  # what was told once stays told
+        again = await supervisor.lookup.find("lost", CALLER)  # a reported end does not change
         assert again.job.error == job.error
 
 
