@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-from supervisor.core.jobs.model import Cause, Method, Reason, State
+from supervisor.core.jobs.model import Method, State
 from supervisor.core.jobs.registry import LiveJob
-from tests.support.core import CALLER, cancel, ended, output, reaches, running, says, scenario, submit, types, until
+from tests.support.core import cancel, ended, output, reaches, running, says, scenario, submit, types
 
 BODY = "echo BODY-BEGAN; sleep 30; echo BODY-ENDED"
 NEVER_STARTED = ["job.queued", "cancel.requested", "cancel.verified", "job.cancelled"]
@@ -26,22 +24,6 @@ def check_cancelled(record: LiveJob) -> None:
     assert types(record)[-2:] == ["cancel.verified", "job.cancelled"]
     if job.cancellation.method is Method.NEVER_STARTED:
         assert types(record) == NEVER_STARTED
-
-
-def test_queued(tmp_path: Path) -> None:
-    async def body() -> None:
-        async with running(tmp_path, max_running=1) as supervisor:
-            holder = submit(supervisor, "shell", command=BODY)
-            queued = [submit(supervisor, "shell", command=BODY) for _ in range(20)]
-            await says(holder, "BODY-BEGAN")
-            for record in queued:
-                cancel(supervisor, record)
-                assert record.job.state is State.CANCELLED  # at once: there is nothing to wait for
-                check_cancelled(await ended(record))
-            cancel(supervisor, holder)
-            check_cancelled(await ended(holder))
-
-    scenario(body)
 
 
 def test_starting_at_fifty_random_instants(tmp_path: Path) -> None:
@@ -80,21 +62,6 @@ def test_running_and_already_cancelling(tmp_path: Path) -> None:
     scenario(body)
 
 
-def test_a_cancel_that_overtakes_its_submit(tmp_path: Path) -> None:
-    async def body() -> None:
-        async with running(tmp_path) as supervisor:
-            cause = Cause(Reason.API, time.monotonic(), datetime.now(UTC))
-            for number in range(10):
-                supervisor.cancel(f"early-{number}", cause, caller=CALLER)
-                record = submit(supervisor, "shell", id=f"early-{number}", command=BODY)
-                assert record.job.state is State.CANCELLED
-                check_cancelled(await ended(record))
-            other = submit(supervisor, "shell", id="early-other", command="true")
-            assert (await ended(other)).job.state is State.SUCCEEDED
-
-    scenario(body)
-
-
 def test_after_the_result_a_cancel_changes_nothing(tmp_path: Path) -> None:
     async def body() -> None:
         async with running(tmp_path) as supervisor:
@@ -109,36 +76,5 @@ def test_after_the_result_a_cancel_changes_nothing(tmp_path: Path) -> None:
             assert record.job.leftovers >= 1
             cancel(supervisor, record)
             assert record.job.state is State.SUCCEEDED
-
-    scenario(body)
-
-
-def test_a_timeout_ends_as_timed_out_and_counts_from_running(tmp_path: Path) -> None:
-    async def body() -> None:
-        async with running(tmp_path) as supervisor:
-            record = await ended(submit(supervisor, "shell", command=BODY, timeout_s=0.2))
-            assert record.job.state is State.TIMED_OUT
-            assert record.job.cancellation is not None
-            assert record.job.cancellation.reason == "timeout"
-
-    scenario(body)
-
-
-def test_shutdown_cancels_what_has_begun_and_leaves_the_queue_to_the_next_start(tmp_path: Path) -> None:
-    async def body() -> None:
-        async with running(tmp_path, max_running=2) as supervisor:
-            records = [submit(supervisor, "shell", command=BODY) for _ in range(4)]
-            await says(records[0], "BODY-BEGAN")
-            await supervisor.shutdown()
-            begun, queued = records[:2], records[2:]
-            assert {record.job.state for record in begun} == {State.CANCELLED}
-            assert {record.job.cancellation.reason for record in begun if record.job.cancellation} == {"shutdown"}
-            assert {record.job.state for record in queued} == {State.QUEUED}
-        async with running(tmp_path) as supervisor:
-            await until(lambda: supervisor.counts()[State.RUNNING] == 2)
-            for record in queued:
-                again = await supervisor.lookup.find(record.job.id, CALLER)
-                cancel(supervisor, again)
-                check_cancelled(await ended(again))
 
     scenario(body)

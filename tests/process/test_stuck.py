@@ -10,7 +10,7 @@ from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import Reason, Rule, State
 from supervisor.core.jobs.registry import LiveJob
 from tests.process.test_stacks import TASKS, line_of, stop
-from tests.support.core import CALLER, ended, running, says, scenario, submit, types, until
+from tests.support.core import ended, running, says, scenario, submit, types, until
 
 
 def event(record: LiveJob, type_: str) -> dict[str, Any]:
@@ -67,30 +67,3 @@ def test_each_kind_of_hang_shows_its_line_and_comes_to_life_again(tmp_path: Path
             assert not supervisor.stuck_watch.stuck()
 
     scenario(body)
-
-
-def test_a_job_that_writes_again_is_no_longer_stuck(tmp_path: Path) -> None:
-    async def body() -> None:
-        async with running(tmp_path) as supervisor:
-            command = "read line < go; echo $line; sleep 60"
-            record = submit_with_limits(supervisor, command)
-            await until(lambda: record.stuck is not None and "job.stuck" in types(record))
-            fifo = tmp_path / "workspaces" / record.job.id / "go"
-            fifo.with_suffix(".new").write_text("again\n")
-            fifo.with_suffix(".new").rename(fifo)
-            await says(record, "again")
-            await until(lambda: "job.unstuck" in types(record))
-            assert record.stuck is None
-            assert event(record, "job.unstuck")["rule"] == "no_event"
-            await stop(supervisor, record)
-
-    scenario(body)
-
-
-def submit_with_limits(supervisor: Any, command: str) -> LiveJob:
-    from supervisor.core.jobs.model import JobRequest
-
-    waiting = f"while ! test -e go; do sleep 0.05; done; {command}"
-    request = JobRequest("shell", {"command": waiting}, stuck_no_event_s=0.4)
-    record: LiveJob = supervisor.admit(request, caller=CALLER)[0]
-    return record

@@ -33,6 +33,19 @@ def check_never_started(record: LiveJob) -> None:
     assert record.job.started_at is None
 
 
+async def test_in_the_queue(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    async with running_on(engine, tmp_path, max_running=1) as supervisor:
+        await begun(supervisor, engine)
+        queued = [submit(supervisor, "shell", command="x") for _ in range(20)]
+        for record in queued:
+            cancel(supervisor, record)
+            check_never_started(record)
+        for record in queued:
+            assert types(await ended(record)) == NEVER_STARTED
+        assert len(engine.attempts) == 1
+
+
 @pytest.mark.parametrize("gate", ["room", "prepared"])
 async def test_what_waits_for_the_engine_never_starts_and_gives_its_room_back(tmp_path: Path, gate: str) -> None:
     engine = FakeEngine()
