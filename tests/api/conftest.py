@@ -18,7 +18,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
 
 @pytest.fixture(scope="module")
 def faked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
-    """The same on the fake engine: for modules whose tests need no process. They call it `server`."""
+    """The same server on the fake engine, for modules whose tests need no process. They import it as `server`."""
     with in_process_server(tmp_path_factory.mktemp("server") / "state") as running:
         yield running
         assert running.active() == 0, running.log.read_text()

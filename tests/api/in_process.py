@@ -1,6 +1,6 @@
 """The API in the test's own process, on the fake engine: real sockets, and no job has a process.
 
-For what is about requests, answers and streams. Hang-ups that must end processes need the real server (`wire.py`).
+Use it to test requests, responses and streams. Hang-ups that must end processes need the real server (`wire.py`).
 """
 
 from __future__ import annotations

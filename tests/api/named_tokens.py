@@ -1,4 +1,4 @@
-"""A server's named tokens, each for what a test asks with it."""
+"""Named tokens of a server, and requests that are sent with them."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ LONG = {"task": "shell", "input": {"command": "echo up; sleep 60"}}
 
 
 def of(server: RealServer, name: str) -> RealServer:
-    """The same server, asked with another token."""
+    """Return the same server, with requests that carry another token."""
     return replace(server, token=str(TOKENS[name]["token"]))

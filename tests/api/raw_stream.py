@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PATIENCE_S = 20.0
-"""How long a test waits for what must come. Only a failing test waits so long."""
+"""How long a test waits for expected data. Only a failing test waits that long."""
 
 
 def connect(address: tuple[str, int], *, receive_buffer: int | None = None) -> socket.socket:
@@ -40,7 +40,7 @@ class RawStream:
     head: str = ""
     text: str = ""
     ended: bool = False
-    """The last chunk has come."""
+    """Whether the last chunk has arrived."""
     _raw: bytes = field(default=b"")
 
     @property
@@ -49,12 +49,12 @@ class RawStream:
         return int(self.head.split()[1])
 
     def until(self, text: str) -> str:
-        """The body so far, once `text` is in it."""
+        """Read until the body contains `text`, and return the body so far."""
         self._until(lambda: text in self.text)
         return self.text
 
     def watch(self, text: str, seconds: float) -> bool:
-        """Read for so long. Whether `text` came."""
+        """Read for the given time. Return whether `text` arrived."""
         self.sock.settimeout(seconds)
         with contextlib.suppress(TimeoutError):
             self.until(text)

@@ -221,7 +221,7 @@ def test_typed_text_may_be_escaped(server: AnyServer) -> None:
     [(b"1", "more than 50000"), (b'""', "more than 50000"), (b"[[[1]]]", "more than 50000"), (b"[", "deeper")],
 )
 def test_a_body_of_many_values_does_not_delay_other_requests(server: AnyServer, item: bytes, said: str) -> None:
-    """As large as it may be, and one request without token: its answers are short, and the loop was never late."""
+    """Bodies of the largest size, and a request without a token: responses are short, and the loop is never late."""
     data = b'{"task":"shell","input":{"argv":[' + b",".join([item] * ((1 << 20) // (len(item) + 1) - 50)) + b"]}}"
     for path in ("/jobs", "/execute/stream"):
         reply = server.ask("POST", path, headers=JSON, data=data)
@@ -233,7 +233,7 @@ def test_a_body_of_many_values_does_not_delay_other_requests(server: AnyServer, 
 
 
 def test_the_most_values_that_a_body_may_have_are_checked(server: AnyServer) -> None:
-    """Valid ones and wrong ones, beside the loop; the first of the wrong are named."""
+    """Valid and invalid values are checked off the event loop. The first invalid ones are named."""
     texts = body(input={"argv": ["true", *["x"] * 20_000]}, id="many")
     assert server.ask("POST", "/jobs", texts).status == 202
     server.ended("many")

@@ -1,4 +1,4 @@
-"""More clients than the server has room for. A job can still be stopped, and the server says how it is."""
+"""More clients than the server has room for: a job can still be stopped, and health checks still get a response."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def test_when_all_connections_are_busy(tmp_path: Path) -> None:
 
 
 def test_idle_connections_give_way(tmp_path: Path) -> None:
-    """Far more than there is room for, none of which ever says anything: the newest is served all the same."""
+    """Far more silent connections than there is room for: the newest connection is still served."""
     with small_server(tmp_path / "state") as server, contextlib.ExitStack() as idle:
         for _ in range(3 * MOST):
             idle.enter_context(server.connect())
-        # Those that came a moment ago do not count as idle yet.
+        # Connections made a moment ago do not count as idle yet.
         while not server.ask("GET", "/health").json["checks"]["connections"]["ok"]:
             continue
         server.ended(server.run("true"))

@@ -1,4 +1,4 @@
-"""Clients that are cut off at any moment, from the first byte of their request on: of their jobs nothing is left."""
+"""Clients that are cut off at any moment, from the first byte of their request on: their jobs leave nothing behind."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.observer import Watched
 
 COUNT = 1000
 LONGEST_S = 0.08
-"""A job is running, with its tree, after about half of it."""
+"""After about half of this time, a job is running with its process tree."""
 TREE = "sleep 60 & setsid sleep 60 & trap '' TERM; echo up; while :; do sleep 60; done"
 
 
 def cut_off(server: RealServer, draw: random.Random, number: int) -> None:
-    """One client that goes after a moment, or after a part of its request, in one of three ways."""
+    """Run one client that disconnects after a moment, or after a part of its request, in one of three ways."""
     body = {"task": "shell", "input": {"command": TREE, "terminal": draw.random() < 0.5}, "id": f"cut-{number}"}
     request = server.stream_request(body)
     sock = server.connect()
@@ -62,7 +62,7 @@ def test_a_thousand_clients_cut_off_at_random(tmp_path: Path, capsys: pytest.Cap
     draw = random.Random(1)
     with real_server(tmp_path / "state", MAX_RUNNING="16") as server:
         warm = psutil.Process(server.process.pid)
-        for number in range(20):  # what is made once is made now
+        for number in range(20):  # resources that are created once are created now
             cut_off(server, draw, -1 - number)
         wait_idle(server)
         fds, semaphores = warm.num_fds(), semaphores_of(warm.pid)
@@ -72,7 +72,7 @@ def test_a_thousand_clients_cut_off_at_random(tmp_path: Path, capsys: pytest.Cap
                 cut_off(server, draw, number)
             wait_idle(server)
             made = [job for job in jobs(server) if "--" not in str(job["id"])]
-            # Idle sets come and go; what else there is would be a job's.
+            # Idle workers come and go. Any other process would belong to a job.
             left = [
                 words
                 for child in warm.children(recursive=True)

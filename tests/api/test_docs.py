@@ -1,4 +1,4 @@
-"""The tasks in the pages of docs/ are run as they stand there."""
+"""The tasks in the pages of docs/ are run exactly as printed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_it_does_what_the_page_says(server: RunningServer, tmp_path: Path, name:
 
 
 def in_folder(value: Any, folder: Path) -> Any:
-    """`FOLDER` in texts stands for the test's own."""
+    """Replace `FOLDER` in texts by the test's own folder."""
     match value:
         case str():
             return value.replace("FOLDER", str(folder))

@@ -117,7 +117,7 @@ def test_nothing_else_can_be_reached(server: RealServer, left: str, path: str) -
 
 
 def raw_get(server: RealServer, path: str) -> tuple[int, bytes]:
-    """Without a client that tidies the path."""
+    """Send the path as it is, without a client that normalizes it."""
     connection = http.client.HTTPConnection(*server.address, timeout=20)
     try:
         connection.putrequest("GET", path)
@@ -204,7 +204,7 @@ def test_the_ledger_tells_what_was_held_and_what_became_of_it(server: RealServer
             ("directory", "acquired"),
             ("terminal", "acquired"),
         ]
-        # Stopped, so that it cannot let anything go by itself before it is killed.
+        # The server is stopped first, so that it cannot release anything itself before it is killed.
         os.kill(next(e["pid"] for e in stream.events() if e["type"] == "job.running"), signal.SIGSTOP)
         server.ask("POST", f"/jobs/{killed}/cancel?wait=10", {"force": True})
         stream.read_to_end()
@@ -216,7 +216,7 @@ def test_the_ledger_tells_what_was_held_and_what_became_of_it(server: RealServer
 
 
 def test_files_outlive_nothing_that_is_forgotten(tmp_path: Path) -> None:
-    """An in-memory server that starts again knows no jobs: their files go, too."""
+    """An in-memory server that restarts has no jobs, so their files are removed, too."""
     with real_server(tmp_path / "state") as first:
         job_id = run(first, "true")
         first.ended(job_id)

@@ -29,7 +29,7 @@ def test_a_chunked_body_needs_one(server: RealServer) -> None:
 @pytest.mark.parametrize("path", ["/jobs", "/livez", "/session", "/nowhere"])
 @pytest.mark.parametrize("length", [0, 4, 30, 1000])
 def test_two_framings_in_one_request_end_the_connection(server: RealServer, path: str, length: int) -> None:
-    """A proxy that goes by the length takes the second request for a body, or the other way round."""
+    """A proxy that trusts the length would take the second request for a body, or a body for a request."""
     smuggled = server.head("GET", "/jobs") + b"\r\n"
     framing = (f"Content-Length: {length}", "Content-Type: application/json", "Transfer-Encoding: chunked")
     with server.connect() as sock:
@@ -53,7 +53,7 @@ def test_one_framing_leaves_the_connection_open(server: RealServer) -> None:
 
 @pytest.mark.parametrize(("size", "status"), [(1, 400), (64, 422)])
 def test_a_body_in_tiny_chunks_is_cut(server: RealServer, size: int, status: int) -> None:
-    """Parsing a chunk costs the same whatever is in it. The larger ones are the control."""
+    """Parsing a chunk costs the same whatever it contains. The larger chunks are the control."""
     with server.connect() as sock:
         head = server.head("POST", "/jobs", "Content-Type: application/json", "Transfer-Encoding: chunked")
         chunk = f"{size:x}\r\n{' ' * size}\r\n".encode()

@@ -1,4 +1,4 @@
-"""Every way a client can go, and the ways it only seems to. On the real server, over real sockets."""
+"""Every way in which a client can disconnect or only seem to, on the real server and over real sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cancelled_by_hangup(server: RealServer, job_id: str) -> dict[str, object]:
 
 @contextlib.contextmanager
 def nothing_left(server: RealServer, job_id: str) -> Iterator[list[psutil.Process]]:
-    """Fill the list inside; everything in it must be gone within 2 s of the end of the block."""
+    """Yield a list for the block to fill. Every process in it must be gone within 2 s of the end of the block."""
     processes: list[psutil.Process] = []
     yield processes
     assert processes
@@ -46,7 +46,7 @@ def tree(server: RealServer, job_id: str) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("how", ["hang up", "cancel", "nothing"])
 def test_the_time_in_which_the_server_was_deaf_counts(server: RealServer, how: str) -> None:
-    """The kernel had it, the server stood still. `nothing` is the control: what comes later is as old as it is."""
+    """The kernel holds the event while the server is stopped. `nothing` is the control: a later event is not dated back."""
     job_id = f"deaf-{how.replace(' ', '-')}"
     with server.stream("POST", "/execute/stream", LONG | {"id": job_id}) as stream, server.connect() as other:
         stream.until('"text": "up')
@@ -56,11 +56,11 @@ def test_the_time_in_which_the_server_was_deaf_counts(server: RealServer, how: s
                 stream.sock.close()
             elif how == "cancel":
                 other.sendall(server.head("POST", f"/jobs/{job_id}/cancel") + b"\r\n")
-            threading.Event().wait(0.6)  # the very thing: so long it is deaf
+            threading.Event().wait(0.6)  # the stall under test: the server does not read for this long
         finally:
             server.process.send_signal(signal.SIGCONT)
         if how == "nothing":
-            assert server.ask("GET", "/livez").status == 200  # it listens again
+            assert server.ask("GET", "/livez").status == 200  # the server reads again
             stream.sock.close()
         gone_ms = server.ended(job_id)["cancellation"]["gone_ms"]
     assert (gone_ms >= 590) is (how != "nothing"), gone_ms
@@ -101,7 +101,7 @@ def test_a_curl_that_is_killed(server: RealServer, sig: signal.Signals) -> None:
 
 
 def test_the_request_alone_is_enough(server: RealServer) -> None:
-    """A client that is gone before it read a byte. The job may not have started; it must have ended."""
+    """A client disconnects before it has read a byte. Its job may not have started, but must have ended."""
     for number in range(20):
         with server.connect() as sock:
             sock.sendall(server.stream_request(LONG | {"id": f"blind-{number}"}))
@@ -111,7 +111,7 @@ def test_the_request_alone_is_enough(server: RealServer) -> None:
 
 
 def test_a_client_that_pipelined_a_request(server: RealServer) -> None:
-    """A further request on the connection must not blind the server to its end."""
+    """The server must notice the end of a connection even after a further request on it."""
     for number, together in enumerate([True, False]):
         job_id = f"pipelined-{number}"
         more = server.head("GET", "/livez") + b"\r\n"
@@ -127,7 +127,7 @@ def test_a_client_that_pipelined_a_request(server: RealServer) -> None:
             sock.close()
             closed = time.monotonic()
         cancelled_by_hangup(server, job_id)
-        # Seen at once, and not by the failure of some later heartbeat.
+        # The end is noticed at once, and not when some later heartbeat fails.
         assert time.monotonic() - closed < 0.25
 
 
@@ -151,7 +151,7 @@ def test_responses_to_pipelined_requests_come_in_order(server: RealServer) -> No
 
 
 def test_a_client_that_reads_slowly_is_not_one_that_vanished(server: RealServer) -> None:
-    """`curl | less`: its window is closed for several times the timeout, but it answers the kernel's questions."""
+    """`curl | less`: its window is closed for several timeouts, but its kernel acknowledges the probes."""
     sock = server.connect(receive_buffer=65536)
     printed = {"command": "yes 0123456789 | head -c 4000000; echo; echo up; sleep 60"}
     sock.sendall(server.stream_request({"task": "shell", "id": "slow", "input": printed}))
@@ -167,7 +167,7 @@ def test_a_client_that_reads_slowly_is_not_one_that_vanished(server: RealServer)
 
 
 def test_a_slow_client_delays_no_other_client_and_misses_nothing(server: RealServer) -> None:
-    """The job never waits for its readers: what one could not take in time, it gets from the journal."""
+    """The job never waits for its readers. A slow reader gets the events that it missed from the journal."""
     sock = server.connect(receive_buffer=65536)
     printed = {"command": "yes 0123456789012345678901234567890123456789 | head -c 15000000"}
     sock.sendall(server.stream_request({"task": "shell", "id": "late", "input": printed}))
@@ -182,7 +182,7 @@ def test_a_slow_client_delays_no_other_client_and_misses_nothing(server: RealSer
 
 
 def test_a_stopped_client_is_not_one_that_vanished(server: RealServer) -> None:
-    """Ctrl-Z: its kernel goes on acknowledging."""
+    """Ctrl-Z stops the client, but its kernel continues to acknowledge."""
     job_id = "stopped-client"
     command = ["curl", "-sN", f"{server.url}/execute/stream", "-H", f"Authorization: Bearer {server.token}"]
     curl = subprocess.Popen([*command, "--json", json.dumps(LONG | {"id": job_id})], stdout=subprocess.PIPE)
@@ -199,7 +199,7 @@ def test_a_stopped_client_is_not_one_that_vanished(server: RealServer) -> None:
 
 
 def test_hundreds_hang_up_at_once(server: RealServer) -> None:
-    """The incident: clients that open a stream and abort it. Nothing may stay active."""
+    """Clients open a stream and abort it, as in an incident. No job may stay active."""
     sockets = []
     for number in range(30):
         sock = server.connect()

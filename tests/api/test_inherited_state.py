@@ -19,13 +19,13 @@ from tests.support.server import serve_command, server_environment
 
 
 def banner(stderr: Any) -> Any:
-    """The line that a server says once it is ready; log lines may come before."""
+    """Return the line that a server prints once it is ready. Log lines may precede it."""
     return next(line for line in stderr if "serving" in str(line))
 
 
 @contextmanager
 def started(command: list[str], tmp_path: Path, **popen: Any) -> Iterator[subprocess.Popen[Any]]:
-    """Whatever a test finds, the server does not outlive it; if the test finds nothing, it ends in order."""
+    """Yield a server process. It ends in order if the test passes, and is killed if the test fails."""
     process = subprocess.Popen(command, env=server_environment(tmp_path), **popen)
     try:
         yield process
@@ -38,13 +38,13 @@ def started(command: list[str], tmp_path: Path, **popen: Any) -> Iterator[subpro
 
 
 def reached(process: subprocess.Popen[Any], state: Path) -> RealServer:
-    """The server that has written down where it is."""
+    """Return the server that has written its URL into STATE_DIR."""
     url = json.loads((state / "server.json").read_text())["url"]
     return RealServer(process, url, (state / "token").read_text().strip(), state, state / "none")
 
 
 def test_inherited_signal_settings_do_not_matter(tmp_path: Path) -> None:
-    """Started by a parent that ignored SIGCHLD, blocked signals, and under nohup."""
+    """The server is started under nohup, by a parent that ignored SIGCHLD and blocked signals."""
     script = "import os, signal, sys\n"
     script += "signal.signal(signal.SIGCHLD, signal.SIG_IGN); signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     script += "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD])\n"
@@ -62,7 +62,7 @@ def test_inherited_signal_settings_do_not_matter(tmp_path: Path) -> None:
 def test_a_standard_error_without_a_reader_does_not_stop_the_server(tmp_path: Path) -> None:
     with started(serve_command(tmp_path / "state"), tmp_path, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        # The pipe is made as small as it can be, and filled by the log of the jobs.
+        # The pipe has the smallest possible size, and the log of the jobs fills it.
         fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
         assert b"deadstop: serving" in banner(process.stderr)
         server = reached(process, tmp_path / "state")

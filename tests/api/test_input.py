@@ -29,7 +29,7 @@ def type_(server: RealServer, job_id: str, **body: Any) -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_dialogue(server: RealServer, terminal: bool) -> None:
     job_id = run(server, 'read a; echo "got $a"; read b; echo "and $b"; cat; echo over', terminal=terminal)
-    type_(server, job_id, text="one\n")  # perhaps before it runs: then it waits for it
+    type_(server, job_id, text="one\n")  # the input may arrive before the job runs, and then waits for it
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
         stream.until("got one")
         type_(server, job_id, text="zwöi 😀\n")
@@ -86,7 +86,7 @@ def test_a_command_that_closes_its_stdin_is_reported(server: RealServer) -> None
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
         stream.until('"text": "closed')
     deadline = time.monotonic() + BOUND_S
-    # The news travels from the pipe to the server by itself.
+    # The server learns of the closed pipe after a moment.
     while (reply := server.ask("POST", f"/jobs/{job_id}/input", {"text": "x"})).status == 202:
         assert time.monotonic() < deadline
     assert (reply.status, reply.problem) == (409, "conflict")

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: create, attach, list, look, cancel, forget."""
+"""Jobs over HTTP: create, attach, list, show, cancel, delete."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_pages_stay_in_place_while_jobs_come_and_go(server: AnyServer) -> None:
     query = "/jobs?label=page:y&limit=3"
     first = server.ask("GET", query).json
     server.ended(server.run("true", id="p7", labels={"page": "y"}))
-    # The very job that the cursor names, and one of the next page.
+    # One is the job that the cursor names, and the other is on the next page.
     assert server.ask("DELETE", f"/jobs/{first['jobs'][-1]['id']}").status == 204
     assert server.ask("DELETE", "/jobs/p2").status == 204
     second = server.ask("GET", f"{query}&cursor={first['next_cursor']}").json

@@ -1,4 +1,4 @@
-"""SIGTERM to every process of the server in one moment, as service managers send it: jobs are cancelled, not failed."""
+"""SIGTERM to every process of the server at once, as service managers send it: jobs are cancelled, not failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 of the server at random instants while clients submit: every accepted job is accounted for, ever after."""
+"""kill -9 of the server at random instants while clients submit: every accepted job stays accounted for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.observer import describe, snapshot
 
 CLIENTS = 3
 LOAD_S = 0.8
-"""The server is killed at some instant of so much load."""
+"""The server is killed at some instant within this many seconds of load."""
 MAX_QUEUED = 50
 PAUSE_S = 0.01
 GONE_S = 3.0
@@ -65,7 +65,7 @@ def client(server: RealServer, told: Told, *, streams: bool) -> None:
             else:
                 threading.Event().wait(PAUSE_S)  # the queue is full
     except (OSError, EOFError, ValueError, http.client.HTTPException):
-        return  # killed in the middle of whatever this was
+        return  # the server was killed in the middle of this request
     except AssertionError as exc:
         if "connection closed" not in str(exc):
             raise
@@ -136,7 +136,7 @@ def all_ends(server: RealServer, told: Told) -> None:
 
 
 def check_runs(state: Path, told: Told) -> None:
-    """Nothing ran twice: what had begun when its server was killed is lost, and what is done was done once."""
+    """No job runs twice. Jobs that had begun when their server was killed are lost, and finished jobs ran once."""
     wrong = {}
     for job_id, end in told.accepted.items():
         path = state.parent / RAN / job_id

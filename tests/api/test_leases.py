@@ -1,4 +1,4 @@
-"""A job with a lease lives as long as its client renews it, whatever its connections say."""
+"""A job with a lease runs as long as its client renews the lease, whatever the state of its connections."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_the_guardian_says_when_everything_was_gone_and_how_it_knows(tmp_path: P
 
 
 def test_the_error_says_that_the_next_server_ended_the_processes(tmp_path: Path) -> None:
-    """The guardian dies in the same moment as the server: what has left the tree is found by the next server."""
+    """The guardian dies together with the server. The next server finds the processes that have left the tree."""
     state = tmp_path / "state"
     with real_server(state, CONTAINMENT="subreaper") as server:
         server.run(DAEMONS, id="job")

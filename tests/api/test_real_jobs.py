@@ -105,7 +105,7 @@ def test_the_time_in_which_the_server_was_stopped_does_not_count(server: RealSer
     lease_s = 1.5
     job_id = created(server, lease_s=lease_s)
     server.process.send_signal(signal.SIGSTOP)
-    time.sleep(2 * lease_s)  # not to wait for anything: it is how long the server stands still
+    time.sleep(2 * lease_s)  # this sleep waits for nothing: it is the time for which the server is stopped
     server.process.send_signal(signal.SIGCONT)
     assert server.ask("POST", f"/jobs/{job_id}/lease").status == 200
     assert server.ended(job_id)["cancellation"]["detail"] == "the lease of 1.5 s ran out"

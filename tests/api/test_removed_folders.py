@@ -1,4 +1,4 @@
-"""Folders of STATE_DIR that are removed or replaced under a running server: made again, or named."""
+"""Folders of STATE_DIR that are removed or replaced under a running server are created again or reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def runs(server: RealServer, job_id: str, then: str = "sleep 60") -> None:
 
 
 def ready(server: RealServer, status: int, says: str = "") -> None:
-    """Wait for readyz to answer so, and to say so."""
+    """Wait until readyz answers with this status and this text."""
     deadline = time.monotonic() + PATIENCE_S
     while (answer := server.ask("GET", "/readyz?verbose")).status != status or says not in str(answer.json):
         assert time.monotonic() < deadline, answer

@@ -1,4 +1,4 @@
-"""The doors, in their order: each test breaks several rules at once and meets the first."""
+"""The order of the checks on a request: each test breaks several rules at once, and the first check rejects it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_exactly_one_mebibyte_passes(server: RealServer) -> None:
 
 
 def test_a_large_body_without_a_length_is_cut_off(server: RealServer) -> None:
-    """The size is only known while it comes, and the client still gets to see the refusal."""
+    """The size is known only while the body arrives, and the client still receives the refusal."""
     with server.connect() as sock:
         sock.sendall(server.head("POST", "/jobs", "Content-Type: application/json", "Transfer-Encoding: chunked"))
         sock.sendall(b"\r\n" + (b"10000\r\n" + b" " * 0x10000 + b"\r\n") * 40 + b"0\r\n\r\n")
@@ -74,7 +74,7 @@ def test_a_refused_upload_is_not_read_for_ever(server: RealServer) -> None:
 @pytest.mark.parametrize("path", ["/jobs", "/livez"])
 @pytest.mark.parametrize("size", [15_000, 17_000, 60_000, 300_000])
 def test_a_large_head_is_refused_also_when_it_comes_at_once(server: RealServer, path: str, size: int) -> None:
-    """The parser's own bound is for heads that are not complete."""
+    """The parser's own bound applies only to incomplete heads."""
     heads = (
         server.head("GET", path, "X-A: " + "a" * size),
         server.head("GET", path, *["X-A: b"] * (size // 8)),
@@ -109,7 +109,7 @@ def test_other_names_do_not(server: RealServer, host: str) -> None:
         ("http://localhost/jobs?limit=0", 422),
         ("http://localhost/jobs/%61%20b", 422),
         ("http://localhost/nowhere", 404),
-        ("http://evil.example/tasks", 421),  # whatever the Host header says
+        ("http://evil.example/tasks", 421),  # whatever the Host header contains
         ("http://localhost@evil.example/tasks", 421),
         ("http://evil.example/livez", 200),
         ("http://[/tasks", 404),

@@ -19,7 +19,7 @@ from tests.support.observer import snapshot
 
 SHELL = "shell"
 CLOSE_MARGIN_S = 3.0
-"""An orderly end may take so long."""
+"""How long an orderly end may take."""
 
 
 def body(command: str, **more: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def body(command: str, **more: Any) -> dict[str, Any]:
 
 
 def end(server: RealServer, how: signal.Signals) -> None:
-    """End the server. When this returns nothing of it is left."""
+    """End the server. When this returns, none of its processes is left."""
     with snapshot(server.process.pid) as family:
         began = time.monotonic()
         server.process.send_signal(how)
@@ -44,7 +44,7 @@ def how(request: pytest.FixtureRequest) -> signal.Signals:
 
 
 def events_of(server: RealServer, job_id: str, after: int = 0) -> list[dict[str, Any]]:
-    """All there will ever be, by following to the end."""
+    """Follow a job to its end and return all of its events."""
     with server.stream("GET", f"/jobs/{job_id}/events?after={after}") as stream:
         stream.read_to_end()
     return stream.events()
@@ -56,7 +56,7 @@ def types(events: list[dict[str, Any]]) -> list[str]:
 
 @contextmanager
 def one_at_a_time(state: Path, **more: str) -> Iterator[RealServer]:
-    """A server whose only slot is taken by a job "first" that goes on for ever."""
+    """Run a server whose only slot is taken by a job "first" that never ends."""
     with real_server(state, MAX_RUNNING="1", **more) as server:
         server.run("echo up; sleep 1000", id="first")
         with server.stream("GET", "/jobs/first/events") as stream:
@@ -121,7 +121,7 @@ def test_a_stream_goes_on_where_it_was_without_gap_or_repeat(tmp_path: Path, how
         whole = seen + rest
         assert [event["id"] for event in whole] == list(range(1, len(whole) + 1))
         assert whole[-1]["type"] == ("job.lost" if how is signal.SIGKILL else "job.cancelled")
-        # What a client was sent is what is kept, byte for byte.
+        # The kept events are those that a client received, byte for byte.
         kept: list[dict[str, Any]] = []
         while page := server.ask("GET", f"/jobs/talk/events?follow=false&after={len(kept)}").json["events"]:
             kept += page
@@ -132,7 +132,7 @@ def test_a_stream_goes_on_where_it_was_without_gap_or_repeat(tmp_path: Path, how
 
 
 def read_on(stream: RawStream) -> list[dict[str, Any]]:
-    """The numbered events that came until the connection ended."""
+    """Return the numbered events that arrived until the connection ended."""
     try:
         stream.read_to_end()
     except (AssertionError, OSError):
@@ -161,7 +161,7 @@ def test_finished_jobs_stay_visible(tmp_path: Path, how: signal.Signals) -> None
         assert [job["id"] for job in odd] == ["job-3", "job-1"]
         new = server.run("true", id="new")
         server.ended(new)
-        # A cursor of the old server goes on where it was, whatever came since.
+        # A cursor of the old server continues where it was, whatever jobs were added since.
         rest = server.ask("GET", f"/jobs?cursor={page['next_cursor']}").json
         assert [job["id"] for job in rest["jobs"]] == ["job-2", "job-1", "job-0"]
         assert rest["next_cursor"] is None

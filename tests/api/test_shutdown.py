@@ -20,7 +20,7 @@ from tests.support.observer import snapshot
 BUDGET_S = 2.0
 """The time a stop may take, which is the only time that is promised. Everything else is awaited with PATIENCE_S."""
 FORCED_S = 5.0
-"""Less than half of what the polite way takes with a budget of 20 s."""
+"""Less than half of the time that the graceful phase takes with a budget of 20 s."""
 
 
 @pytest.mark.parametrize(("sig", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)])
@@ -60,7 +60,7 @@ def test_ctrl_c_at_any_moment_of_the_start(tmp_path: Path, delay_ms: int) -> Non
 
 
 def stubborn(server: RealServer, job_id: str) -> None:
-    """A job that gives way to SIGKILL only."""
+    """A job that only SIGKILL ends."""
     command = "trap '' TERM HUP INT; (trap '' TERM HUP INT; setsid sleep 63) & echo up; while :; do sleep 1; done"
     server.run(command, id=job_id)
     with server.stream("GET", f"/jobs/{job_id}/events") as stream:
@@ -95,7 +95,7 @@ def test_shutdown_stops_the_jobs_and_tells_every_stream_how(tmp_path: Path) -> N
             server.process.send_signal(signal.SIGTERM)
             began = time.monotonic()
             holder.until("job.cancelled")
-            check_only_new_work_is_refused(server)  # while the stubborn ones are being stopped
+            check_only_new_work_is_refused(server)  # while the jobs that ignore SIGTERM are being stopped
             follower.read_to_end()
             feed.read_to_end()
             holder.read_to_end()
@@ -133,7 +133,7 @@ def test_a_third_signal_leaves_at_once_and_the_guardians_finish(tmp_path: Path) 
     with real_server(tmp_path / "state", CANCEL_BUDGET_S="20") as server:
         stubborn(server, "stubborn")
         with snapshot(server.process.pid) as family:
-            # Stopped for a moment, so that the three are there together.
+            # The server is stopped for a moment, so that the three signals are pending together.
             for sig in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCONT):
                 server.process.send_signal(sig)
             began = time.monotonic()

@@ -33,7 +33,7 @@ ENDLESS = b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def answering(scope: Any, receive: Any, send: Any) -> None:
-    """Says ok; under /endless it goes on for as long as the client is there."""
+    """Respond with "ok", and under /endless without end for as long as the client is connected."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     if scope["path"] == "/endless":
         await receive()
@@ -91,7 +91,7 @@ def door() -> Iterator[Door]:
 
 
 def drip(sock: socket.socket, data: bytes, every_s: float = 0.02) -> float:
-    """Send byte by byte until the other side has had enough. How long that took."""
+    """Send byte by byte until the server closes the connection. Return how long that took."""
     began = time.monotonic()
     sock.settimeout(every_s)
     for byte in data:

@@ -1,4 +1,4 @@
-"""How the server process starts, and what it says when it cannot."""
+"""How the server process starts, and the error that it prints when it cannot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.server import serve_command, server_environment
 
 
 def refusal(state_dir: Path, **settings: str) -> str:
-    """The line that a server which cannot start says. It must be the only one, with exit code 1."""
+    """Return the line that a server prints when it cannot start. It must be the only one, with exit code 1."""
     with serving(state_dir, **settings) as process:
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (1, "")
@@ -73,7 +73,7 @@ def test_two_servers_in_one_state_folder(tmp_path: Path) -> None:
         assert "already uses it" in said
         assert server.url in said
         assert server.ask("GET", "/livez").status == 200
-        # The refused one has not taken the note away.
+        # The server that was refused has not removed the note.
         assert (tmp_path / "state" / "server.json").exists()
 
 

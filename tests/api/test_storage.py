@@ -33,7 +33,7 @@ def small_state(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def filled(disk: Path) -> Iterator[None]:
-    """Every byte is taken."""
+    """Fill the file system completely."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -50,7 +50,7 @@ def body(command: str, **more: Any) -> dict[str, Any]:
 
 
 def refused(server: RealServer) -> None:
-    """Ask until there is not even room in what the journal had reserved."""
+    """Submit until even the space that the journal had reserved is used up."""
     deadline = time.monotonic() + PATIENCE_S
     for number in range(1000):
         answer = server.ask("POST", "/jobs", body("true", id=f"refused-{number}", labels={"long": "x" * 200}))
