@@ -1,8 +1,8 @@
 """`python -m supervisor`: makes Ctrl-C clean from the first moment, then runs the command line.
 
-Whoever starts Python with SIGINT blocked (`run_api.sh` and `deadstop` do) never sees a traceback: a Ctrl-C that
-comes while the interpreter itself starts is delivered here, after our handler is in place. Commands that have
-something to undo (`serve`, `run`) replace the handler once they have.
+If Python is started with SIGINT blocked, as `run_api.sh` and `deadstop` do, a Ctrl-C never prints a traceback: one that
+comes while the interpreter starts is delivered here, after our handler is in place. Commands that have something to
+undo (`serve`, `run`) replace the handler once they have.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def _interrupted(_signum: int, _frame: object) -> NoReturn:
 
 
 def _open_missing_streams() -> None:
-    """Put /dev/null where the caller closed 0, 1 or 2; else the next socket would get that number and our output."""
+    """Open /dev/null for each closed standard stream. Otherwise the next socket would get its number and our output."""
     for fd, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, so it is `fd`
-            os.set_inheritable(fd, True)  # our own children need theirs just as much
+            os.set_inheritable(fd, True)  # children need the streams as well
             setattr(sys, name, os.fdopen(fd, "w" if fd else "r", closefd=False))
 
 

@@ -1,4 +1,4 @@
-"""Tasks that run beside each other on the event loop: an exception in one of them ends that one alone."""
+"""Concurrent tasks on the event loop. An exception in one of them ends only that one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from supervisor.faults import Faults
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
-"""Before a watch that failed is started again; the pause doubles."""
+"""The longest pause before a failed watch is started again. Pauses double up to it."""
 
 
 class BackgroundTasks:
-    """Use `start` for what has an end, such as a job's controller, and `keep` for a watch that runs until the end."""
+    """Use `start` for a task that ends by itself, such as a job's controller, and `keep` for an endless watch."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -23,7 +23,7 @@ class BackgroundTasks:
         self._watches: set[asyncio.Task[None]] = set()
 
     def start(self, life: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run a coroutine as a task of its own. What it raises is noted as a fault."""
+        """Run a coroutine as a task of its own. An exception from it is noted as a fault."""
         task = asyncio.get_running_loop().create_task(life, name=name)
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, name))
@@ -55,7 +55,7 @@ class BackgroundTasks:
             watch.cancel()
 
     async def close(self) -> None:
-        """Stop the watches and wait until every task has ended. The caller bounds it."""
+        """Stop the watches and wait until every task has ended. The caller must set a time limit."""
         self.stop_watches()
         while self._tasks:
             await asyncio.wait(self._tasks)

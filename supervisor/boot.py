@@ -1,4 +1,4 @@
-"""Which boot of the machine this is: start times and monotonic clocks of two boots cannot be compared."""
+"""Identify the boot of the machine: start times and monotonic clocks of two boots cannot be compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psutil
 
 
 def boot_id() -> str:
-    """Return what names this boot of the machine."""
+    """Return an identifier of this boot of the machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:  # containers may hide it

@@ -1,6 +1,6 @@
-"""Where settings come from: flags, else `DEADSTOP_*` variables, else `deadstop.toml`, else defaults.
+"""Load the settings: from flags, else `DEADSTOP_*` variables, else `deadstop.toml`, else defaults.
 
-They are read once, and passed down.
+They are read once, and passed as arguments from there.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from supervisor.settings import CONTAINMENT_LEVELS, ENV_PREFIX, Settings, is_loo
 __all__ = ["CONTAINMENT_LEVELS", "ENV_PREFIX", "Settings", "is_loopback", "load_settings", "unknown_variables"]
 
 OTHER_VARIABLES = frozenset({"URL", "COOKIE", "JOB_ID", "REQUEST_ID", "SEED", "ROUNDS"})
-"""Names with the prefix that are not settings: those of the command line, of jobs and of this program's tests."""
+"""Names with the prefix that are not settings: variables of the command line, of jobs and of the tests."""
 
 
 def unknown_variables(settings: Settings) -> dict[str, str | None]:
-    """Return the variables with our prefix that have no meaning, each with the setting that it resembles most."""
+    """Return the variables with our prefix that are not settings, each with the setting whose name is closest."""
     known = {ENV_PREFIX + name.upper() for name in (*Settings.model_fields, *OTHER_VARIABLES)}
     known |= {name for name in (settings.agent_key_env, *settings.pass_env) if name is not None}
     strange = sorted(
@@ -40,7 +40,7 @@ def unknown_variables(settings: Settings) -> dict[str, str | None]:
 
 
 def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
-    """Merge the sources. Flags that are None were not given.
+    """Merge the sources. A flag that is None was not given.
 
     Raise StartupError, which names the setting and what to do, if a value is wrong.
     """

@@ -1,11 +1,11 @@
-"""Everything that can go wrong for a reason a person can act on.
+"""Errors with a reason that a person can act on.
 
     DeadstopError
     ├── InvalidRequest     the request's fields are wrong; names each field and what to do
     ├── NotFound           no such job (or route)
     ├── Conflict           the id or key is taken, or the job is not in a state that allows this
-    ├── QueueFull          admission refused; try again after `retry_after_s`
-    ├── InputFull          a job has not read what was typed; try again after `retry_after_s`
+    ├── QueueFull          too many jobs already wait; try again after `retry_after_s`
+    ├── InputFull          the job has not read its earlier input; try again after `retry_after_s`
     ├── StorageFull        the job's row cannot be written: the disk of STATE_DIR is full, or fails
     ├── NotReady           the server cannot take this *yet* (task being described) or *any more* (shutting down)
     └── StartupError       `serve` cannot start: bad setting, port in use, state folder locked
@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_ERRORS = 20
-"""How many errors one refusal names."""
+"""How many errors one rejection names."""
 
 
 class DeadstopError(Exception):
@@ -27,17 +27,17 @@ class DeadstopError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing wrong with a request. `field` is a dotted path such as `input.width`, "" for the whole body."""
+    """One error in a request. `field` is a dotted path such as `input.width`, "" for the whole body."""
 
     field: str
     message: str
 
 
 class InvalidRequest(DeadstopError):
-    """Met by a client whose body, query or path is wrong (HTTP 422)."""
+    """Raised if the body, query or path of a request is wrong (HTTP 422)."""
 
     def __init__(self, errors: list[FieldError], *, more: int | None = 0) -> None:
-        """The first MAX_ERRORS of them are named. `more`: how many others there are, None if they were not counted."""
+        """Name the first MAX_ERRORS of `errors`. `more` is the number of others, None if not counted."""
         self.errors = [FieldError(error.field[:200], error.message[:500]) for error in errors[:MAX_ERRORS]]
         rest = None if more is None else len(errors) - len(self.errors) + more
         if rest is None or rest > 0:
@@ -50,15 +50,15 @@ class InvalidRequest(DeadstopError):
 
 
 class NotFound(DeadstopError):
-    """Met by a client that names a job this server does not know (HTTP 404)."""
+    """Raised if a request names a job that this server does not know (HTTP 404)."""
 
 
 class Conflict(DeadstopError):
-    """Met by a client whose id or key belongs to another request, or who forgets an unfinished job (HTTP 409)."""
+    """Raised if an id or key belongs to another request, or a job's state does not allow the operation (HTTP 409)."""
 
 
 class QueueFull(DeadstopError):
-    """Met by a client when MAX_QUEUED jobs already wait (HTTP 429). `retry_after_s` is a hint in seconds."""
+    """Raised if MAX_QUEUED jobs already wait (HTTP 429). `retry_after_s` is a hint in seconds."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
@@ -66,7 +66,7 @@ class QueueFull(DeadstopError):
 
 
 class InputFull(DeadstopError):
-    """Met by a client that types faster than the job reads (HTTP 429). `retry_after_s` is a hint in seconds."""
+    """Raised if a client types faster than the job reads (HTTP 429). `retry_after_s` is a hint in seconds."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
@@ -74,7 +74,7 @@ class InputFull(DeadstopError):
 
 
 class NotReady(DeadstopError):
-    """Met by a client before a task module is described, or during shutdown (HTTP 503)."""
+    """Raised before a task module is described, during shutdown, or while a disk does not answer (HTTP 503)."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
@@ -82,8 +82,8 @@ class NotReady(DeadstopError):
 
 
 class StorageFull(DeadstopError):
-    """Met by a client whose job (or wish to forget one) cannot be written to the journal (HTTP 507)."""
+    """Raised if a job, or the request to forget one, cannot be written to the journal (HTTP 507)."""
 
 
 class StartupError(DeadstopError):
-    """Met by the person who starts the server, before it serves. The command prints it on one line and exits."""
+    """Raised if the server cannot start. The command prints the message on one line and exits."""

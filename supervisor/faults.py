@@ -1,7 +1,7 @@
-"""Internal errors that were contained: each is logged when it changes and shown by /readyz for a while.
+"""Contained internal errors: each is logged when it changes, and shown by /readyz for a while.
 
-An exception that nothing was prepared for ends the one thing that it belongs to: a job's controller, a round of the
-self-test, a look of the stuck monitor. It must not be silent for that.
+An unexpected exception ends only the part in which it was raised: a job's controller, a round of the self-test, a round
+of the stuck monitor. This module makes sure that it is still noticed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class _Fault:
 
 
 class Faults:
-    """Belongs to the event loop. `clock` is monotonic, in seconds."""
+    """Only for use on the event loop. `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last: dict[tuple[str, str | None], _Fault] = {}
-        """By part and job; only what was seen lately."""
+        """Recent errors by part and job."""
 
     def note(self, where: str, error: BaseException, *, job_id: str | None = None) -> None:
-        """Keep an error of one part of the server. Log it with its traceback, unless the part failed so before."""
+        """Record an error of one part of the server. Log it with its traceback, unless the same error came before."""
         self._forget_old()
         words = f"{type(error).__name__}: {error}"
         known = self._last.get((where, job_id))
@@ -42,7 +42,7 @@ class Faults:
             log.error("internal_error", where=where, error=words, exc_info=error, job_id=job_id)
 
     def current(self) -> dict[str, str]:
-        """Return what failed lately: the part of the server, and the error in words."""
+        """Return the recent errors: part of the server → error in words."""
         self._forget_old()
         return {where: fault.words for (where, _), fault in self._last.items()}
 
@@ -52,5 +52,5 @@ class Faults:
 
     @property
     def words(self) -> str:
-        """The same in one line; empty when nothing failed lately."""
+        """The recent errors in one line; empty if there are none."""
         return "; ".join(f"{where}: {words}" for where, words in self.current().items())

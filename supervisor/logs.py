@@ -1,8 +1,8 @@
 """Logging: structlog and the standard library in one pipeline, to standard error.
 
-JSON lines when standard error is not a terminal, readable ones when it is: the notices for the person who started the
-server, Python's warnings and uncaught exceptions too. Lines are written by a thread of their own
-and dropped when nobody takes them: a pipe that its reader has forgotten must stop neither the event loop nor a cancel.
+If standard error is a terminal, lines are formatted for people, otherwise as JSON. That includes Python's warnings,
+uncaught exceptions and the notices for the person who started the server. A separate thread writes the lines, and drops
+them while standard error is blocked: a pipe that is not read must delay neither the event loop nor a cancel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 MAX_WAITING_LINES = 5_000
 FLUSH_BOUND_S = 0.3
-"""How long the end of the process waits for lines that are not written yet."""
+"""How long the process waits at its end until the remaining lines are written."""
 _STDERR = 2
 
 
@@ -36,7 +36,7 @@ class _LineWriter(threading.Thread):
         self._lines: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING_LINES)
         self._dropped = 0
         self.used = False
-        """Something was written, or will be."""
+        """Whether any line was put."""
 
     def put(self, line: bytes) -> None:
         self.used = True
@@ -54,7 +54,7 @@ class _LineWriter(threading.Thread):
                 self._write(notice(lost, event="lines_lost", level="warning"))
 
     def finish(self) -> None:
-        """Wait, bounded, until everything is written."""
+        """Wait until everything is written, FLUSH_BOUND_S at most."""
         try:
             self._lines.put(None, timeout=FLUSH_BOUND_S)
         except queue.Full:
@@ -66,7 +66,7 @@ class _LineWriter(threading.Thread):
             while line:
                 line = line[os.write(self._fd, line) :]
         except OSError:
-            # Nobody reads any more (EPIPE) or the disk is full. There is no better place to say so.
+            # The reader has gone (EPIPE) or the disk is full. There is no other place to report it.
             return
 
 
@@ -111,9 +111,9 @@ def configure(*, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Its information is our own line at start, and its warnings are about clients who speak no HTTP.
+    # Its information repeats our own line at the start, and its warnings are about clients that do not speak HTTP.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    # A task or callback that failed unseen is a bug of ours and must not pass at the default level only.
+    # An exception of a task or callback that is not awaited is a bug: log it at every level.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
@@ -127,7 +127,7 @@ def _renderers() -> list[Processor]:
 
 
 def _one_line_first(_logger: WrappedLogger, _name: str, event_dict: EventDict) -> EventDict:
-    """Put what a person scans for at the front of the line."""
+    """Move the fields that people look for first to the front of the line."""
     front: dict[str, Any] = {key: event_dict.pop(key) for key in ("at", "level", "event") if key in event_dict}
     return {**front, **event_dict}
 
@@ -146,7 +146,7 @@ def _uncaught_in_thread(met: threading.ExceptHookArgs) -> None:
 
 
 def notice(line: str, *, event: str, level: str = "info", **fields: str) -> bytes:
-    """A line for the person who started the server, as it is written: as JSON where the log is JSON."""
+    """Return an encoded line for the person who started the server, as JSON if the log is JSON."""
     if _is_json():
         at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         line = json.dumps({"at": at, "level": level, "event": event, "message": line, **fields})
@@ -154,12 +154,12 @@ def notice(line: str, *, event: str, level: str = "info", **fields: str) -> byte
 
 
 def say(line: str, *, event: str, level: str = "info", **fields: str) -> None:
-    """Write a notice. Like logging, it must not block or fail."""
+    """Write a notice. Like logging, it neither blocks nor fails."""
     _put(notice(line, event=event, level=level, **fields))
 
 
 def say_why_not_started(line: str) -> None:
-    """Write why the server does not start. It is a plain line unless it stands among others: a person reads it."""
+    """Write why the server does not start. Use a plain line for people, unless lines of the log came before it."""
     if any(writer.used for writer in _writers()):
         say(line, event="not_started", level="error")
     else:

@@ -1,4 +1,4 @@
-"""The composition root of `deadstop serve`: the one place where jobs, this machine and the API are joined."""
+"""The composition root of `deadstop serve`: it connects jobs, this machine and the API."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from supervisor.node.node import Node
 
 
 def serve(settings: Settings) -> int:
-    """Serve until a signal. Return the exit code."""
+    """Serve until a signal arrives. Return the exit code."""
     return serve_until_stopped(settings, lambda: supervisor_of(settings, holds_state_dir=True))
 
 
 def supervisor_of(settings: Settings, *, holds_state_dir: bool = False) -> Supervisor:
-    """Return a supervisor whose jobs run on this machine. `holds_state_dir`: this process has locked STATE_DIR."""
+    """Return a supervisor whose jobs run on this machine. `holds_state_dir`: this process has already locked it."""
     faults = Faults()
     return Supervisor(settings, Node(settings, faults=faults, holds_state_dir=holds_state_dir), faults)

@@ -31,7 +31,7 @@ def _split_commas(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
-"""In variables and on command lines, names with commas between them."""
+"""In variables and on command lines the names are separated by commas."""
 SecondsOrOff = Annotated[float, BeforeValidator(lambda value: 0.0 if value == "off" else value)]
 
 
@@ -44,14 +44,14 @@ def _default_state_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Marks a setting that `serve` has an option for. The option's help and default are those of the field."""
+    """Marks a setting that is an option of `serve`, too. The option's help and default are those of the field."""
 
     metavar: str | None = None
     aliases: tuple[str, ...] = ()
     may_be_off: bool = False
     """The value may also be the word `off`, for 0."""
     default: str | None = None
-    """What help says about a default that is computed."""
+    """The description of a computed default in the help text."""
 
 
 def option_of(field: FieldInfo) -> Option | None:
@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     frozen_after_s: Annotated[
         float, Field(ge=1, le=86_400, description="When a stuck reader is cut, at the earliest."), Option("S")
     ] = 30.0
-    """How long a client may read nothing of what waits for it before its connection is closed."""
+    """How long a client may leave waiting data unread before its connection is closed."""
     stuck_after_s: Annotated[
         SecondsOrOff,
         Field(ge=0, le=86_400, description="When a silent runner counts as stuck, or off."),
@@ -120,11 +120,11 @@ class Settings(BaseSettings):
     import_s: Annotated[
         float, Field(gt=0, le=86_400, description="How long a task module may take to import."), Option("S")
     ] = 30.0
-    """After this time its description is given up, and a job that waits for it counts as stuck."""
+    """After this time the description of the module fails, and a job that waits for it counts as stuck."""
     agent_model: Annotated[
         str, Field(pattern=r"^(demo|[a-z0-9/-]+:\S+)$", description="Model of agents."), Option("PROVIDER:NAME")
     ] = "demo"
-    """Such as `openai:gpt-5`. `demo` needs no provider."""
+    """For example `openai:gpt-5`. `demo` needs no provider."""
     agent_base_url: Annotated[
         Annotated[str, Field(pattern=r"^https?://\S+$")] | None,
         Field(description="Where the agents' provider is."),
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     agent_silence_s: Annotated[
         float, Field(gt=0, le=3600, description="Longest silence of a provider."), Option("S")
     ] = 120.0
-    """The time before a provider's first word, or between two."""
+    """Time without data before or within a provider's answer."""
 
     @field_validator("stuck_after_s")
     @classmethod
@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     @field_validator("containment")
     @classmethod
     def _level_exists(cls, value: str) -> str:
-        # Whether this machine supports it is checked at the start, by trying.
+        # The server tries at its start whether this machine supports the level.
         if value not in CONTAINMENT_LEVELS:
             raise ValueError(f"unknown level {value!r}; use one of {', '.join(CONTAINMENT_LEVELS)}")
         return value
@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     @field_validator("run_as")
     @classmethod
     def _empty_means_unset(cls, value: str | None) -> str | None:
-        # Whether the user exists is checked at the start.
+        # The server checks at its start whether the user exists.
         return value or None
 
     @field_validator("token")
@@ -225,7 +225,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # `load_settings` merges the file, below everything that pydantic-settings reads.
+        # `load_settings` merges the file, with a lower priority than everything that pydantic-settings reads.
         return (init_settings, env_settings)
 
 

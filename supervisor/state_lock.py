@@ -1,4 +1,4 @@
-"""The lock of a STATE_DIR: one server, or one embedded node, at a time writes to the folder."""
+"""The lock of a STATE_DIR: only one server or embedded node at a time writes to the folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StateDirLock:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._fd is not None:
-            # The lock file stays: removing it would let two servers lock two different files of that name.
+            # The lock file is kept: if it were removed, two servers could lock two different files of that name.
             os.close(self._fd)
             self._fd = None
 

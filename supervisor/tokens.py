@@ -1,10 +1,10 @@
 """The setting TOKENS: bearer tokens with names, scopes and limits.
 
-In a variable, short, one after the other with commas between them:
+The short form for a variable, with commas between the tokens:
 
     DEADSTOP_TOKENS='ci:submit+read:SECRET,grafana:read:OTHERSECRET'
 
-In deadstop.toml, where limits have a place; the same object as JSON is good in the variable, too:
+The long form for deadstop.toml, which has limits; the variable may hold the same object as JSON:
 
     [tokens.ci]
     token = "SECRET"
@@ -14,7 +14,7 @@ In deadstop.toml, where limits have a place; the same object as JSON is good in 
     max_streams = 10
     max_requests_per_s = 50
 
-No message here ever quotes a token, or what might be one in the wrong place.
+No message of this module quotes a token, or a value that might be a token in the wrong place.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 MAIN_TOKEN = "token"  # noqa: S105  # a name
-"""The name of the one TOKEN. It is `admin`, and no other token may be called so."""
+"""The name of the token in the setting TOKEN. It is `admin`, and no other token may have this name."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Scope(StrEnum):
-    """What a token may do. Each sees the jobs that were made with it, and no others, unless it is `admin`."""
+    """Permissions of a token. Unless it is `admin`, a token only sees the jobs that were created with it."""
 
     SUBMIT = "submit"
-    """Make jobs, and stop, feed, keep and forget its own."""
+    """Create jobs, and stop them, send them input, renew their leases and forget them."""
     READ = "read"
-    """Look at its own jobs, their events and files, and at the server's health and metrics."""
+    """Read its own jobs, their events and files, and the server's health and metrics."""
     ADMIN = "admin"
-    """Everything, with everybody's jobs."""
+    """Everything, with the jobs of all tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
-    """What one token may have at a time. None: only the server's own bounds apply."""
+    """Limits of one token. If a field is None only the server's own limit applies."""
 
     max_running: int | None = None
     max_queued: int | None = None
@@ -72,7 +72,7 @@ class NamedToken(BaseModel):
 
 
 def parse_tokens(value: Any) -> tuple[NamedToken, ...]:
-    """The setting's value from wherever it came. Raises ValueError naming the entry and what to do."""
+    """Return the tokens of a value from any source. Raise ValueError, which names the entry and what to do."""
     if isinstance(value, str):
         value = _parse_text(value)
     if isinstance(value, dict):
@@ -85,7 +85,7 @@ def parse_tokens(value: Any) -> tuple[NamedToken, ...]:
 
 
 def check_sendable(secret: SecretStr) -> None:
-    """Raises ValueError for what no Authorization header can carry."""
+    """Raise ValueError if an Authorization header cannot carry the secret."""
     text = secret.get_secret_value()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("must be printable ASCII without spaces, and not empty")
@@ -96,7 +96,7 @@ def _parse_text(text: str) -> Any:
         try:
             return json.loads(text)
         except ValueError:
-            # Python's message would quote a piece of it.
+            # Python's message would quote a part of the value.
             raise ValueError("begins like JSON and is none") from None
     return [_parse_short(part.strip(), number) for number, part in enumerate(text.split(","), 1) if part.strip()]
 
@@ -142,7 +142,7 @@ def _check_scopes(name: str, scopes: Any) -> None:
     if not isinstance(scopes, list | tuple | set | frozenset) or not scopes:
         raise ValueError(f"{name}: scopes: give a list of {known}")
     if not all(isinstance(scope, str) and scope in set(Scope) for scope in scopes):
-        # What stands there may be the token, in the wrong place.
+        # The value may be the token in the wrong place, so it is not quoted.
         raise ValueError(f"{name}: scopes: one of them is unknown; there are {known}")
 
 

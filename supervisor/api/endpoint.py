@@ -1,4 +1,4 @@
-"""What one entry of the table of endpoints holds."""
+"""One entry of the table of endpoints, and its parts."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Endpoint:
 
     @property
     def rules(self) -> Rules:
-        """What the guard applies to requests for this endpoint."""
+        """The guard's rules for requests to this endpoint."""
         return Rules(self.access, self.exempt, self.max_body_bytes, self.page)
 
     def route(self) -> Route:

@@ -1,1 +1,4 @@
-"""The seam between jobs and machines: values and protocols, no behaviour. It imports nothing of ours."""
+"""The interface between jobs and the machines that run them: values and protocols, without behaviour.
+
+It imports nothing else of this project.
+"""

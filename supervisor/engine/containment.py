@@ -1,4 +1,4 @@
-"""How strongly a job is held, what it may use, and what shows that nothing of it is left."""
+"""Levels of containment, limits on resources, and the proofs that no process of a job is left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ AUTO = "auto"
 
 
 class Level(StrEnum):
-    """From the weakest to the strongest. Each one stacks on those before it that the machine has."""
+    """Levels from the weakest to the strongest. Each adds to the weaker ones that the machine supports."""
 
     PGROUP = "pgroup"
     SUBREAPER = "subreaper"
@@ -19,28 +19,28 @@ class Level(StrEnum):
 
     @property
     def takes_cgroup(self) -> bool:
-        """Whether its attempts have a cgroup each, where the machine has cgroups."""
+        """Whether each attempt gets a cgroup, if the machine has cgroups."""
         return self in {Level.CGROUP, Level.PIDNS}
 
 
 BEST_FIRST = (Level.CGROUP, Level.SUBREAPER, Level.PGROUP)
-"""What `auto` tries. A namespace changes what a job sees, so it is used on request only."""
+"""The levels that `auto` tries. A namespace changes what a job sees, so it is used on request only."""
 
 
 class LevelUnavailable(Exception):
-    """Raised when a level is asked for by name that the machine does not have. The message says which it has."""
+    """Raised when a requested level is not available on this machine. The message names those that are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """`default` is the level of jobs that ask for none; `why_not` has those that cannot be used, and the reasons."""
+    """`default` is the level of jobs that request none. `why_not` maps each unavailable level to the reason."""
 
     default: Level
     why_not: dict[Level, str]
 
     @classmethod
     def choose(cls, setting: str, why_not: dict[Level, str]) -> Levels:
-        """Return the levels of a server. `setting` is a level's name or "auto". Raise LevelUnavailable."""
+        """Return the levels of a server. `setting` is a level's name or "auto". Raise LevelUnavailable if it fails."""
         best = next((level for level in BEST_FIRST if level not in why_not), None)
         if best is None:
             reasons = "; ".join(f"{level}: {reason}" for level, reason in why_not.items())
@@ -49,7 +49,7 @@ class Levels:
         return levels if setting == AUTO else cls(levels.for_job(setting), why_not)
 
     def for_job(self, asked: str | None) -> Level:
-        """Return the level of a job that asks for this. Raise LevelUnavailable."""
+        """Return the level for a job that requests `asked`. Raise LevelUnavailable if the machine does not have it."""
         if asked is None or asked == AUTO:
             return self.default
         level = Level(asked)
@@ -61,7 +61,7 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class ContainmentStatus:
-    """What the active level covers, and what it does not. `why_not` names the levels that are not active, and why."""
+    """Coverage of the active level. `why_not` maps each level that is not active to the reason."""
 
     level: Level
     covers: tuple[str, ...]
@@ -70,11 +70,11 @@ class ContainmentStatus:
 
     @property
     def words(self) -> str:
-        """The level for one line."""
+        """The level in a few words."""
         return f"{self.level} (best effort)" if self.level is Level.PGROUP else str(self.level)
 
     def lines(self) -> Iterator[str]:
-        """Yield all of it for a person; of the levels that are not active, those that would cover more."""
+        """Yield the status as lines of text. Of the inactive levels only the stronger ones are listed."""
         yield f"containment {self.words} covers {'; '.join(self.covers)}"
         yield f"not covered: {'; '.join(self.not_covered)}"
         ranks = list(Level)
@@ -83,7 +83,7 @@ class ContainmentStatus:
 
 
 class Proof(StrEnum):
-    """What shows that nothing of the job is left."""
+    """Evidence that no process of the job is left."""
 
     NEVER_STARTED = "never_started"
     ECHILD = "echild"
@@ -96,7 +96,7 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Survivor:
-    """A process that should be gone. `status` as psutil names it: running, sleeping, disk-sleep, stopped, zombie."""
+    """A process that should have ended. `status` is psutil's: running, sleeping, disk-sleep, stopped or zombie."""
 
     pid: int
     name: str
@@ -104,7 +104,7 @@ class Survivor:
 
 
 class Enforcer(StrEnum):
-    """What holds a job to a limit: the kernel by cgroup, the guardian by measuring, or nothing."""
+    """The mechanism that enforces a limit: the kernel by cgroup, the guardian by measuring, or nothing."""
 
     CGROUP = "cgroup"
     SAMPLED = "sampled"
@@ -113,7 +113,7 @@ class Enforcer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`cpus` is a number of cores' worth of time; 0.5 is half a core. None: unlimited."""
+    """`cpus` is CPU time in cores: 0.5 is half a core. None means unlimited."""
 
     memory_bytes: int | None = None
     processes: int | None = None
@@ -125,7 +125,7 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:
-    """What enforces each limit; None where there is no limit."""
+    """The enforcer of each limit; None if there is no limit."""
 
     memory_bytes: Enforcer | None
     processes: Enforcer | None
@@ -133,7 +133,7 @@ class Enforcement:
 
 
 def enforcement(limits: Limits, controllers: frozenset[str]) -> Enforcement:
-    """Return what enforces `limits` for a job whose cgroup has these controllers (none, if it has no cgroup)."""
+    """Return what enforces `limits` for a job whose cgroup has these controllers (none if it has no cgroup)."""
 
     def by(limit: float | None, controller: str, otherwise: Enforcer) -> Enforcer | None:
         if limit is None:

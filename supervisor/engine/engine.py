@@ -1,8 +1,8 @@
 """The protocols between jobs and machines.
 
-An engine is asked for room, then given an order, and from then on speaks only in reports. Room can be waited for and
-given up; between room and `start` nothing is awaited, so "look for a cause and start" is one step. Everything is
-relative: a stop says how old it is. No path and no pid goes down; pids come up for people to read.
+The caller reserves room for an attempt, passes an order, and then receives reports. It may wait for room and give it
+up. Nothing is awaited between the check for a cancel and `start`, so the two are one step. Times are relative: a stop
+states its age. The caller passes no paths and no pids to the engine; pids in reports are for people to read.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from supervisor.engine.stop import Stop
 
 
 class AttemptListener(Protocol):
-    """What an attempt reports to. A listener may raise: then that one report is lost, and the attempt goes on."""
+    """Receives an attempt's reports. If it raises an exception, that report is lost and the attempt continues."""
 
     def report(self, report: Report) -> None: ...
 
 
 class Attempt(Protocol):
-    """One execution of a job, from its start to its proof. Methods that are not awaited never block."""
+    """One execution of a job, from its start to the proof of its end. Methods that are not coroutines never block."""
 
     def stop(self, stop: Stop) -> None:
-        """Start the ladder, or raise it. Nothing happens once nothing of the attempt is left."""
+        """Start the ladder, or bring its steps forward. Do nothing once the attempt has ended."""
         ...
 
     def write(self, chunk: StdinChunk) -> int:
-        """Send what a client has typed. Return how many bytes are not sent yet, of this chunk and those before."""
+        """Send a client's input. Return how many bytes of it and of earlier chunks are still waiting to be sent."""
         ...
 
     async def ended(self) -> Ended:
-        """Wait until nothing of the attempt is left. Does not raise: an error of the engine ends in a proof too."""
+        """Wait until no process of the attempt is left. Never raise: after an internal error there is a proof too."""
         ...
 
     async def processes(self) -> list[ProcessRow]:
-        """Return the processes of the job; none once it has ended. Raise NotReady when the machine does not answer."""
+        """Return the job's processes, none once it has ended. Raise NotReady if the machine does not answer."""
         ...
 
     async def stacks(self, *, native: bool = False) -> StackDump:
@@ -46,22 +46,22 @@ class Attempt(Protocol):
         ...
 
     def waits_for(self) -> str:
-        """Return what the runner does, in words, when it has been silent for long."""
+        """Return what a runner that has been silent for long is doing, in words."""
         ...
 
 
 class Reservation(Protocol):
-    """Room for one attempt. Use it once: `start`, or `release`."""
+    """Room for one attempt. Call either `start` or `release`, once."""
 
     @property
     def node(self) -> str: ...
 
     async def prepare(self, order: Order) -> str:
-        """Do what needs no permission to run the task. Return why the job cannot be started; "" if it can."""
+        """Do the preparations that do not run the task. Return why the job cannot start, "" if it can."""
         ...
 
     def start(self, order: Order, listener: AttemptListener) -> Attempt:
-        """Start the attempt. Call it once the job's row is durable; never blocks."""
+        """Start the attempt, without blocking. The job's row must be durable before."""
         ...
 
     def release(self) -> None:
@@ -70,58 +70,58 @@ class Reservation(Protocol):
 
 
 class JobFiles(Protocol):
-    """The files that jobs left for people."""
+    """The files that jobs have published."""
 
     async def list(self, job_id: str) -> tuple[list[FoundFile], bool]:
-        """Return the files of a job, and whether there are more than are listed. Raise NotReady."""
+        """Return a job's files, and whether the list was cut. Raise NotReady if the disk does not answer."""
         ...
 
     async def open(self, job_id: str, path: bytes) -> OpenFile:
-        """Open an ordinary file of a job. Raise NotFound, NotReady."""
+        """Open a regular file of a job. Raise NotFound if there is none, NotReady if the disk does not answer."""
         ...
 
     def discard(self, job_id: str) -> None:
-        """Remove the files of a job that is forgotten. Waits for nothing."""
+        """Remove the files of a forgotten job in the background."""
         ...
 
     async def discarded(self, job_id: str) -> None:
-        """Remove them, and wait for that. Raise StorageFull when it takes too long."""
+        """Remove the files of a forgotten job. Raise StorageFull if that takes too long."""
         ...
 
 
 class Engine(Protocol):
-    """Where jobs run. Belongs to the event loop."""
+    """Runs attempts of jobs. Only for use on the event loop."""
 
     @property
     def files(self) -> JobFiles: ...
 
     async def open(self) -> Opened:
-        """End what earlier engines left, and begin. Raise StartupError."""
+        """Kill the processes that earlier engines left, then start. Raise StartupError if the engine cannot be used."""
         ...
 
     def keep_files(self, is_known: Callable[[str], bool] | None, aside: str = "") -> None:
-        """Remove the files of jobs that are not known. None: nothing is known of any; keep them aside, with this
-        suffix to the folder's name."""
+        """Remove the files of jobs that `is_known` rejects. If it is None, no job can be identified: then move all
+        files to a folder with the suffix `aside`."""
         ...
 
     async def reserve(self, needs: Needs) -> Reservation:
-        """Wait for room. Cancel it to give the place up. Raise StartRefused when the engine closes before."""
+        """Wait for room; cancel the call to give up. Raise StartRefused if the engine closes first."""
         ...
 
     async def describe(self, module: str) -> ModuleDescription:
-        """Import a module of tasks in a worker, and return what it offers."""
+        """Import a task module in a worker, and return the description of its tasks."""
         ...
 
     def status(self) -> EngineStatus: ...
 
     def stop_watches(self) -> None:
-        """Stop what the engine does by itself, such as its self-test. Jobs go on."""
+        """Stop periodic work, such as the self-test. Jobs continue."""
         ...
 
     async def close(self) -> None:
-        """End the workers, and give back what the engine holds. Bounded."""
+        """Stop the workers and release all resources, in a bounded time."""
         ...
 
 
 class StartRefused(Exception):
-    """Raised when an engine cannot give room any more. The message says why."""
+    """Raised when an engine can no longer provide room. The message says why."""

@@ -1,4 +1,4 @@
-"""What an engine shows: the processes, stacks and files of a job, and how the engine itself is."""
+"""Values that an engine returns for inspection: a job's processes, stacks and files, and the engine's own status."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from supervisor.engine.report import Loss
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold. Without a `required` one the server takes no jobs; others only degrade it."""
+    """One condition of health. If a `required` one fails the server accepts no jobs; another only degrades it."""
 
     ok: bool
     detail: str
     required: bool = True
     numbers: dict[str, float] = field(default_factory=dict)
-    """What it measured, with units in the names."""
+    """Measurements, with units in their names."""
     tracebacks: dict[str, str] = field(default_factory=dict)
-    """Module → where its import failed."""
+    """Module → traceback of its failed import."""
     public: str | None = None
-    """The detail for a stranger, who is shown no path and no text of a task module. None: only whether it holds."""
+    """The detail for clients without a token, without paths and texts of task modules. None hides all but `ok`."""
 
     def for_strangers(self) -> Check:
-        """Return the check as a client without a token may see it."""
+        """Return the check as clients without a token may see it."""
         words = self.public or ("ok" if self.ok else "does not hold; GET /health says why, with a token")
         return Check(self.ok, words, self.required, self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
-    """One process of a job, for people. `cpu_percent` is of one core; it and the rates are of the last moment.
-    `wait_channel` names the kernel function that a sleeping process waits in. None is what the system does not tell."""
+    """One process of a job, for people. `cpu_percent` is of one core; it and the rates are of the last interval.
+    `wait_channel` is the kernel function that a sleeping process waits in. A value is None if the system hides it."""
 
     pid: int
     ppid: int
@@ -52,7 +52,7 @@ class ProcessRow:
 
 @dataclass(frozen=True, slots=True)
 class StackDump:
-    """`text` is None when there was none to be had, and `note` says why."""
+    """`text` is None if no stack could be taken; then `note` says why."""
 
     text: str | None
     taken_at: datetime
@@ -61,7 +61,7 @@ class StackDump:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """An ordinary file that a job left. `path` is relative and has the bytes that the job gave it."""
+    """A regular file that a job left. `path` is relative, in the bytes that the job used."""
 
     path: bytes
     size_bytes: int
@@ -80,11 +80,11 @@ class OpenFile(Protocol):
 
     @property
     def etag(self) -> str:
-        """What changes whenever the file does, as HTTP writes it."""
+        """The HTTP entity tag, which changes whenever the file does."""
         ...
 
     async def read(self, size_bytes: int, position: int) -> bytes:
-        """Return the bytes at `position`. Raise NotReady when the disk does not answer."""
+        """Return the bytes at `position`. Raise NotReady if the disk does not answer."""
         ...
 
     def close(self) -> None: ...
@@ -92,7 +92,7 @@ class OpenFile(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """How the engine is at this moment. `checks` are for /readyz and /health, by name."""
+    """The engine's present status. `checks` are for /readyz and /health, by name."""
 
     levels: Levels
     containment: ContainmentStatus
@@ -103,7 +103,7 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What an earlier engine had left: `losses` by job, and how many processes were found and ended."""
+    """Remains of an earlier engine: `losses` by job, and how many processes were found and killed."""
 
     losses: dict[str, Loss]
     orphans: int

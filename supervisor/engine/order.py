@@ -1,4 +1,4 @@
-"""What is to be run, and in how much room. No path goes down: the engine chooses the workspace."""
+"""Values that tell an engine what to run. They contain no paths: the engine chooses the workspace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STDIN_CHUNK_COST = 64
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a job needs before it can start."""
+    """Requirements of a job for its reservation."""
 
     level: Level
     limits: Limits = NO_LIMITS
@@ -22,10 +22,10 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One attempt: which task of which module, with which input. `budget_s` is the server's own cancel budget.
+    """One attempt: the task, its module and its input. `budget_s` is the server's own cancel budget.
 
-    `environment` has variables that the job gets besides the server's. `keep_files`: what the job leaves in `out/` is
-    published also when it does not succeed.
+    `environment` has variables for the job besides the inherited ones. With `keep_files` the content of `out/` is
+    published even if the job does not succeed.
     """
 
     job_id: str
@@ -40,7 +40,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class StdinChunk:
-    """What a client has typed. `rows` and `columns` are a new size of the terminal; `eof` is the end of the input."""
+    """Input from a client. `rows` and `columns` are a new size of the terminal; `eof` ends the input."""
 
     text: str = ""
     eof: bool = False
@@ -49,14 +49,14 @@ class StdinChunk:
 
     @property
     def cost(self) -> int:
-        """What it counts for against the limit on what was not taken yet, in bytes; an empty one is not free."""
+        """Its share of the limit on unread input, in bytes. An empty chunk has a cost, too."""
         return STDIN_CHUNK_COST + len(self.text.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleTask:
-    """One task of a module, as its function describes it. `origin` is where the function was written: a module may have
-    imported it from another one."""
+    """One task of a module, as its function describes it. `origin` is the module that defines the function; the module
+    that offers it may only import it."""
 
     name: str
     description: str
@@ -66,7 +66,7 @@ class ModuleTask:
 
 @dataclass(frozen=True, slots=True)
 class ModuleDescription:
-    """What an import of a module of tasks came to. `error` says why it cannot be used, `traceback` where it failed."""
+    """Result of importing a task module. `error` says why it cannot be used, `traceback` where it failed."""
 
     module: str
     tasks: tuple[ModuleTask, ...] = ()

@@ -1,7 +1,7 @@
-"""What an attempt says, from its start to its proof.
+"""Reports of an attempt, from its start to its proof.
 
-A job can write to the channel that these come from. So a report is a claim of the job's, but for `Acknowledged`,
-`Signalled`, `Unproven` and `Ended`, which the engine itself vouches for.
+A job can write to the channel that carries reports, so they are only claims of the job. The exceptions are
+`Acknowledged`, `Signalled`, `Unproven` and `Ended`, which come from the engine itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ResourceKind = Literal["terminal", "browser", "file", "directory", "process"]
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed, or what is known of one that was lost. `kind` is one of raised, exited, signalled, memory,
+    """Why a job failed, or what is known about a lost one. `kind` is one of raised, exited, signalled, memory,
     processes, load, protocol, guardian, store, lost. `proof` is that of a lost job's end, where there is one."""
 
     kind: str
@@ -30,12 +30,12 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The runner is well, whatever its task does."""
+    """The runner itself responds, whatever its task does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The task is about to be called. `fields` are for people: the process that runs it."""
+    """The task is about to be called. `fields` describe the process that runs it, for people."""
 
     fields: Mapping[str, Any]
 
@@ -55,7 +55,7 @@ class ProgressReport:
 
 @dataclass(frozen=True, slots=True)
 class OutputReport:
-    """`pieces` are each small enough for one event."""
+    """Each of the `pieces` is small enough for one event."""
 
     stream: str
     pieces: tuple[str, ...]
@@ -89,8 +89,8 @@ class StdinClosed:
 
 @dataclass(frozen=True, slots=True)
 class TaskReported:
-    """What the task came to. `by_stop_signal`: its command ended by a signal that asks for a stop, perhaps the server's
-    own, sent to every process at once."""
+    """The task's result or error. `by_stop_signal` means that its command was ended by a signal that requests a stop;
+    a service manager may have sent it to every process of the server at once."""
 
     result: Any = None
     error: JobError | None = None
@@ -99,14 +99,14 @@ class TaskReported:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The runner has seen the ask, `ms` after detection."""
+    """The runner has seen the request to stop, `ms` after detection."""
 
     ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Signalled:
-    """The first round of a step of the ladder. `fields` are for people: which processes."""
+    """A step of the ladder sent its first signals. `fields` name the processes, for people."""
 
     signal: str
     fields: Mapping[str, Any]
@@ -115,7 +115,7 @@ class Signalled:
 
 @dataclass(frozen=True, slots=True)
 class Unproven:
-    """Past the verdict these are still there. The sweep goes on."""
+    """These processes are left after the verdict. The sweep continues."""
 
     survivors: tuple[Survivor, ...]
 
@@ -139,11 +139,11 @@ Report = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Nothing of the attempt is left, and `proof` says how that is known. Milliseconds count from detection.
+    """No process of the attempt is left, and `proof` says how that is known. Milliseconds count from detection.
 
-    `error` explains the end of a job that reported nothing and was not stopped; `limit`, when the job had reached a
-    limit: that explains any failure that came of it. `problems` are for the job's log: what could not be kept or
-    removed. `workspace` is the name under which its workspace was reported, "" if it never was.
+    `error` explains the end of a job that reported nothing and was not stopped. `limit` is set if the job had reached a
+    limit, and explains a failure that follows from it. `problems` name files that could not be kept or removed, for
+    the job's log. `workspace` is the name that was reported for the workspace, "" if none was.
     """
 
     proof: Proof
@@ -163,7 +163,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What is known of a job whose engine died. `gone_at` is wall time in seconds, None when that is not known."""
+    """Knowledge about a job whose engine died. `gone_at` is wall time in seconds, None if it is not known."""
 
     words: str
     gone_at: float | None = None

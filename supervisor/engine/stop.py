@@ -1,4 +1,4 @@
-"""How an attempt is to be stopped. A stop says how old it is, never when it was: clocks differ between machines."""
+"""Requests to stop an attempt. A request has an age instead of a time, because clocks differ between machines."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Start the ladder of an attempt, or raise it: no step comes later than it would without this stop.
+    """Start the ladder of an attempt, or bring its steps forward: a further stop never delays a step.
 
-    `age_s` is how long ago the cause was detected; the budget runs from then. `vanished`: the client disappeared
-    without a word and was noticed late, so the ladder starts at *terminate*. `force` starts at *kill*.
+    `age_s` is the time since the cause was detected, and the budget runs from that moment. `vanished` means that the
+    client's disappearance was noticed late, so the ladder starts at *terminate*. `force` starts at *kill*.
     """
 
     age_s: float
@@ -20,5 +20,5 @@ class Stop:
 
 
 def budget(asked_s: float | None, most_s: float) -> float:
-    """Return the budget of a stop: what was asked for, and never more than the server's own."""
+    """Return the budget of a stop: the requested one, but at most the server's own."""
     return most_s if asked_s is None else min(asked_s, most_s)

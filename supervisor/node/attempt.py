@@ -1,7 +1,7 @@
 """One attempt of a job on this machine: an order in a worker, its workspace, and its proof.
 
-It decides two things by itself. What goes on after its first result is swept after RESULT_GRACE_S; and what the job
-left in `out/` is published when it reported a result before anything asked it to stop.
+The attempt makes two decisions. It sweeps processes that are left RESULT_GRACE_S after the first result, and it
+publishes the content of `out/` if the job reported a result before it was asked to stop.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from supervisor.node.workers.worker import Worker
 
 FIRST_RETRY_S = 0.1
 LONGEST_RETRY_S = 5.0
-"""Pauses between tries to prove an end that failed by an error of ours."""
+"""The longest pause between attempts to prove the end after an internal error."""
 
 
 class NodeAttempt:
-    """Belongs to the event loop. Implements `engine.Attempt`."""
+    """Implements `engine.Attempt`. Only for use on the event loop."""
 
     def __init__(
         self, worker: Worker, order: Order, listener: AttemptListener, artifacts: Artifacts, services: NodeServices
@@ -127,13 +127,13 @@ class NodeAttempt:
         self._services.pool.retire(self._worker)
         put_away = await self._put_away()
         if put_away.existed:
-            self._hold_workspace()  # of a job that came no further than that
+            self._hold_workspace()  # if the job ended before it reported anything
         problems = put_away.problems if self._has_workspace or not put_away.gone else ()
         workspace = str(self._artifacts.workspace) if self._has_workspace else ""
         return replace(ended, workspace=workspace, workspace_removed=put_away.gone, problems=problems)
 
     async def _proven(self) -> Ended:
-        """See the execution to its proof, also when that fails by an error of ours. Cannot raise."""
+        """Wait for the proof, and retry after internal errors. Never raise."""
         finishing = self._execution.finish
         pause_s = 0.0
         while True:
@@ -157,7 +157,7 @@ class NodeAttempt:
 
 
 class NodeReservation:
-    """A worker that waits for an order. Implements `engine.Reservation`."""
+    """A reserved worker, which waits for an order. Implements `engine.Reservation`."""
 
     node = "local"
 

@@ -1,4 +1,4 @@
-"""What must hold on this machine for jobs to run, for /readyz and /health."""
+"""Checks of /readyz and /health for this machine: conditions that jobs need to run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PATH = re.compile(r"'/[^']*'|(?<![\w/])/[^\s:;,()'\"]+")
 
 
 def checks_of(*, state_dir: StateDir, pool: WorkerPool, self_test: SelfTest, run_as: RunAs) -> dict[str, Check]:
-    """Return the checks by name, as they stand now."""
+    """Return the present results of the checks, by name."""
     detail = self_test.detail
     return {
         "folders": _open("DEADSTOP_STATE_DIR is writable")
@@ -38,10 +38,10 @@ def _thread(thread: HelperThread) -> Check:
 
 
 def _open(detail: str, *, ok: bool = True) -> Check:
-    """Return a check with nothing in it that strangers may not read."""
+    """Return a check whose detail clients without a token may read."""
     return Check(ok, detail, public=detail)
 
 
 def _failing(detail: str) -> Check:
-    """Return a check that fails. Strangers read why as well, without the paths that are named in it."""
+    """Return a failed check. Clients without a token see the reason without its paths."""
     return Check(False, detail, public=_PATH.sub("(a path)", detail))

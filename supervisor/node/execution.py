@@ -1,8 +1,8 @@
-"""One order in one worker, from its hand-over to its proof.
+"""One order in one worker, from its hand-over to the proof of its end.
 
-Ways to the end: the guardian's report (ECHILD); or, when the guardian is dead, stopped or late, the supervisor's
-own rounds of SIGKILL, after which the adopted orphans are reaped. Either way everything that the job had written to
-its channel is read before the end is told.
+The end is proven in one of two ways: by the guardian's report (ECHILD), or, if the guardian is dead, stopped or late,
+by the supervisor's own rounds of SIGKILL, after which it reaps the adopted orphans. In both cases everything that the
+job has written to its channel is read before the end is reported.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ log = structlog.get_logger()
 class Execution:
     """`begin` hands over the order, `finish` waits for the proof. `stop` may be called at any time from the loop.
 
-    `report_bound_s` is how long a guardian may take to report after its runner has ended without a cause.
-    `on_report` and `on_frame` may raise: then that one message is lost, and `faults` has the error.
+    `report_bound_s` limits the time that a guardian may take to report after its runner has ended without a stop.
+    If `on_report` or `on_frame` raises an exception, that message is lost and `faults` records the error.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Execution:
         self._records = records
         self._faults = faults
         self._awaited = False
-        """A cause was asked: a client may wait for the verdict, so nothing else is waited for."""
+        """Whether a stop was requested. Then a client may wait for the verdict, and nothing else may delay it."""
         self._ladder: Ladder | None = None
         self._swept: set[int] = set()
         self._report_bound_s = report_bound_s
@@ -88,11 +88,14 @@ class Execution:
 
     @property
     def root_pid(self) -> int:
-        """All below it is the job's."""
+        """Every descendant of this process belongs to the job."""
         return self._bound.root_pid
 
     def stop(self, stop: Stop, *, after_result: bool = False) -> None:
-        """Start the ladder, or raise it. `after_result`: the task has reported and is not asked. Never blocks."""
+        """Start the ladder, or bring its steps forward, without blocking.
+
+        With `after_result` the task has already reported, so it is not asked to stop.
+        """
         self._awaited = True
         self._stop(
             guardian_protocol.Stop(
@@ -106,11 +109,11 @@ class Execution:
 
     @property
     def due_at(self) -> float | None:
-        """When everything is to be over, on the monotonic clock; None while nothing was asked."""
+        """The deadline for the end of all processes, in monotonic seconds; None if no stop was requested."""
         return None if self._ladder is None or not self._awaited else self._ladder.t0 + self._ladder.budget_s
 
     def sweep_after_result(self, budget_s: float) -> None:
-        """Stop what is left of a task that has reported. Nobody asked for it: its output is still read to the end."""
+        """Stop the remaining processes of a task that has reported. No client waits, so read all of its output."""
         self._stop(guardian_protocol.Stop(t0=time.monotonic(), budget_s=budget_s, after_result=True))
 
     def _stop(self, stop: guardian_protocol.Stop) -> None:
@@ -122,18 +125,18 @@ class Execution:
         self._changed.set()
 
     def type(self, frame: protocol.StdinChunk) -> int:
-        """Send what a client has typed. Never blocks; how many bytes wait to be sent, of this and before."""
+        """Send a client's input without blocking. Return how many bytes of it and earlier input wait to be sent."""
         self._bound.channel.send(frame)
         return self._bound.channel.writer.transport.get_write_buffer_size()
 
     def begin(self, work: protocol.RunTask | protocol.Describe, limit: Limit | None = None) -> None:
-        """Hand over the order. Never blocks."""
+        """Hand over the order, without blocking."""
         self._noted(self._records.keep, self._job_id, self._bound.guardian, self._bound.runner)
         self._bound.send_order(work, limit)
         self._readers.start()
 
     async def finish(self) -> Ended:
-        """See the execution to its proof."""
+        """Wait for the proof of the end."""
         try:
             report = await self._end()
             await self._readers.drain(lambda: self._awaited)
@@ -143,14 +146,14 @@ class Execution:
         return self._ended(report, GUARDIAN_ENDED)
 
     async def abandon(self) -> Ended:
-        """Kill the execution without the guardian, because `finish` raised. It ends with a proof all the same."""
+        """Kill the execution without the guardian, after `finish` has raised an exception. This gives a proof, too."""
         await self._sweep()
         report = self._reported()
         self._noted(self._records.drop, self._bound.guardian)
         return self._ended(report, SERVER_FAILED)
 
     async def _end(self) -> guardian_protocol.Ended | None:
-        """Wait for the guardian's report; None when the backstop had to do it."""
+        """Wait for the guardian's report. Return None if the supervisor had to kill the processes itself."""
         while not self._readers.report.done() and (left_s := self._until_backstop_s()) > 0:
             self._changed.clear()
             changed = asyncio.ensure_future(self._changed.wait())
@@ -165,7 +168,7 @@ class Execution:
         return self._readers.report.result() if self._readers.report.done() else None
 
     def _runner_ended(self) -> None:
-        # From now on the guardian sweeps what is left and reports. If it is stopped it never will.
+        # From now on the guardian sweeps the remaining processes and reports. If it is stopped, it never does.
         self._report_due = time.monotonic() + self._report_bound_s
         self._changed.set()
 
@@ -174,9 +177,9 @@ class Execution:
         return due - time.monotonic()
 
     async def _sweep(self) -> None:
-        """Rounds of SIGKILL until nothing is left, past the verdict too: what is not proven is not given up.
+        """Send SIGKILL in rounds until no process is left. Continue after the verdict.
 
-        A guardian that was only late may still report its own proof meanwhile; then that is the end.
+        A guardian that was only late may still report its own proof; then the rounds end.
         """
         bound = self._bound
         held = SweepTarget(bound.guardian, bound.started.plan.leaf, bound.known_processes, bound.init_pid)
@@ -200,7 +203,7 @@ class Execution:
             await asyncio.sleep(SLOW_ROUND_S if late else ROUND_S)
 
     def _noted(self, write: Callable[..., None], *arguments: object) -> None:
-        # What is written down helps the next server; a disk that fails holds up neither the job nor its proof.
+        # The record is for the next server. A failing disk must delay neither the job nor its proof.
         try:
             write(*arguments)
         except Exception as exc:
@@ -221,7 +224,7 @@ class Execution:
             return ()
 
     def _ended(self, report: guardian_protocol.Ended | None, error: JobError) -> Ended:
-        """Return the end by the guardian's report, or else by the backstop, which found `error` to be the reason."""
+        """Return the end from the guardian's report. Without one it is the supervisor's, with `error` as the reason."""
         if report is not None:
             return ended_by_guardian(report)
         return ended_by_backstop(

@@ -1,6 +1,6 @@
-"""What is read from a running attempt: the runner's frames, its output, and the guardian's reports.
+"""Read from a running attempt: the runner's frames, its output, and the guardian's reports.
 
-An exception in a reader or in what it calls never ends the attempt: the fault is noted, and the next message is read.
+An exception in a reader or its callback never ends the attempt: the fault is noted, and reading continues.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from supervisor.guardian import protocol as guardian_protocol
 from supervisor.node.workers.worker import Output, Worker
 
 DRAIN_BOUND_S = 0.2
-"""How long the rest of a dead job's frames may take to read while a client waits for the verdict."""
+"""Time limit for reading the remaining frames of a dead job while a client waits for the verdict."""
 DRAIN_SILENT_TURNS = 5
 DRAIN_LONGEST_S = 30.0
-"""Without a waiting client everything is read to its end, which comes once the last writer has ended. A job may have
-passed its end of a pipe to another program: after so many times DRAIN_BOUND_S without data, or so long with data, that
-is not waited for."""
+"""Time limit without a waiting client. Reading then normally ends when the last writer has ended. But a job may have
+passed its end of a pipe to another program, so reading also stops after DRAIN_SILENT_TURNS times DRAIN_BOUND_S without
+data."""
 FRAMES_PER_TURN = 32
-"""After so many frames of one job the event loop turns to the others."""
+"""The event loop reads this many frames of one job before it runs other tasks."""
 
 
 class ExecutionReaders:
-    """Belongs to one attempt. `on_report` and `on_frame` may raise: then that one message is lost.
+    """The readers of one attempt. If `on_report` or `on_frame` raises an exception, that message is lost.
 
-    `report` is the guardian's last word: None when it ended without one, or said what cannot be read.
+    `report` is the guardian's final report, None if it ended without one or its report was not valid.
     """
 
     def __init__(
@@ -57,29 +57,27 @@ class ExecutionReaders:
         self.report: asyncio.Future[guardian_protocol.Ended | None] = asyncio.get_running_loop().create_future()
 
     def start(self) -> None:
-        """Begin to read."""
         self._output = [self._guarded(self._read_frames())]
         self._output += [self._guarded(self._read_output(output)) for output in self._bound.outputs]
         self._tasks = [self._guarded(self._read_reports()), *self._output]
 
     async def stop(self) -> None:
-        """Stop reading."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
     def tell(self, report: Report) -> None:
-        """Pass on what became of the attempt."""
+        """Pass a report to `on_report`."""
         try:
             self._on_report(report)
         except Exception as exc:
             self._faults.note("attempt", exc, job_id=self._job_id)
 
     async def drain(self, awaited: Callable[[], bool]) -> None:
-        """Read what a dead job had written. There may be much of it: its result is behind everything else.
+        """Read the remaining data of a dead job. There may be much of it, and the result comes last.
 
-        `awaited` says whether a client waits for the verdict; then it is read for DRAIN_BOUND_S at most.
+        `awaited` returns whether a client waits for the verdict; then reading takes DRAIN_BOUND_S at most.
         """
         left: set[asyncio.Task[None]] = set(self._output)
         bound = time.monotonic() + DRAIN_LONGEST_S
@@ -116,7 +114,7 @@ class ExecutionReaders:
                     return
                 frame: object = read_frame(line)
             except codec.ProtocolError as exc:
-                # The job wrote this, not our runner: say so in its own events, and go on with the next line.
+                # The job wrote this line, not our runner: report it in the job's events, and read the next line.
                 frame = protocol.Log("warning", "a frame of this job was refused", {"reason": str(exc)})
             self._pass_on(frame)
             count += 1
@@ -136,7 +134,7 @@ class ExecutionReaders:
         try:
             await self._follow_reports()
         finally:
-            # Also when a report could not be read: then the backstop does the work, and no report is waited for.
+            # This also follows an invalid report: the supervisor then kills the processes instead of waiting.
             if not self.report.done():
                 self.report.set_result(None)
 
@@ -154,5 +152,5 @@ class ExecutionReaders:
                     return
                 case guardian_protocol.Hello() | guardian_protocol.Refused():
                     continue
-        # The end of the socket without a report: the guardian was killed. The sweep begins once its exit is certain.
+        # The socket has ended without a report: the guardian was killed. The sweep begins once its exit is certain.
         await self._guardian_gone.wait()

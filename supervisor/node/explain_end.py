@@ -1,4 +1,4 @@
-"""The end of an execution in the engine's terms, with the reason when the task did not report one itself."""
+"""Describe the end of an execution as an engine's report, with a reason if the task did not report one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supervisor.node.reports import is_by_stop_signal
 
 
 def ended_by_guardian(report: guardian_protocol.Ended) -> Ended:
-    """Return the end that a guardian has reported with its proof."""
+    """Return the end that a guardian has reported and proven."""
     error = explain_status(report.runner_status)
     return Ended(
         proof=Proof(report.proof),
@@ -30,13 +30,13 @@ def ended_by_guardian(report: guardian_protocol.Ended) -> Ended:
 
 
 def ended_by_backstop(error: JobError, proof: Proof, *, processes_seen: int, killed_s: float | None) -> Ended:
-    """Return the end that needed the backstop. `killed_s` is the time since the cause; None when there was none."""
+    """Return an end that the supervisor brought about. `killed_s` is the time since the cause, None without one."""
     killed_ms = None if killed_s is None else round(killed_s * 1000, 1)
     return Ended(proof=proof, error=error, processes_seen=processes_seen, killed_ms=killed_ms, gone_ms=killed_ms)
 
 
 def explain_status(status: int | None) -> JobError:
-    """Return what it means that a runner has ended with this status and without a report."""
+    """Return the error of a runner that ended with this status and without a report."""
     if status is None:
         return JobError("guardian", "the job's process ended unseen")
     if os.WIFSIGNALED(status):
@@ -48,7 +48,7 @@ def explain_status(status: int | None) -> JobError:
 
 
 def explain_limit(reached: LimitReached) -> JobError:
-    """Return which limit ended the job, and how much of it the job had."""
+    """Return the error that names the limit which ended the job, and the job's use of it."""
     match reached.kind:
         case "memory":
             field, what, refusal = "memory_bytes", "bytes of memory", "it needed more"

@@ -1,4 +1,4 @@
-"""What is handed to a runner besides the job's input: its environment, and for an agent its settings and its key."""
+"""Data for a runner besides the job's input: its environment, and for an agent its settings and key."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from supervisor.guardian.environment import passed_environment
 from supervisor.node.run_as import RunAs
 
 AGENT_MODULE = "runner.tasks.agent"
-"""The only module that is told the agent's settings and key: a task of somebody's own never sees them."""
+"""The only module that receives the agent's settings and key: tasks of users never see them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchSettings:
-    """Made once from the settings."""
+    """The part of the server's settings that runners need."""
 
     environment: dict[str, str]
     agent_options: dict[str, Any]
@@ -27,9 +27,9 @@ class LaunchSettings:
 
     @classmethod
     def from_settings(cls, settings: Settings, mark: dict[str, str]) -> LaunchSettings:
-        """`mark` is a variable that the processes of this server's jobs are known by.
+        """`mark` is an environment variable that identifies the processes of this server's jobs.
 
-        Raises StartupError when RUN_AS cannot be used.
+        Raise StartupError if RUN_AS cannot be used.
         """
         options = {
             "model": settings.agent_model,
@@ -46,7 +46,7 @@ class LaunchSettings:
         return cls(environment, options, secrets, run_as)
 
     def work(self, order: Order, workspace: Path, short_path: Path | None = None) -> RunTask:
-        """Return what the runner of this order is told."""
+        """Return the message that starts the task of this order in a runner."""
         agent = order.module == AGENT_MODULE
         return RunTask(
             job_id=order.job_id,

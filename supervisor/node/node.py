@@ -1,6 +1,6 @@
-"""This machine as an engine: workers, containment, recovery, workspaces and files, all below one STATE_DIR.
+"""The engine for this machine: workers, containment, recovery, workspaces and files, all below one STATE_DIR.
 
-The folder is locked before anything in it is touched: two nodes on one STATE_DIR would remove each other's workspaces.
+The folder is locked before anything in it changes: two nodes on one STATE_DIR would remove each other's workspaces.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from supervisor.state_lock import StateDirLock
 
 
 class Node:
-    """Implements `engine.Engine`. Belongs to the event loop.
+    """Implements `engine.Engine`. Only for use on the event loop.
 
-    `features` are what the kernel offers, or fewer in a test. `holds_state_dir`: this process has locked it already.
+    `features` are those of the kernel, or fewer in a test. `holds_state_dir`: this process has already locked it.
     """
 
     def __init__(
@@ -58,7 +58,10 @@ class Node:
         self._stack = AsyncExitStack()
 
     async def open(self) -> Opened:
-        """End what earlier nodes left, try the levels, and start the first workers. Raise StartupError."""
+        """Kill the processes that earlier nodes left, try the levels, and start the first workers.
+
+        Raise StartupError if the folder or the level of containment cannot be used.
+        """
         try:
             orphans = await self._open()
         except BaseException:
@@ -122,7 +125,7 @@ class Node:
             if future.cancelled():
                 raise StartRefused("the server stopped before the job could start") from None
             if not future.cancel():
-                self.pool.return_unused(future.result())  # it came together with the cancellation
+                self.pool.return_unused(future.result())  # the worker came together with the cancellation
             raise
         return NodeReservation(worker, self.services)
 

@@ -1,4 +1,4 @@
-"""What a runner's messages mean, in the engine's terms. They are cut to what an event has room for."""
+"""Translate a runner's messages to an engine's reports, shortened to the size of an event."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ MAX_SHORT_CHARS = 1000
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _STOP_NAMES = frozenset(number.name for number in _STOP_SIGNALS)
 _STOP_EXIT_CODES = frozenset(128 + number for number in _STOP_SIGNALS)
-"""What a shell makes of a command's end by a signal."""
+"""Exit codes of a shell whose command was ended by such a signal."""
 
 
 def report_of(frame: object, runner_pid: int) -> Report | None:  # noqa: PLR0912 - one case for each frame
-    """Return what a frame says of its job; None if it says nothing. `runner_pid` is the host's."""
+    """Return the report that a frame stands for, None if there is none. `runner_pid` is the pid on the host."""
     match frame:
         case protocol.Heartbeat():
             return Heartbeat()
@@ -48,7 +48,7 @@ def report_of(frame: object, runner_pid: int) -> Report | None:  # noqa: PLR0912
         case protocol.Progress(done, total, message):
             return ProgressReport(done, total, _cut(message))
         case protocol.Output(stream, text):
-            # The runner splits already, but a job may write frames of its own.
+            # The runner splits output already, but a job may write frames of its own.
             return OutputReport(stream, tuple(split_text(text)))
         case protocol.Log(level, message, fields):
             if len(json.dumps(fields)) > MAX_EVENT_BYTES // 2:
@@ -65,12 +65,12 @@ def report_of(frame: object, runner_pid: int) -> Report | None:  # noqa: PLR0912
 
 
 def is_by_stop_signal(error: JobError) -> bool:
-    """Return whether a command ended by a signal that asks for a stop."""
+    """Return whether a command was ended by a signal that requests a stop."""
     return error.signal in _STOP_NAMES or error.exit_code in _STOP_EXIT_CODES
 
 
 def _bounded(error: JobError) -> JobError:
-    """Return an error that fits into an event, whatever the job has written."""
+    """Return the error, shortened to fit into an event."""
     return JobError(
         kind=error.kind,
         message=cut_text(error.message, MAX_EVENT_BYTES // 4),

@@ -1,4 +1,4 @@
-"""RUN_AS: the user that jobs run as when the server is root, looked up and tried once, at the server's start."""
+"""The setting RUN_AS: the user for jobs of a server that is root. It is looked up and tried at the start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class RunAs:
-    """`user` is None when jobs run as the server does. `lacks` says what the user cannot do that the server can."""
+    """`user` is None if jobs run as the server's user. `lacks` names abilities that the user lacks."""
 
     def __init__(self, user: User | None) -> None:
         self.user = user
@@ -30,17 +30,17 @@ class RunAs:
 
     @classmethod
     def find(cls, name: str | None) -> Self:
-        """Raises StartupError when the setting cannot be used."""
+        """Look up the user. Raise StartupError if the setting cannot be used."""
         return cls(None if name is None else _look_up(name))
 
     @property
     def environment(self) -> dict[str, str]:
-        """What jobs are told about who they are."""
+        """Environment variables that name the user to jobs."""
         return {} if self.user is None else {"USER": self.user.name, "LOGNAME": self.user.name}
 
     @property
     def rules_out(self) -> dict[Level, str]:
-        """Levels of containment that do not go with it, and why."""
+        """Return the levels of containment that cannot be used with this user, and why."""
         return (
             {}
             if self.user is None
@@ -52,9 +52,9 @@ class RunAs:
         return "jobs run as the server does" if self.user is None else f"jobs run as {self.user.name}"
 
     def try_out(self, workspaces: Path) -> None:
-        """Be that user once: go to where workspaces will be, and run Python. Takes some milliseconds.
+        """Enter the workspaces' folder as this user, and run Python. This takes some milliseconds.
 
-        Raises StartupError when the first fails; the second is a lack.
+        Raise StartupError if the first fails. If the second fails, set `lacks`.
         """
         if self.user is None:
             return
@@ -86,7 +86,7 @@ def _look_up(name: str) -> User:
 
 
 def _run(user: User, command: list[str]) -> str | None:
-    """Why it failed, or None."""
+    """Return why the command failed, None if it did not."""
     try:
         done = subprocess.run(
             command,

@@ -1,10 +1,10 @@
-"""Describing tasks and testing oneself are one act: start a worker, have it import a module, kill it, see the proof.
+"""The self-test, which also describes task modules: start a worker, let it import a module, kill it, check the proof.
 
-The first module is started and killed again every EVERY_S, so that "ready" means that jobs really start and stop now,
-not that they once did. Each such worker has a child that has left the session. It is watched from outside too: what the
-guardian reports is believed only if every process of the worker is gone.
+The first module is tested again every EVERY_S seconds, so "ready" means that jobs start and stop now, not only that
+they once did. Each worker under test has a child in another session. The test also checks from outside: it accepts the
+guardian's report only if every process of the worker has ended.
 
-An error of one round is that round's: it makes the server unready, and the next round is tried as ever.
+An error in one round makes the server unready, and does not prevent the next round.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from supervisor.node.services import NodeServices
 from supervisor.node.workers.worker import Worker
 
 MODULE = "runner.tasks.shell"
-"""What the self-test imports: it is there on every machine."""
+"""The module that the self-test imports, available on every machine."""
 EVERY_S = 30.0
 AGAIN_S = 2.0
-"""After a round that failed the next one comes sooner."""
+"""Pause after a failed round."""
 LATELY_S = 60.0
-"""Readiness is about what happened since then."""
+"""Only rounds within this time count for readiness."""
 CHECK_TIMEOUT_S = 2.0
-"""How long looking at the worker's processes may take before the round has failed."""
+"""The round fails if inspecting the worker's processes takes longer."""
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class _Seen:
-    """The processes of a worker as they were before it was killed, by handles that are closed with `opened`."""
+    """The processes of a worker before it was killed, as handles. Closing `opened` closes them."""
 
     opened: ExitStack = field(default_factory=ExitStack)
     handles: list[Handle] = field(default_factory=list)
@@ -50,7 +50,7 @@ class _Seen:
 
 
 class SelfTest:
-    """Belongs to the event loop. `ok` is for readiness. `import_s` bounds the import of a module, in seconds."""
+    """Only for use on the event loop. `import_s` limits the import of a module, in seconds."""
 
     def __init__(self, background: BackgroundTasks, services: NodeServices, import_s: float) -> None:
         self._background = background
@@ -80,7 +80,7 @@ class SelfTest:
         return {"age_s": round(time.monotonic() - self._proven_at, 1), "gone_ms": round(self._gone_ms, 1)}
 
     async def run(self) -> None:
-        """Test now, and from time to time. Never returns."""
+        """Run a round now and then periodically, for ever."""
         while True:
             try:
                 await self.describe(MODULE)
@@ -90,7 +90,7 @@ class SelfTest:
             await asyncio.sleep(EVERY_S if self._failure is None else AGAIN_S)
 
     async def describe(self, module: str) -> ModuleDescription:
-        """Have a worker import a module, and kill it. Return what the module offers, or why it offers nothing."""
+        """Import a module in a worker, and kill the worker. Return the description of its tasks, or the error."""
         described: asyncio.Future[protocol.Described] = asyncio.get_running_loop().create_future()
 
         def on_frame(frame: object) -> None:
@@ -118,7 +118,7 @@ class SelfTest:
             await asyncio.wait((described, finishing), timeout=self._import_s, return_when=asyncio.FIRST_COMPLETED)
             ended = finishing.done()
         finally:
-            # A task of its own: the server may stop, and cancel this one, while the worker is being killed.
+            # This is a separate task, because the server may stop and cancel this one while the worker is being killed.
             end = self._end(execution, finishing, worker, described)
             await asyncio.shield(self._background.start(end, f"end of the self-test of {module}"))
         if not described.done():
@@ -144,12 +144,12 @@ class SelfTest:
             raise
         finally:
             self._services.pool.retire(worker)
-        # A module that ended its process, or hangs, never came to start the child: that says nothing about the server.
+        # A module that ends its process or hangs does not get to start the child. That is not the server's fault.
         if described.done() or alive:
             self._judge(seen.escaped, alive, gone_ms)
 
     async def _kill(self, execution: Execution, finishing: asyncio.Future[Ended]) -> float:
-        """Kill the worker and wait for its proof, with or without its guardian. Return how long that took, in ms."""
+        """Kill the worker and wait for the proof, with or without its guardian. Return the duration in ms."""
         asked = time.monotonic()
         execution.stop(Stop(age_s=0.0, budget_s=self._services.cancel_budget_s, force=True))
         try:
@@ -176,7 +176,7 @@ class SelfTest:
 
 
 def _see(runner_pid: int, seen: _Seen) -> None:
-    """Open handles of a runner and all below it, and note which of them are in another session. Reads /proc."""
+    """Open handles of a runner and its descendants, and note which are in another session. This reads /proc."""
     runner = read_stat(runner_pid)
     pids = [] if runner is None else [runner.pid, *descendants(runner.pid)]
     seen.escaped = [pid for pid in pids if (stat := read_stat(pid)) and runner and stat.sid != runner.sid]
@@ -192,4 +192,4 @@ def _description(described: protocol.Described) -> ModuleDescription:
 
 
 def _ignore(_report: Report) -> None:
-    """A self-test has no job."""
+    """Drop the report: a self-test has no job."""

@@ -1,4 +1,4 @@
-"""What the attempts of one node share."""
+"""Objects that all attempts of a node share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supervisor.node.workers.pool import WorkerPool
 
 @dataclass(frozen=True, slots=True)
 class NodeServices:
-    """One value for each node. `controllers` are those of its attempts' cgroups."""
+    """Shared objects of one node. `controllers` are those of the attempts' cgroups."""
 
     pool: WorkerPool
     state_dir: StateDir

@@ -1,4 +1,4 @@
-"""What the server's own process must be before it holds jobs."""
+"""Prepare the server's own process for running jobs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from runner import posix
 
 
 def become_server(*, has_tasks: bool) -> posix.Limit:
-    """Hide this process's memory from its user's others, and let it open as many files as it may.
+    """Protect this process's memory from other processes of its user, and raise its limit of open files.
 
-    Return the limit of open files as it was, which is what jobs get. `has_tasks`: it was given modules of tasks.
+    Return the original limit of open files, which jobs get. `has_tasks`: the server has task modules of its own.
     """
     posix.set_dumpable(False)
     if has_tasks and os.getcwd() not in sys.path:  # noqa: PTH109
-        # Task modules live where the server was started; last, so that they shadow nothing of ours.
+        # Task modules are in the folder where the server was started. It comes last, so they shadow no other module.
         sys.path.append(os.getcwd())  # noqa: PTH109
     return posix.raise_open_files_limit()

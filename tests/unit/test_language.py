@@ -16,13 +16,11 @@ PACKAGES = (
     "bench",
     "deadstop",
     "runner",
+    "supervisor/api",
     "supervisor/cli",
+    "supervisor/engine",
     "supervisor/guardian",
-    "supervisor/node/cleanup",
-    "supervisor/node/inspect",
-    "supervisor/node/levels",
-    "supervisor/node/storage",
-    "supervisor/node/workers",
+    "supervisor/node",
     "tests",
 )
 PEOPLE = re.compile(r"\b(nobody|somebody|everybody|anybody|whoever|whom|told|said)\b", re.IGNORECASE)

@@ -39,7 +39,7 @@ class Principal:
 
 
 class _Key:
-    """What is kept of one token, to recognise it and to sign sessions."""
+    """Data of one token that is needed to recognise it and to sign sessions."""
 
     def __init__(self, principal: Principal, token: SecretStr) -> None:
         secret = token.get_secret_value().encode()

@@ -16,7 +16,7 @@ MIN_SPARE, MAX_SPARE = 4, 64
 MOST = 4096
 FEWEST = 16
 OWN_FILES = 64
-"""What the server itself holds: the journal, its folders, threads, warm workers, and what it keeps in reserve."""
+"""File descriptors for the server itself: journal, folders, threads, warm workers, and a reserve."""
 RETRY_AFTER_S = 1
 FRESH_S = 0.25
 """A connection counts as idle after this time: its first request may be on its way."""

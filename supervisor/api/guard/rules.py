@@ -1,4 +1,4 @@
-"""What the guard checks before a request reaches its endpoint. The table of endpoints states the rules of each."""
+"""Rules that the guard checks before a request reaches its endpoint. The table of endpoints states them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class Access(StrEnum):
-    """What a request must bring to reach an endpoint."""
+    """The permission that a request needs to reach an endpoint."""
 
     PROBE = "probe"
     """Nothing, not even a Host that this server answers for: load balancers and kubelets have neither."""

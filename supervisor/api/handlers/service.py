@@ -1,4 +1,4 @@
-"""What handlers use, and how they get it from a request."""
+"""The objects that handlers use, and how they get them from a request."""
 
 from __future__ import annotations
 

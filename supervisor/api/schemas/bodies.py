@@ -62,8 +62,8 @@ class Body(BaseModel):
 
 
 class LimitsBody(Body):
-    """What the job may use: resident memory and processes of its whole tree (the runner is one of them), and time on
-    this many cores."""
+    """Limits of a job: resident memory and processes of its whole tree (including the runner), and time on this many
+    cores."""
 
     memory_bytes: Annotated[int, Field(gt=0, le=MAX_MEMORY_BYTES)] | None = None
     processes: Annotated[int, Field(gt=0, le=MAX_PROCESSES)] | None = None
@@ -71,9 +71,8 @@ class LimitsBody(Body):
 
 
 class CreateBody(Body):
-    """What to run, and how. `timeout_s` counts from `job.running`. With `lease_s` the job is cancelled when its lease
-    has not been renewed for that time. The `stuck_…` fields override the server's settings;
-    0 is off."""
+    """The task to run, and its options. `timeout_s` counts from `job.running`. With `lease_s` the job is cancelled when
+    its lease has not been renewed for that time. The `stuck_…` fields override the server's settings; 0 is off."""
 
     task: Annotated[str, Field(min_length=1, max_length=MAX_TASK_NAME)]
     input: dict[str, Any]
@@ -137,7 +136,7 @@ class SizeBody(Body):
 
 
 class InputBody(Body):
-    """What to send to the job's input, at least one of these: `text` (Ctrl-C is \\u0003), then the end if `eof`.
+    """Input for the job, at least one of these: `text` (Ctrl-C is \\u0003), then the end if `eof`.
 
     In a terminal `eof` is Ctrl-D, on pipes the end of stdin; nothing can be sent after it.
     """

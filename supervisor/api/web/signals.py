@@ -26,7 +26,7 @@ def reset_inherited() -> None:
 
 
 class Stop:
-    """What signals have requested so far. Only for use on the event loop."""
+    """The stop that signals have requested so far. Only for use on the event loop."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
