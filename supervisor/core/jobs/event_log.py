@@ -1,12 +1,12 @@
 """A job's numbered events, and the readers that follow them.
 
-What is kept here is the newest part, bounded per job by count and bytes, and what is not in the journal yet. It has the
-rest, and a `Gap` says what to look for there. A reader never holds up the job: it has a cursor, not a queue. Sequence
-numbers start at 1 and have no holes.
+The log keeps the newest events, limited per job by count and bytes, and those that are not in the journal yet. The
+journal has the rest: a `Gap` says which events to read there. A reader never delays the job, because it has a cursor
+and not a queue. Sequence numbers start at 1 and have no gaps.
 
-A gated log shows an event only once it was released, which the journal does when the event is written: what a reader
-has seen is still there after the server was killed, under the same number. In trouble the journal releases events that
-are not written; such a log lets none go before `written` says that it may.
+A gated log shows an event only after its release. The journal releases events once they are written, so that an event
+which a reader has seen keeps its number after the server is killed. If the disk fails, the journal releases unwritten
+events; the log then keeps them until `written` is called.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_BYTES = 2 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One numbered event. `data` is the whole line that clients get: ASCII JSON with id, job_id, type and at."""
+    """One numbered event. `data` is the complete line for clients: ASCII JSON with id, job_id, type and at."""
 
     id: int
     job_id: str
@@ -38,14 +38,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events `first` to `last` (inclusive) are not here; when the journal says so, they are no longer kept."""
+    """Events `first` to `last` (inclusive) are not in the log. In a journal's answer they are no longer kept at all."""
 
     first: int
     last: int
 
 
 class EventLog:
-    """The events of one job. Not thread-safe: it belongs to the event loop."""
+    """The events of one job. Only for use on the event loop."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class EventLog:
         gated: bool = False,
         last_id: int = 0,
     ) -> None:
-        """`last_id`: the log goes on behind this number, whose event and those before it are released."""
+        """`last_id` is the number of the last earlier event. It and all before it count as released."""
         self.job_id = job_id
         self._max_events = max_events
         self._max_bytes = max_bytes
@@ -68,23 +68,23 @@ class EventLog:
         self.size_bytes = 0
         self.last_id = last_id
         self.released_id = last_id
-        """Readers see events up to this one."""
+        """The number of the last event that readers see."""
         self._written_id = last_id
         self.closed = False
 
     @property
     def ended(self) -> bool:
-        """The last event was written and released: there is nothing to wait for."""
+        """Whether the last event was appended and released, so that readers need not wait for more."""
         return self.closed and self.released_id == self.last_id
 
     def append(self, type_: str, fields: Mapping[str, Json], *, at: datetime | None = None) -> Event:
-        """Number and keep one event. Raises RuntimeError after `close`: a terminal event is always the last."""
+        """Number and keep an event. Raise RuntimeError after `close`, because a terminal event is always the last."""
         if self.closed:
             raise RuntimeError(f"cannot append {type_} to job {self.job_id}: its terminal event was written")
         self.last_id += 1
         when = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         head = {"id": self.last_id, "job_id": self.job_id, "type": type_, "at": when}
-        # ASCII and one line: nothing that a job writes can break out of the SSE field.
+        # The data is ASCII and one line, so a job's text cannot break out of the SSE field.
         event = Event(self.last_id, self.job_id, type_, _line(head | dict(fields)))
         self._events.append(event)
         self.size_bytes += len(event.data)
@@ -96,7 +96,7 @@ class EventLog:
         return event
 
     def release(self, until: int) -> list[Event]:
-        """Let readers see events up to number `until`. Those of them that are new and kept here."""
+        """Release events up to number `until`. Return those that are newly released and kept here."""
         first = self.released_id + 1
         if until < first:
             return []
@@ -112,7 +112,7 @@ class EventLog:
         return new
 
     def written(self, until: int) -> None:
-        """Events up to number `until` are kept elsewhere, so past the bounds the oldest of them go."""
+        """Note that events up to number `until` are in the journal, so that the oldest may be dropped at the limits."""
         self._written_id = until
         while len(self._events) > self._max_events or self.size_bytes > self._max_bytes:
             if self._events[0].id > until:
@@ -120,18 +120,18 @@ class EventLog:
             self.size_bytes -= len(self._events.popleft().data)
 
     def withdraw(self) -> None:
-        """Take back what nobody has seen, numbers and all."""
+        """Remove the unreleased events, and free their numbers."""
         while self._events and self._events[-1].id > self.released_id:
             self.size_bytes -= len(self._events.pop().data)
         self.last_id = self.released_id
 
     def close(self) -> None:
-        """No more events will come. Readers end after the last one."""
+        """End the log. Readers stop after its last event."""
         self.closed = True
         self._wake()
 
     def read(self, after: int, limit: int = 500) -> list[Event | Gap]:
-        """What is released behind event number `after`, at most `limit` items, a Gap first if some are not here."""
+        """Return released events after number `after`, at most `limit` items. If some are not here, a Gap comes first."""
         if after >= self.released_id:
             return []
         first_kept = self._events[0].id if self._events else self.last_id + 1
@@ -142,12 +142,12 @@ class EventLog:
             after = last_missing
         start = max(0, after - first_kept + 1)
         end = min(start + limit, self.released_id - first_kept + 1)
-        # By index: a deque finds those near either end at once, and most readers are near the end.
+        # A deque finds indexes near its ends quickly, and most readers are near the end.
         items.extend(self._events[index] for index in range(start, end))
         return items
 
     async def wait_beyond(self, after: int) -> bool:
-        """Wait until readers see an event behind number `after`. False: there never will be one."""
+        """Wait until an event after number `after` is released. Return False if there will never be one."""
         while self.released_id <= after:
             if self.ended:
                 return False
@@ -162,7 +162,7 @@ class EventLog:
 def _line(fields: dict[str, Json]) -> str:
     result = fields.get("result")
     if isinstance(result, list | dict):
-        # It may be a thousand times as long as all else, and the other encoder is ten times as fast.
+        # A result may be a thousand times as long as the rest, and the other encoder is ten times as fast.
         raw = to_json(result)
         if raw.isascii():
             rest = json.dumps({name: value for name, value in fields.items() if name != "result"}, ensure_ascii=True)

@@ -1,4 +1,4 @@
-"""What can happen to a job, and what is then to be done: the machine's whole vocabulary."""
+"""The inputs and effects of a job's state machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from supervisor.core.jobs.model import Cause, Json, Stuck
 from supervisor.engine.containment import Proof, Survivor
 from supervisor.engine.report import JobError
 
-# --- what can happen
+# --- inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +21,19 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The job's order was given to an engine."""
+    """The job's order was passed to an engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The runner is about to call the task. `fields` are for people."""
+    """The runner is about to call the task. `fields` describe its process, for people."""
 
     fields: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseChanged:
-    """The task does something else now."""
+    """The task has entered another phase."""
 
     phase: str
     detail: str | None = None
@@ -41,7 +41,7 @@ class PhaseChanged:
 
 @dataclass(frozen=True, slots=True)
 class ResourceChanged:
-    """The job holds something, or holds it no longer. `action` is acquired, released or removed."""
+    """The job has acquired or released a resource, or it was removed. `action` is acquired, released or removed."""
 
     action: str
     kind: str
@@ -50,7 +50,7 @@ class ResourceChanged:
 
 @dataclass(frozen=True, slots=True)
 class StuckChanged:
-    """The job counts as stuck, or no longer does. `fields` are those of the event; None: there is none this time."""
+    """The job counts as stuck, or no longer does. `fields` are those of the event. None means that no event is due."""
 
     stuck: Stuck | None
     fields: Mapping[str, Json] | None = None
@@ -58,7 +58,7 @@ class StuckChanged:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What the runner said came of it: a result, or an error."""
+    """The runner has reported the task's result or error."""
 
     result: Json = None
     error: JobError | None = None
@@ -83,10 +83,10 @@ class Unproven:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Nothing of the attempt is left, and `proof` says how we know. Milliseconds as in Cancellation.
+    """No process of the attempt is left, and `proof` says how that is known. Milliseconds are as in Cancellation.
 
-    `error` is what to say when nothing was reported and nobody had asked to stop; `limit`, when the job had reached a
-    limit: that explains any failure that came of it.
+    `error` explains the end of a job that reported nothing and was not stopped. `limit` is set if the job had reached a
+    limit, and explains a failure that follows from it.
     """
 
     proof: Proof
@@ -103,15 +103,15 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class StartRefused:
-    """The attempt could not be started at all."""
+    """The attempt could not be started."""
 
     error: JobError
 
 
 @dataclass(frozen=True, slots=True)
 class ServerDied:
-    """The server that ran the attempt is no more. `error` says what is known of its processes, `gone_at` since when
-    they are gone; None: that is not known."""
+    """The server that ran the attempt has died. `error` describes what is known about the processes; `gone_at` is the
+    time of their end, None if it is not known."""
 
     error: JobError
     gone_at: datetime | None = None
@@ -134,12 +134,12 @@ Input = (
 )
 
 
-# --- what to do
+# --- effects
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Write an event of this type into the job's log."""
+    """Append an event of this type to the job's log."""
 
     type: str
     fields: Mapping[str, Json]
@@ -147,7 +147,7 @@ class Emit:
 
 @dataclass(frozen=True, slots=True)
 class StopAttempt:
-    """Start or raise the attempt's ladder."""
+    """Start the attempt's ladder, or bring its steps forward."""
 
     cause: Cause
     budget_s: float
@@ -160,7 +160,7 @@ class StartTimeout:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The terminal state was written: close the log, free the slot, tell who waits."""
+    """The job has reached its terminal state: close the log, free the slot, and notify waiting clients."""
 
 
 Effect = Emit | StopAttempt | StartTimeout | Finish

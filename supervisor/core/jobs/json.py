@@ -1,4 +1,4 @@
-"""How a cancellation and an error look as JSON: the same in events and in the API's answers."""
+"""The JSON of a cancellation and of an error, which is the same in events and in the API's answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SurvivorJson(TypedDict):
 
 
 class CancellationJson(TypedDict):
-    """How a job was stopped. Milliseconds count from the detection of the cause."""
+    """The record of a stop. Milliseconds count from the detection of the cause."""
 
     reason: str
     detail: str | None
@@ -45,7 +45,6 @@ class ErrorJson(TypedDict):
 
 
 def cancellation_fields(record: Cancellation) -> CancellationJson:
-    """A cancellation as JSON."""
     return {
         "reason": str(record.reason),
         "detail": record.detail,
@@ -66,7 +65,6 @@ def cancellation_fields(record: Cancellation) -> CancellationJson:
 
 
 def error_fields(error: JobError) -> ErrorJson:
-    """A job's error as JSON."""
     return {
         "kind": error.kind,
         "message": error.message,

@@ -1,4 +1,4 @@
-"""When a job last gave a sign of life. All times are seconds of the server's awake clock; None means "not yet"."""
+"""Times of a job's last signs of life, in seconds of the server's awake clock. None means "not yet"."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Liveness:
-    """Belongs to the event loop. `clock` does not count the time that the server itself slept through."""
+    """Only for use on the event loop. `clock` excludes time in which the server itself was stopped or suspended."""
 
     clock: Callable[[], float] = time.monotonic
     born_at: float = field(init=False)
-    """The job was created."""
+    """When the job was created."""
     admitted_at: float | None = None
-    """The job got its slot."""
+    """When the job got its slot."""
     bound_at: float | None = None
-    """It was handed over to a runner."""
+    """When the job was handed to a runner."""
     beat_at: float | None = None
-    """The last heartbeat of the runner itself, which says nothing about the task."""
+    """When the runner sent its last heartbeat, which says nothing about the task."""
     task_at: float | None = None
-    """The last word of the task: output, progress, log, phase, resource."""
+    """When the task last sent something: output, progress, a log line, a phase or a resource."""
     reported_at: float | None = None
-    """The task's result arrived; since then its processes are to end."""
+    """When the task's result arrived. From then on its processes are expected to end."""
     caused_at: float | None = None
-    """The first cause to stop it came."""
+    """When the first cause to stop the job came."""
 
     def __post_init__(self) -> None:
         self.born_at = self.clock()

@@ -1,6 +1,6 @@
-"""A job's life as a pure function: (job, what happened) → (job, what to do).
+"""A job's state machine as a pure function: (job, input) → (job, effects).
 
-    from        what happened            to          what to do
+    from        input                    to          effects
     queued      CancelRequested          cancelled   events; never started
     queued      Bound                    starting    job.starting
     starting    Began                    running     job.running; timeout starts
@@ -11,7 +11,7 @@
                 the result was reported
     starting,   Gone                     succeeded / failed, by what was reported
     running
-    cancelling  CancelRequested(force)   cancelling  raise the ladder
+    cancelling  CancelRequested(force)   cancelling  bring the ladder's steps forward
     cancelling  Acknowledged, Signalled  cancelling  events
     cancelling  Unproven                 cancelling  survivors are named, the sweep goes on
     cancelling  Gone                     cancelled / timed_out
@@ -25,8 +25,8 @@
                 StuckChanged             same        event
     any end     CancelRequested          same        nothing
 
-What is not in the table is refused with the job's story. Facts that may cross a transition on their way (a frame that
-was sent before the cancel) are in the table as "nothing".
+Inputs that are not in the table are rejected with the job's history. Inputs that may cross a transition on their way (a
+frame that was sent before the cancel) are ignored.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ from supervisor.engine.report import JobError
 
 
 class RefusedTransition(Exception):
-    """A fact that the job's state does not allow: a bug in whoever sent it. Met by the job's owner task."""
+    """Raised for an input that the job's state does not allow. This is a bug in the caller."""
 
     def __init__(self, state: State, fact: Input, story: tuple[str, ...]) -> None:
         super().__init__(f"cannot take {type(fact).__name__} in state {state}; so far: {' → '.join(story)}")
@@ -72,7 +72,7 @@ class RefusedTransition(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """A job with what only the machine needs to know: what was reported, and how it came here."""
+    """A job, with data that only the machine needs: the task's report, and the inputs so far."""
 
     job: Job
     reported: Reported | None = None
@@ -81,7 +81,7 @@ class Life:
 
 
 def step(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
-    """Take one fact. `now` is wall-clock time in UTC. Raises RefusedTransition."""
+    """Apply one input. `now` is wall-clock time in UTC. Raise RefusedTransition if the state does not allow it."""
     after, effects = _dispatch(life, fact, now)
     if after is not life and not isinstance(fact, PhaseChanged | ResourceChanged | StuckChanged):
         after = replace(after, story=(*life.story, f"{type(fact).__name__}: {after.job.state}")[-50:])
@@ -109,7 +109,7 @@ def _dispatch(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect
 def _observed(
     life: Life, fact: PhaseChanged | ResourceChanged | StuckChanged, now: datetime
 ) -> tuple[Life, list[Effect]]:
-    """Take what is seen of a job that goes on as it did."""
+    """Apply an observation, which leaves the job in its state."""
     job = life.job
     match fact:
         case PhaseChanged(phase, detail):
@@ -155,11 +155,11 @@ def _alive(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
             effects: list[Effect] = [Emit("job.running", fields)]
             if job.request.timeout_s is not None:
                 effects.append(StartTimeout(job.request.timeout_s))
-            # Its import is over, which was a phase of its own.
+            # The import, which is a phase of its own, is over.
             phase = job.phase if life.reported is not None else None
             return replace(life, job=replace(job, state=State.RUNNING, started_at=now, phase=phase)), effects
         case Reported() if life.reported is None:
-            # The first report is final. That it was made does not mean that the processes end.
+            # The first report is final. But the job's processes may continue after it.
             swept = replace(life, reported=fact, job=replace(job, phase="cleanup"))
             cleanup: dict[str, Json] = {"phase": "cleanup", "detail": "waiting for the processes of the task to end"}
             return swept, [Emit("job.phase", cleanup)]
@@ -181,7 +181,7 @@ def _alive(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
         case ServerDied(error, gone_at):
             return _finish(life, State.LOST, gone_at or now, error=error)
         case Reported() | Acknowledged() | Signalled() | Unproven():
-            return life, []  # a second word, or the sweep after the result
+            return life, []  # a second report, or the sweep after the result
         case _:
             raise RefusedTransition(job.state, fact, life.story)
 
@@ -213,7 +213,7 @@ def _cancelling(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effe
         case ServerDied(error, gone_at):
             return _finish(life, State.LOST, gone_at or now, error=error)
         case Began() | Reported():
-            return life, []  # said before the ask arrived; the cancel wins
+            return life, []  # reported before the request to stop arrived; the cancel wins
         case _:
             raise RefusedTransition(job.state, fact, life.story)
 

@@ -1,8 +1,8 @@
-"""The nouns of the core: a job, why it is stopped, how, and with which proof.
+"""The core's data model: a job, and why, how and with which proof it was stopped.
 
-Where a job is (`State`), why it is stopped (`Reason`) and how that was done (`Method`) are three types.
-Everything here is immutable; `machine.py` makes the next value from the last one. Field names are those
-that clients see, so that one name follows a fact from the guardian to the wire.
+The state of a job (`State`), the reason for a stop (`Reason`) and its method (`Method`) are separate types. All values
+are immutable; `machine.py` makes the next one from the last. Fields have the names that clients see, so that a fact has
+one name from the guardian to the API.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Reason(StrEnum):
 
 
 class Method(StrEnum):
-    """The strongest step of the ladder that the job needed."""
+    """The last step of the ladder that was needed."""
 
     NEVER_STARTED = "never_started"
     COOPERATIVE = "cooperative"
@@ -65,7 +65,7 @@ class OnDisconnect(StrEnum):
 
 
 class Rule(StrEnum):
-    """Why a job counts as stuck; `stuck.py` says what each means."""
+    """Why a job counts as stuck; `stuck_rules.py` explains each rule."""
 
     NO_HEARTBEAT = "no_heartbeat"
     NO_EVENT = "no_event"
@@ -75,7 +75,7 @@ class Rule(StrEnum):
 
 
 class StuckAction(StrEnum):
-    """What is done about a job that hangs. One that is being cancelled already is only reported."""
+    """The action for a stuck job. A job that is already being cancelled is only reported."""
 
     REPORT = "report"
     CANCEL = "cancel"
@@ -83,27 +83,27 @@ class StuckAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, by the name of the token. Jobs made with other tokens do not exist for it, unless it `sees_all`."""
+    """The token of a request, by name. Unless it `sees_all`, only jobs made with the same token exist for it."""
 
     token: str
     sees_all: bool = False
 
     def sees(self, token: str) -> bool:
-        """Whether it may know of a job that was made with the token of this name."""
+        """Return whether the caller may see a job that was made with the token of this name."""
         return self.sees_all or token == self.token
 
 
 SERVER = Caller("", sees_all=True)
-"""The server itself, when nobody asked it."""
+"""The server itself, acting without a request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One reason to stop, as it was detected.
+    """One detected reason to stop.
 
-    `detected` is on the monotonic clock (seconds) and is the ladder's t0. `budget_s` None means the server's
-    default. `vanished` says that the peer disappeared without a FIN and was therefore noticed late: the ladder
-    then starts at *terminate*.
+    `detected` is in monotonic seconds, and the ladder's t0. If `budget_s` is None the server's default applies.
+    `vanished` means that the peer disappeared without a FIN, which was noticed late: the ladder then starts at
+    *terminate*.
     """
 
     reason: Reason
@@ -117,7 +117,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """The record of one stop. Milliseconds count from detection; None means "did not happen (yet)"."""
+    """The record of one stop. Milliseconds count from detection; None means that the step has not happened."""
 
     reason: Reason
     detail: str | None
@@ -138,9 +138,9 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Something a job holds, or held: `kind` is terminal, browser, file, directory or process.
+    """A resource that a job holds or held: `kind` is terminal, browser, file, directory or process.
 
-    `released_at`: the job let it go. `removed_at`: the job had not, and it was removed after it.
+    `released_at` is when the job released it; `removed_at` is when the server removed it after the job's end instead.
     """
 
     kind: str
@@ -155,7 +155,7 @@ class Resource:
 
     @property
     def action(self) -> str:
-        """The last thing that was done with it, as events call it."""
+        """The last action on it, as named in events."""
         if self.released_at is not None:
             return "released"
         return "acquired" if self.removed_at is None else "removed"
@@ -163,7 +163,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """A finding as people read it. `stack` was taken when the rule fired."""
+    """A finding that a job is stuck, for people. `stack` was taken when the rule fired."""
 
     rule: Rule
     words: str
@@ -174,7 +174,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What a client asked for, already checked against the API's schema but not against the task's."""
+    """A client's request, checked against the API's schema but not yet against the task's."""
 
     task: str
     input: dict[str, Json]
@@ -187,21 +187,21 @@ class JobRequest:
     reconnect_grace_s: float = 0.0
     lease_s: float | None = None
     keep_files: bool = False
-    """Whether what is in `out/` is published also when the job does not succeed."""
+    """Whether the content of `out/` is published even if the job does not succeed."""
     idempotency_key: str | None = None
     trace: Trace | None = None
     stuck_after_s: float | None = None
     stuck_no_event_s: float | None = None
     stuck_action: StuckAction | None = None
-    """None: as the server has it. 0: off."""
+    """None means the server's setting, for the two fields below as well; 0 there means off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request with an id, at one moment.
+    """A snapshot of one job.
 
-    `containment` is the level that it is held at, `controllers` are those of its cgroup; `phase` is what the task is
-    doing, None before it runs.
+    `containment` is its level and `controllers` are those of its cgroup. `phase` is the task's activity, None before
+    it runs.
     """
 
     id: str

@@ -1,7 +1,7 @@
-"""Every job this server knows.
+"""All jobs that this server knows.
 
-Jobs that are not finished, and those that finished lately, are here as they are; of the others there is a `JobSummary`,
-and the journal has the rest. So whether an id or key is taken, and by what, is answered from memory.
+Unfinished and recently finished jobs are complete in memory. For the others memory has a `JobSummary`, and the journal
+has the rest. So memory is enough to find out whether an ID or key is taken.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MAX_FINISHED_EVENT_BYTES = 64 * 1024 * 1024
 
 
 class LiveJob:
-    """One known job: its present value, its events, and who waits for it. Belongs to the event loop.
+    """A job in memory: its present value, its events, and the signals to its waiters. Only for use on the event loop.
 
-    `seq` is its place in the order of creation. `gated`: its events are released by `release`. `clock` is the server's
-    awake clock, in seconds.
+    `seq` is its position in the order of creation. `gated` means that readers see events only after `release`. `clock`
+    is the server's awake clock, in seconds.
     """
 
     def __init__(
@@ -47,20 +47,20 @@ class LiveJob:
         self.life = Life(job)
         self.seq = seq
         self.token = token
-        """The name of the token that the job was made with: for other tokens the job does not exist."""
+        """The name of the token that created the job. For other tokens the job does not exist."""
         self.input = JobStdin(job.id, job.request)
         self.digest = digest_of(job.request) if digest is None else digest
         self.log = EventLog(job.id, on_append=on_append, gated=gated, last_id=last_event_id)
         self.finished = asyncio.Event()
         """Set after the terminal event was released."""
         self.stop_wanted = asyncio.Event()
-        """Set with the first cause, or when the job is put off to the next start."""
+        """Set with the first cause to stop, or when the job is left to the next server."""
         self.streams = 0
-        """How many streams hold the job's life."""
+        """The number of attached streams that the job depends on."""
         self.attached = asyncio.Event()
-        """Set with the first of them."""
+        """Set when the first such stream attaches."""
         self.held = held
-        """There was such a stream, and the job is to end without one."""
+        """Whether the job is to be cancelled once no such stream is attached."""
         self.pulse = Liveness(clock)
 
     @property
@@ -76,14 +76,14 @@ class LiveJob:
         return self.life.reported
 
     def release(self, until: int) -> list[Event]:
-        """Let readers see events up to number `until`, and those who wait know of the end. The new ones."""
+        """Release events up to number `until`, and notify waiters of the end. Return the newly released events."""
         new = self.log.release(until)
         if self.log.ended:
             self.finished.set()
         return new
 
     def close(self) -> None:
-        """The terminal event was the last."""
+        """Close the log after the terminal event."""
         self.log.close()
         if self.log.ended:
             self.finished.set()
@@ -95,11 +95,11 @@ class LiveJob:
 
 
 AnyJob = LiveJob | JobSummary
-"""A job in memory, or what is known of one that is only in the journal."""
+"""A job in memory, or the summary of one that is only in the journal."""
 
 
 class Registry:
-    """Jobs by id and by idempotency key, in the order of their creation."""
+    """Jobs by ID and by idempotency key, in the order of their creation."""
 
     def __init__(
         self, *, max_finished: int = MAX_FINISHED_JOBS, max_finished_bytes: int = MAX_FINISHED_EVENT_BYTES
@@ -112,31 +112,31 @@ class Registry:
         self._max_finished_bytes = max_finished_bytes
 
     def restore(self, entries: Iterable[JobSummary]) -> None:
-        """Finished jobs of the journal."""
+        """Add the finished jobs of the journal."""
         for entry in entries:
             self._add_entry(entry)
 
     def get(self, job_id: str, caller: Caller = SERVER) -> AnyJob:
-        """Raises NotFound, in the same words for a job that is not there and for one of another token."""
+        """Return the job. Raise NotFound, with the same message for an unknown job and for one of another token."""
         found = self._find(job_id)
         if found is None or not caller.sees(found.token):
             raise NotFound(f"cannot find job {job_id}: this server does not know it")
         return found
 
     def knows(self, job_id: str) -> bool:
-        """Whether there is such a job, in memory or only in the journal."""
+        """Return whether there is such a job, in memory or in the journal."""
         return self._find(job_id) is not None
 
     def record(self, job_id: str) -> LiveJob | None:
-        """The job if it is in memory."""
+        """Return the job if it is in memory."""
         return self._records.get(job_id)
 
     def __iter__(self) -> Iterator[LiveJob]:
-        """Those in memory, newest first."""
+        """Yield the jobs in memory, newest first."""
         return iter(list(reversed(self._records.values())))
 
     def counts(self, caller: Caller = SERVER) -> dict[State, int]:
-        """How many of the caller's jobs are in each state."""
+        """Return the number of the caller's jobs in each state."""
         counts = dict.fromkeys(State, 0)
         for (token, state), count in self._entry_counts.items():
             if caller.sees(token):
@@ -147,12 +147,12 @@ class Registry:
         return counts
 
     def find_same(self, request: JobRequest, caller: Caller) -> AnyJob | None:
-        """The job that this request was already made for, by id or key. Raises Conflict for another's."""
+        """Return the job that the same request has created before. Raise Conflict if its ID or key is taken otherwise."""
         key = request.idempotency_key
         by_key = None if key is None else self._find(self._ids_by_key.get((caller.token, key)))
         by_id = self._find(request.id)
         if by_id is not None and not caller.sees(by_id.token):
-            # Ids are the server's, so that an admin can name every job. That this one is taken is all that is told.
+            # IDs are unique in the whole server, so an admin can name every job. Reveal only that this one is taken.
             raise Conflict(f"cannot create job {request.id}: the id is taken; choose another")
         if by_key is not None and request.id is not None and _id(by_key) != request.id:
             raise Conflict(f"cannot create job {request.id}: the Idempotency-Key belongs to job {_id(by_key)}")
@@ -172,7 +172,7 @@ class Registry:
             self._ids_by_key[record.token, key] = record.job.id
 
     def remove(self, job_id: str) -> AnyJob:
-        """Raises NotFound, and Conflict while the job is not finished."""
+        """Remove a finished job. Raise NotFound, or Conflict if the job is not finished."""
         found = self.get(job_id)
         if not (state := state_of(found)).terminal:
             raise Conflict(f"cannot forget job {job_id}: it is {state}; cancel it and wait for the end")
@@ -180,7 +180,7 @@ class Registry:
         return found
 
     def drop(self, job_id: str, seq: int) -> bool:
-        """Forget a job whatever its state. False: it is not known, or its id is another job's by now."""
+        """Remove a job in any state. Return False if it is not known or its ID belongs to another job by now."""
         found = self._find(job_id)
         if found is None or found.seq != seq:
             return False
@@ -194,11 +194,11 @@ class Registry:
         return True
 
     def withdraw(self, record: LiveJob) -> None:
-        """Its row could not be written: it never was, and its id is free."""
+        """Remove a job whose row could not be written, and free its ID."""
         self.drop(record.job.id, record.seq)
 
     def trim(self, may_go: Callable[[LiveJob], bool] = lambda _record: True) -> list[LiveJob]:
-        """Leave the oldest finished jobs past the bounds to the journal. Those that went."""
+        """Drop the oldest finished jobs beyond the limits from memory, and return them. The journal still has them."""
         finished = [record for record in self._records.values() if record.finished.is_set() and may_go(record)]
         excess = len(finished) - self._max_finished
         size = sum(record.log.size_bytes for record in finished)
@@ -223,7 +223,7 @@ class Registry:
 
 
 def state_of(known: AnyJob) -> State:
-    """Return where a job is, whether it is in memory or only in the journal."""
+    """Return a job's state, whether it is in memory or only in the journal."""
     return known.job.state if isinstance(known, LiveJob) else known.state
 
 
