@@ -18,6 +18,8 @@ PACKAGES = (
     "runner",
     "supervisor/api",
     "supervisor/cli",
+    "supervisor/core/jobs",
+    "supervisor/core/loop",
     "supervisor/engine",
     "supervisor/guardian",
     "supervisor/node",

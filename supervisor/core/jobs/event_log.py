@@ -131,7 +131,7 @@ class EventLog:
         self._wake()
 
     def read(self, after: int, limit: int = 500) -> list[Event | Gap]:
-        """Return released events after number `after`, at most `limit` items. If some are not here, a Gap comes first."""
+        """Return released events after number `after`, at most `limit` items. A Gap comes first if some are missing."""
         if after >= self.released_id:
             return []
         first_kept = self._events[0].id if self._events else self.last_id + 1

@@ -191,9 +191,9 @@ class JobRequest:
     idempotency_key: str | None = None
     trace: Trace | None = None
     stuck_after_s: float | None = None
+    """None means the server's setting, for the next two fields as well. 0 seconds means off."""
     stuck_no_event_s: float | None = None
     stuck_action: StuckAction | None = None
-    """None means the server's setting, for the two fields below as well; 0 there means off."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ class Registry:
         return counts
 
     def find_same(self, request: JobRequest, caller: Caller) -> AnyJob | None:
-        """Return the job that the same request has created before. Raise Conflict if its ID or key is taken otherwise."""
+        """Return the job that the same request created before. Raise Conflict if another one has its ID or key."""
         key = request.idempotency_key
         by_key = None if key is None else self._find(self._ids_by_key.get((caller.token, key)))
         by_id = self._find(request.id)

@@ -1,4 +1,4 @@
-"""What a job holds and has held, as clients see it: acquired, then released by the job or removed after it."""
+"""The resources that a job holds or held: acquired, then released by the job or removed after its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from datetime import datetime
 from supervisor.core.jobs.model import Resource
 
 MAX_ENTRIES = 256
-"""Past this the oldest that are held no more go, and when all are held, new ones are in the events only."""
+"""Beyond this number the oldest entries that are not held are dropped. If all are held, new ones appear only in
+events."""
 MAX_NAME = 256
 
 Ledger = tuple[Resource, ...]
@@ -26,12 +27,12 @@ def acquired(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
 
 
 def released(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
-    """The first that is held under this name was let go by the job. Nothing changes if there is none."""
+    """Mark the first held resource of this name as released by the job. Do nothing if there is none."""
     return _change(ledger, kind, name, lambda entry: replace(entry, released_at=now))
 
 
 def removed(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
-    """It was still there after the job, and is not any more."""
+    """Mark a resource as removed after the end of its job."""
     return _change(ledger, kind, name, lambda entry: replace(entry, removed_at=now))
 
 

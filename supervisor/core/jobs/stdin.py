@@ -1,7 +1,7 @@
-"""What clients type into a job whose input says `"stdin": "open"`: kept until its task runs, then passed on.
+"""Input from clients for a job with `"stdin": "open"`: kept until its task runs, then passed on.
 
-Nothing here waits. What the job has not taken yet is counted, and past a bound more is refused, so that a job which
-does not read its input holds up nobody and costs a known amount of memory.
+No function here waits. Unread input is counted, and rejected beyond a limit, so that a job which does not read its
+input delays no client and uses a known amount of memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RETRY_AFTER_S = 1
 
 
 class JobStdin:
-    """Belongs to the event loop. `connect` and what follows are called by the job's owner."""
+    """Only for use on the event loop. The job's controller calls `connect` and the methods after it."""
 
     def __init__(self, job_id: str, request: JobRequest) -> None:
         self._job_id = job_id
@@ -26,12 +26,12 @@ class JobStdin:
         self._waiting: list[StdinChunk] = []
         self._send: Callable[[StdinChunk], int] | None = None
         self.pending_bytes = 0
-        """What was accepted and not taken yet."""
+        """Accepted input that the job has not read yet."""
 
     def give(self, frame: StdinChunk, state: State) -> None:
-        """Type into a job that is in `state`.
+        """Send input to a job that is in `state`.
 
-        Raises Conflict when nobody will read it, and InputFull when too much waits already.
+        Raise Conflict if the job will not read it, or InputFull if too much waits already.
         """
         refusal = _of_state(state) or self._refusal
         if refusal is None and frame.rows is not None and not self._has_terminal:
@@ -44,14 +44,14 @@ class JobStdin:
         if self._send is None:
             self._waiting.append(frame)
         elif (unsent := self._send(frame)) > MAX_PENDING_BYTES:
-            # Only a job that lies about what it has taken comes here.
+            # Only a job that reports input as read although it is not gets here.
             self._refusal = f"it does not read its input: {unsent} bytes are on their way to it"
         self.pending_bytes += cost
         if frame.eof:
             self._refusal = "its input was ended by an eof"
 
     def connect(self, send: Callable[[StdinChunk], int]) -> None:
-        """The task runs: pass on what came before, and what comes. `send` says how many bytes are not sent yet."""
+        """Pass on the input so far and all further input. `send` returns how many bytes still wait to be sent."""
         self._send = send
         for frame in self._waiting:
             send(frame)
@@ -61,7 +61,7 @@ class JobStdin:
         self.pending_bytes = max(0, self.pending_bytes - cost)
 
     def close(self, why: str) -> None:
-        """Nobody will read any more."""
+        """Reject further input, because the job no longer reads it."""
         self._refusal = self._refusal or why
         self._waiting.clear()
         self._send = None

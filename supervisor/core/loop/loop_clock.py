@@ -1,8 +1,8 @@
-"""When what the event loop reports has happened: not when the loop came to it, if it was busy before.
+"""Determine when an event happened, which is earlier than its handling if the event loop was busy.
 
-The loop asks the kernel for events once in each turn. One that is reported at once may have waited there since the last
-time it was asked; one that the loop had to wait for has just come, unless the process was stopped while it waited. So
-the lateness of the loop counts, for instance against the budget of a cancel, and not as if the client had left later.
+The loop asks the kernel for events once in each turn. An event that is there at once may have waited since the last
+time the loop asked. An event that the loop had to wait for has just happened, unless the process was stopped meanwhile.
+So a delay of the loop counts, for example, against the budget of a cancel.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import selectors
 import time
 
 WAITED_S = 0.001
-"""An answer of the kernel that took longer was waited for."""
+"""If the kernel's answer took longer, the loop had to wait for an event."""
 
 OVERSLEPT_S = 0.1
-"""A wait that ends so much later than it should have, at the latest, means that the process was stopped in it."""
+"""If a wait ends this much after its timeout, the process was stopped while it waited."""
 
 
 class PollClock(selectors.EpollSelector):
-    """The loop's selector, which notes when it was asked. All times are monotonic seconds."""
+    """The loop's selector, which notes when it is called. All times are monotonic seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class PollClock(selectors.EpollSelector):
         events = super().select(timeout)
         seen = now = time.monotonic()
         if timeout is not None and now - asked > max(timeout, 0.0) + OVERSLEPT_S:
-            seen = asked + max(timeout, 0.0)  # what came later may have come while the process was stopped
+            seen = asked + max(timeout, 0.0)  # later events may have come while the process was stopped
         self.since_before = self.since
         self.since = seen if seen - asked > WAITED_S else self._answered
         self._answered = seen
@@ -38,7 +38,7 @@ class PollClock(selectors.EpollSelector):
 
 
 class ClockedLoop(asyncio.SelectorEventLoop):
-    """An event loop that knows how long its events may have waited for it."""
+    """An event loop that knows how long its events may have waited."""
 
     def __init__(self) -> None:
         self.clock = PollClock()
@@ -46,10 +46,10 @@ class ClockedLoop(asyncio.SelectorEventLoop):
 
 
 def event_since(loop: asyncio.AbstractEventLoop) -> float:
-    """The earliest moment at which an event that is reported in this turn of the loop can have happened."""
+    """Return the earliest moment at which an event that is reported in this turn of the loop can have happened."""
     return loop.clock.since if isinstance(loop, ClockedLoop) else time.monotonic()
 
 
 def callback_since(loop: asyncio.AbstractEventLoop) -> float:
-    """The same for an event of the turn before, whose consequence was put off until this one."""
+    """Return the same for an event of the previous turn that is handled in this one."""
     return loop.clock.since_before if isinstance(loop, ClockedLoop) else time.monotonic()

@@ -1,4 +1,4 @@
-"""Waiting for something that a stop makes unnecessary."""
+"""Wait for something, unless a stop comes first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 
 async def wait_unless(stop: asyncio.Event, waiting: Awaitable[object]) -> None:
-    """Return once `waiting` is done or `stop` is set, whichever comes first. In the second case cancel `waiting`."""
+    """Wait until `waiting` is done or `stop` is set. In the second case cancel `waiting`."""
     task = asyncio.ensure_future(waiting)
     task.add_done_callback(_retrieve)
     stopped = asyncio.ensure_future(stop.wait())
@@ -20,6 +20,6 @@ async def wait_unless(stop: asyncio.Event, waiting: Awaitable[object]) -> None:
 
 
 def _retrieve(ended: asyncio.Future[object]) -> None:
-    # After a stop nothing reads how the waiting ended, and asyncio would log that as an error.
+    # After a stop the result is not used, and asyncio would log an unused exception as an error.
     if not ended.cancelled():
         ended.exception()
