@@ -34,6 +34,7 @@ def test_the_end_of_a_command_is_the_end_of_its_output(
         cancellation, f"exec > >({SLOW} | tee {log}) 2>&1; echo FIRST; echo LAST", show=shown, **how
     ) as terminal:
         assert terminal.wait(BOUND_S).ok
+        terminal.close()  # also what has closed its output and not quite ended
     assert shown.text.split() == log.read_text().split() == ["FIRST", "LAST"]
 
 
