@@ -1,4 +1,4 @@
-"""What shows in the metrics of processes: those that were left behind, and workers that wait."""
+"""Metrics of processes: those that were left behind, and workers that wait."""
 
 from __future__ import annotations
 

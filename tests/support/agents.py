@@ -1,4 +1,4 @@
-"""Agents asked by a test, with a provider that plays its part."""
+"""Run agents in a test, with a fake provider that plays a script."""
 
 from __future__ import annotations
 

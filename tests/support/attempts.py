@@ -1,4 +1,4 @@
-"""The attempt behind a job of a supervisor in this process: what only a test may look at."""
+"""The attempt behind a job of a supervisor in this process, including internals that only a test may read."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def guardian_pid(record: LiveJob) -> int:
 
 
 def root_pid(record: LiveJob) -> int:
-    """All of the job's processes are below this one; 0 when it has none."""
+    """Return the PID of the guardian above all of the job's processes, or 0 if it has none."""
     attempt = attempt_of(record)
     return 0 if attempt is None else attempt._execution.root_pid

@@ -1,4 +1,4 @@
-"""Jobs that are slow to end because there is much of them: memory, processes, files. Each ignores SIGTERM."""
+"""Jobs that are slow to end because they have much memory, many processes or many files. Each ignores SIGTERM."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Ended:
 
 
 def hang_up_on(server: RunningServer, what: str, folder: Path) -> Ended:
-    """Start it, wait until it is as big as it says, hang up, and see what becomes of it."""
+    """Start the job, wait until it has its full size, hang up, and return how it ended."""
     idle = set(descendants(server.pid))
     with Beacon(folder / "big.fifo") as beacon:
         command = f"trap '' TERM; exec 9>'{beacon.path}'; {BIG[what]}"

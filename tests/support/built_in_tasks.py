@@ -1,4 +1,4 @@
-"""The built-in tasks as the server has them in writing. `python -m tests.support.built_in_tasks` writes that anew."""
+"""The built-in tasks as the server has them on file. `python -m tests.support.built_in_tasks` regenerates the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps one core busy, so that a test shows what happens on a machine that has something else to do."""
+"""Keep one core busy, so that a test shows what happens on a loaded machine."""
 
 from __future__ import annotations
 

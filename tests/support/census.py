@@ -53,7 +53,7 @@ class Census:
         )
 
     def counts(self) -> dict[str, int]:
-        """All but memory, which a journal and an allocator let grow a little."""
+        """Return all counts but memory, which may grow a little because of the journal and the allocator."""
         return {name: int(value) for name, value in asdict(self).items() if name != "rss_mib"}
 
 
@@ -63,7 +63,7 @@ def settled(server: RunningServer, wanted: Callable[[Census], bool], looks: int 
         try:
             found = Census.of(server)
         except psutil.NoSuchProcess:
-            continue  # one of them ended while it was looked at
+            continue  # one of them ended while it was being read
         if wanted(found):
             break
         server.has_ended(0.02)

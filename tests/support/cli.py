@@ -1,4 +1,4 @@
-"""Runs the command line as a user does: in a process of its own, with pipes or on a terminal."""
+"""Run the command line as a user does: in a process of its own, with pipes or on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import ptyprocess
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
-"""How long a test waits for what must come; only a failing test waits so long."""
+"""How long a test waits for expected output. Only a failing test waits that long."""
 
 
 def environment(state_dir: Path, **more: str) -> dict[str, str]:
@@ -63,7 +63,7 @@ class Terminal:
     _raw: bytes = field(default=b"")
 
     def read_until(self, text: str) -> str:
-        """Everything so far, once `text` has come. Fails the test when the command ends or is late."""
+        """Read until `text` has arrived, and return all output so far. Fail the test if the command ends or is late."""
         deadline = time.monotonic() + PATIENCE_S
         while text not in self.screen:
             assert time.monotonic() < deadline, f"no {text!r} in {self.screen!r}"
@@ -74,7 +74,7 @@ class Terminal:
         return self.screen
 
     def read_to_end(self) -> int:
-        """Read until the command closes its terminal; its exit code, or minus the signal that ended it."""
+        """Read until the command closes its terminal. Return its exit code, or minus the signal that ended it."""
         while True:
             try:
                 self._take(self.process.read(4096))

@@ -1,4 +1,4 @@
-"""An HTTP client on a socket of its own: it can hang up politely, vanish rudely, or just stop reading."""
+"""An HTTP client on a socket of its own: it can close with FIN, reset the connection, or just stop reading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_BOUND_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SseEvent:
-    """One event as it came: `id` is None for what is outside the numbering."""
+    """One event as it was received. `id` is None for events that are not numbered."""
 
     id: int | None
     type: str
@@ -27,11 +27,11 @@ class SseEvent:
 
 
 class StreamEnded(Exception):
-    """The server closed the stream before what the test waited for."""
+    """Raised when the server closes the stream before the event that the test waits for."""
 
 
 class EventStream:
-    """One request whose answer is a stream of events. `status` is the answer's HTTP status."""
+    """One request whose response is a stream of events. `status` is the HTTP status of the response."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class EventStream:
         return "".join(event.data["text"] for event in self.events if event.type == "job.output")
 
     def rest(self, bound_s: float = DEFAULT_BOUND_S) -> Iterator[SseEvent]:
-        """All events up to the end of the stream."""
+        """Return all events up to the end of the stream."""
         deadline = time.monotonic() + bound_s
         while True:
             try:
@@ -161,8 +161,8 @@ class EventStream:
                 return
 
     def hang_up(self) -> float:
-        """Close with FIN, as a client that was ended. When that was, in monotonic seconds."""
-        # What is unread would turn the FIN into an RST.
+        """Close with FIN, as a client does that was ended. Return the time in monotonic seconds."""
+        # Unread data would turn the FIN into an RST.
         self.socket.setblocking(False)
         try:
             while self.socket.recv(1 << 16):
@@ -174,7 +174,7 @@ class EventStream:
         return when
 
     def reset(self) -> float:
-        """Close with RST. When that was, in monotonic seconds."""
+        """Close with RST. Return the time in monotonic seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         when = time.monotonic()
         self.socket.close()

@@ -6,7 +6,7 @@ from supervisor.core.loop.awake_clock import TICK_S, AwakeClock
 
 
 class SteppedClock:
-    """`step` is time that the server is awake, `sleep` is time in which it stands still. Seconds."""
+    """`step` adds time in which the server is awake, `sleep` adds time in which it is suspended, both in seconds."""
 
     def __init__(self) -> None:
         self._now = 100.0

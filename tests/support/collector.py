@@ -30,7 +30,7 @@ class Collector:
             self._news.notify_all()
 
     def trace_of(self, job_id: str, bound_s: float = 10.0) -> dict[str, Proto]:
-        """The spans of a job's trace by name, once the job's own has come, which is the last."""
+        """Wait for the job's own span, which is the last, and return the spans of its trace by name."""
         with self._news:
             assert self._news.wait_for(lambda: self._job(job_id) is not None, bound_s), [s.name for s in self.spans]
             return {span.name: span for span in self.spans if span.trace_id == self._job(job_id).trace_id}
@@ -40,7 +40,7 @@ class Collector:
 
 
 def plain(attributes: Proto) -> dict[str, object]:
-    """Attributes as a dict."""
+    """Return the attributes as a dict."""
     return {pair.key: getattr(pair.value, str(pair.value.WhichOneof("value"))) for pair in attributes}
 
 

@@ -1,4 +1,4 @@
-"""The core in the test's own process, without HTTP: for what must be steered to the instruction."""
+"""The core in the test's own process, without HTTP, for tests that need control over each step."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def running(state_dir: Path, *, means: KernelFeatures = AVAILABLE, **setti
 
 @asynccontextmanager
 async def running_on(engine: FakeEngine, state_dir: Path, **settings: Any) -> AsyncIterator[Supervisor]:
-    """A supervisor over an engine without processes. What is still there at the end is proven to be gone."""
+    """Run a supervisor on an engine without processes. Attempts that are left at the end are proven gone."""
     state_dir.mkdir(exist_ok=True)
     async with Supervisor(load_settings(state_dir=state_dir, **settings), engine, Faults()) as supervisor:
         try:
@@ -125,7 +125,7 @@ def types(record: LiveJob) -> list[str]:
 
 
 async def until(condition: Callable[[], bool], bound_s: float = READY_BOUND_S) -> None:
-    """For what has no event of its own. Looks every few milliseconds, bounded."""
+    """Wait for a condition that has no event, by polling every few milliseconds, within a bound."""
     async with asyncio.timeout(bound_s):
         while not condition():
             await asyncio.sleep(0.005)

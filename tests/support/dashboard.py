@@ -1,4 +1,4 @@
-"""The browser that tests look at the dashboard with, and what its server is asked beside it."""
+"""The browser in which tests open the dashboard, and the requests that they send to its server directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine without a process: the test decides what an attempt reports, and when its end is proven."""
+"""An engine without processes: the test decides what an attempt reports, and when its end is proven."""
 
 from __future__ import annotations
 

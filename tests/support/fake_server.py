@@ -1,7 +1,7 @@
-"""A server that answers what a test wants, over a real socket.
+"""A server that sends the responses a test asks for, over a real socket.
 
-The real server is the subject of other tests; this one does what a real one does rarely: it cuts streams in the
-middle, forgets jobs, refuses, stays silent, and never comes to a proof.
+The real server is the subject of other tests. This one does what a real server rarely does: it cuts streams in the
+middle, forgets jobs, refuses requests, stays silent, and never proves an end.
 
 A test gives each job a script, an async function that emits events through its `Stage`:
 
@@ -66,7 +66,7 @@ LABELLED = {
 
 
 class FakeServer:
-    """Use as a context manager; `url` is then its address. It runs on a loop in a thread of its own."""
+    """Use it as a context manager; `url` is then its address. It runs on an event loop in a thread of its own."""
 
     def __init__(self, script: Script | None = None, *, token: str = TOKEN) -> None:
         self.script = script
@@ -75,7 +75,7 @@ class FakeServer:
         self.jobs: dict[str, Stage] = {}
         self.forgetful = False
         self.refusals: list[Response] = []
-        """Answers for the next creates, used up one by one."""
+        """Responses to the next requests that create a job, each used once."""
         self.cancels: list[tuple[str, dict[str, Json]]] = []
         self.requests: list[str] = []
         self.health: dict[str, Json] = {"status": "ok", "version": "1", "counts": {}, "checks": {}}
@@ -113,7 +113,7 @@ class FakeServer:
         self._listener.close()
 
     def close_door(self) -> None:
-        """Take no new connections; those that are open stay."""
+        """Accept no new connections. Open ones stay."""
         for listener in self._server.servers:
             listener.close()
         self._listener.close()

@@ -21,7 +21,7 @@ STEP = re.compile(r"(true|false|:)|exit (\d+)|echo (.*)|sleep ([0-9.]+)|yes (\S+
 
 
 class FakeShell(FakeAttempt):
-    """Runs one command. A stop ends it at once; one that ignores SIGTERM is killed a moment later, or by force."""
+    """An attempt that runs one command. A stop ends it at once. If it ignores SIGTERM, it ends later, or by force."""
 
     deaf = False
 

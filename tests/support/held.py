@@ -30,16 +30,16 @@ class SweepTarget:
         return len([*self._terminals, *self._paths, *self._locks, *self._ports, *self._abstract, *self._shm])
 
     def unlink_shared_memory(self) -> None:
-        """For what nothing contained: it would stay until the machine is started again."""
+        """Remove shared memory that was not contained. It would stay until the machine is rebooted."""
         for path in self._shm:
             path.unlink(missing_ok=True)
 
     def forget_files(self) -> None:
-        """Look no more for what is in folders; shared memory stays looked for."""
+        """Stop looking for paths in folders, but continue to look for shared memory."""
         self._paths = []
 
     def there(self) -> list[str]:
-        """A line for each that is still there."""
+        """Return a line for each resource that still exists."""
         return list(self._look())
 
     def _look(self) -> Iterator[str]:
@@ -50,14 +50,14 @@ class SweepTarget:
         yield from (f"socket @{name}" for name in self._abstract if _is_bound(name))
 
     def wait_gone(self, deadline: float) -> list[str]:
-        """Wait until nothing of it is there, at most until `deadline` (monotonic seconds). What is left."""
+        """Wait until no resource is left, at most until `deadline` (monotonic seconds). Return those that are left."""
         while (left := self.there()) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         return left
 
 
 def _made(path: str) -> int | None:
-    """When a terminal was made: its number may have a new owner."""
+    """Return when a terminal was created, because its number may have been reused."""
     with contextlib.suppress(FileNotFoundError):
         return Path(path).stat().st_ctime_ns
     return None
@@ -90,7 +90,7 @@ def _is_bound(name: str) -> bool:
 
 
 def files_below(folder: Path) -> set[str]:
-    """Every name below a folder that may change meanwhile."""
+    """Return every name below a folder that may change meanwhile."""
     return {
         os.path.relpath(os.path.join(parent, name), folder)  # noqa: PTH118
         for parent, folders, files in os.walk(folder)

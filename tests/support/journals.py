@@ -1,4 +1,4 @@
-"""A journal in the test's own process, with jobs that are made and ended by hand."""
+"""A journal in the test's own process, with jobs that the test creates and ends itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Book:
     told: dict[str, list[Event]] = field(default_factory=dict)
 
     def new(self, job_id: str, **input_: Any) -> LiveJob:
-        """A job as the server makes one, with its first event. Not accepted yet."""
+        """Create a job as the server does, with its first event. It is not accepted yet."""
         job = Job(job_id, JobRequest("demo", input_, id=job_id), datetime.now(UTC), Level.SUBREAPER)
         record = self.record(job, self.journal.next_seq())
         self.journal.add(record, new=True)
@@ -60,7 +60,7 @@ class Book:
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """The disk has no room for one page more."""
+        """Leave no room on the disk for another page."""
         connection = self.journal._writer._connection
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages}")

@@ -34,7 +34,7 @@ class Baseline:
     """A record of what existed before a test. `leaks()` returns what exists in addition afterwards."""
 
     def __init__(self) -> None:
-        # What came too late for the last look and has ended by now is not in the way of a test that looks for orphans.
+        # Reap orphans that have ended since the last look, so that a test that looks for orphans does not see them.
         _reap_orphans([pid for pid in _children(os.getpid()) if _has_ended(pid)])
         self._processes = set(_children(os.getpid()))
         self._fds = _descriptors()
@@ -43,7 +43,7 @@ class Baseline:
         self._semaphores = semaphores_of(os.getpid())
 
     def leaks(self) -> list[str]:
-        """One line for each leak; waits up to SETTLE_BOUND_S for things to settle. Leaked processes are killed."""
+        """Return a line for each leak. Wait up to SETTLE_BOUND_S for leaks to vanish, and kill leaked processes."""
         self._semaphores |= semaphores_of(os.getpid())
         gc.collect()
         checks: list[Callable[[], list[str]]] = [
@@ -103,7 +103,7 @@ def _settled(check: Callable[[], list[str]], deadline: float) -> list[str]:
 
 
 def _children(pid: int) -> list[int]:
-    """Direct children, zombies included, cheaply: this runs twice in every test."""
+    """Return the direct children, zombies included. It must be cheap, because it runs twice in every test."""
     found: list[int] = []
     with contextlib.suppress(FileNotFoundError):  # the folder, when the process is gone
         for task in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -170,7 +170,7 @@ def _has_ended(pid: int) -> bool:
 
 
 def _reap_orphans(pids: list[int]) -> None:
-    """Reap what came here and has ended. What a Popen still wants to wait for is left alone."""
+    """Reap adopted processes that have ended. Leave alone those that a Popen still waits for."""
     if pids:
         wanted = {item.pid for item in gc.get_objects() if isinstance(item, subprocess.Popen)}
         for pid in set(pids) - wanted:

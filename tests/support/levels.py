@@ -14,7 +14,7 @@ from supervisor.node.levels.probe import MOUNTINFO, probe_cgroup, probe_pidns
 
 @functools.cache
 def why_no_cgroup() -> str | None:
-    """None when this machine lets us use cgroups. Tries it, as the server does."""
+    """Return why cgroups cannot be used on this machine, or None. Try it, as the server does."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             tree = probe_cgroup(Path(folder))
@@ -26,7 +26,7 @@ def why_no_cgroup() -> str | None:
 
 @functools.cache
 def why_no_namespace() -> str | None:
-    """None when this machine lets us make a pid namespace. Tries it, as the server does."""
+    """Return why a pid namespace cannot be created on this machine, or None. Try it, as the server does."""
     return probe_pidns()
 
 

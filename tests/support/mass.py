@@ -1,4 +1,4 @@
-"""Many jobs that ignore SIGTERM, all hung up on in one moment, looked at from outside."""
+"""Many jobs that ignore SIGTERM and whose streams are all closed at once, seen from outside."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class MassCancel:
 
     @property
     def within_budget(self) -> int:
-        """How many jobs are cancelled with a proof that came in time."""
+        """Return how many jobs are cancelled with a proof that came in time."""
         return sum(job["state"] == "cancelled" and job["cancellation"]["within_budget"] for job in self.jobs)
 
 

@@ -42,7 +42,7 @@ class NaiveJob:
         assert self.beacon.wait_in_place(READY_BOUND_S), f"{self.sin} is not in place after {READY_BOUND_S} s"
 
     def stop(self, how: Naive) -> None:
-        """Stop it without knowing better. The client's pipe is closed in any case."""
+        """Stop it in the given naive way. The client's pipe is closed in any case."""
         self.output.close()
         match how:
             case Naive.CLOSE:
@@ -67,11 +67,11 @@ class NaiveJob:
                 if process.environ().get(MARK) == self.mark:
                     found.append(process.pid)
             except psutil.Error:
-                continue  # gone, or not ours to read
+                continue  # gone, or owned by another user
         return found
 
     def clean_up(self, deadline: float) -> bool:
-        """Kill everything that holds the beacon, by handle. Whether nothing is left."""
+        """Kill every process that holds the beacon, by handle. Return whether none is left."""
         try:
             return self.beacon.kill_holders(deadline)
         finally:

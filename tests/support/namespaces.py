@@ -1,4 +1,4 @@
-"""Jobs in a pid namespace, looked at from the host."""
+"""Jobs in a pid namespace, seen from the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.observer import Watched, snapshot
 
 
 def watched(record: LiveJob) -> Watched:
-    """Handles on the guardian and all below it."""
+    """Return handles on the guardian and all of its descendants."""
     assert guardian_pid(record)
     return snapshot(guardian_pid(record))
 

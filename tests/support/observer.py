@@ -1,7 +1,7 @@
-"""Looking at processes from outside, by handle: pid, start time and pidfd, all from the kernel.
+"""Observe processes from outside, by handle: PID, start time and pidfd, all from the kernel.
 
-Nothing here asks the product what it thinks. "Gone" means ended *and* reaped: a zombie that its parent forgot is
-not gone. An orphan that came to this process (the test run is a subreaper) is reaped here.
+Nothing here asks the product. "Gone" means ended *and* reaped: a zombie that its parent does not reap is not gone.
+Orphans that are reparented to this process (the test run is a subreaper) are reaped here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ZOMBIE_POLL_S = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """One process for good. `parent` is who it belonged to when it was first seen."""
+    """One process, safe from PID reuse. `parent` is the PID of its parent when it was first seen."""
 
     pid: int
     started: float
@@ -33,7 +33,7 @@ class Handle:
 
     @classmethod
     def open(cls, pid: int) -> Handle | None:
-        """None when there is no such process (any more)."""
+        """Return a handle, or None if there is no such process (any more)."""
         try:
             process = psutil.Process(pid)
             pidfd = os.pidfd_open(pid)
@@ -90,13 +90,13 @@ class Watched:
         self.handles = []
 
     def left(self) -> list[Handle]:
-        """Those that are still there, zombies included."""
+        """Return the processes that still exist, zombies included."""
         for handle in self.handles:
             handle.reap_if_adopted()
         return [handle for handle in self.handles if handle.status() is not None]
 
     def wait_gone(self, deadline: float) -> list[Handle]:
-        """Wait until all are gone, at most until `deadline` (monotonic seconds). Those that are not."""
+        """Wait until all are gone, at most until `deadline` (monotonic seconds). Return those that are not."""
         poller = select.poll()
         open_fds = {handle.pidfd for handle in self.handles}
         for fd in open_fds:
@@ -116,7 +116,7 @@ class Watched:
 
 
 def descendants(root_pid: int) -> list[int]:
-    """Everything below `root_pid`, by one reading of the whole process table."""
+    """Return all descendants of `root_pid`, from one reading of the whole process table."""
     try:
         return [process.pid for process in psutil.Process(root_pid).children(recursive=True)]
     except psutil.NoSuchProcess:
@@ -124,7 +124,7 @@ def descendants(root_pid: int) -> list[int]:
 
 
 def snapshot(root_pid: int) -> Watched:
-    """Handles on `root_pid` and everything below it."""
+    """Return handles on `root_pid` and all of its descendants."""
     return Watched([root_pid, *descendants(root_pid)])
 
 
@@ -158,7 +158,7 @@ class Beacon:
         self.path.unlink()
 
     def wait_in_place(self, bound_s: float) -> bool:
-        """Whether a holder has written into it within the bound."""
+        """Return whether a holder has written into it within the bound."""
         return bool(select.select([self._fd], [], [], bound_s)[0]) and os.read(self._fd, 1) != b""
 
     def wait_eof(self, deadline: float) -> bool:
@@ -201,7 +201,7 @@ class Beacon:
             with contextlib.suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)
                 try:
-                    # Looked at again behind the pidfd: the number may have got a new owner in between.
+                    # Check again after the pidfd was opened, because the PID may have been reused in between.
                     if self._is_held_by(pid):
                         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 finally:

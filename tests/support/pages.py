@@ -20,7 +20,7 @@ ANSWERS = {
 
 
 class Pages:
-    """`asked` has the path of each request that came, `/never` too, which is never answered."""
+    """`asked` lists the path of each request, including `/never`, which gets no response."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -49,7 +49,7 @@ class Pages:
             self.asked.append(path)
             self._news.notify_all()
         if path == "/never":
-            await reader.read()  # until the browser has gone
+            await reader.read()  # until the browser disconnects
             return
         status, headers, body = ANSWERS.get(path, ANSWERS["/missing"])
         head = f"HTTP/1.1 {status}\r\n{headers}Content-Type: text/html\r\nContent-Length: {len(body)}\r\n"

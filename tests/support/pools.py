@@ -43,7 +43,7 @@ def descriptors() -> int:
 
 
 async def at_rest(pool: WorkerPool) -> int:
-    """How many descriptors this process has once they do not change any more."""
+    """Wait until the number of descriptors of this process no longer changes, and return it."""
     seen = -1
     while seen != (seen := descriptors()) or pool.retired or pool._starter._retired:
         gc.collect()
@@ -52,7 +52,7 @@ async def at_rest(pool: WorkerPool) -> int:
 
 
 async def settled(pool: WorkerPool, expected: int) -> None:
-    """Wait until what was retired has been put away and this process has as many descriptors as it had."""
+    """Wait until retired workers have been closed and this process has as many descriptors as before."""
 
     def same() -> bool:
         gc.collect()

@@ -1,4 +1,4 @@
-"""A model's provider on loopback, speaking OpenAI's streaming protocol over real sockets, well or badly.
+"""A model provider on loopback that speaks OpenAI's streaming protocol over real sockets, correctly or not.
 
 Each request gets the next behaviour of the script. What the provider itself sees is recorded: requests, keys, and
 connections that the client closed before the answer was complete.
@@ -66,7 +66,7 @@ class Conversation:
         await self._writer.drain()
 
     async def until_hung_up(self) -> None:
-        """Say nothing more; the client's EOF or reset ends it."""
+        """Send nothing more. The client's EOF or reset ends it."""
         with contextlib.suppress(ConnectionError):
             await self._reader.read()
         self.hung_up.set()
@@ -106,7 +106,7 @@ async def does_not_want_to(conversation: Conversation) -> None:
 
 
 def calls(tool: str, **arguments: object) -> Behaviour:
-    """The arguments come in two pieces, as they do."""
+    """Send the arguments in two pieces, as real providers do."""
 
     async def behave(conversation: Conversation) -> None:
         await conversation.begin()
@@ -141,7 +141,7 @@ async def stalls_before_the_first_token(conversation: Conversation) -> None:
 
 
 async def speaks_slowly(conversation: Conversation) -> None:
-    """Word after word without end, until the client has gone."""
+    """Send one word after another until the client disconnects."""
     await conversation.begin()
     gone = asyncio.ensure_future(conversation.until_hung_up())
     try:

@@ -29,7 +29,7 @@ live: list[RunningServer] = []
 
 
 def server_environment(home: Path, **more: str) -> dict[str, str]:
-    """The caller's, without settings of ours, with the user's folders below `home`, and able to import `tests`."""
+    """Return this environment without Deadstop's settings, with `tests` importable and user folders below `home`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DEADSTOP_")}
     folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "STATE", "DATA", "CACHE")}
     return {**kept, **folders, "PYTHONPATH": str(ROOT), **more}
@@ -117,7 +117,7 @@ class RunningServer:
         return bool(poller.poll(bound_s * 1000))
 
     def stream(self, body: Any, **request: Any) -> EventStream:
-        """POST /execute/stream on a socket of its own."""
+        """Send POST /execute/stream on a socket of its own."""
         return EventStream(self.url, self.token, body=body, **request)
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class RunningServer:
         return found
 
     def wait_finished(self, job_id: str, bound_s: float = 5.0) -> dict[str, Any]:
-        """The job once it is finished, by reading its events to their end."""
+        """Read the job's events to their end, and return the finished job."""
         with EventStream(self.url, self.token, method="GET", path=f"/jobs/{job_id}/events", bound_s=bound_s) as stream:
             if stream.status == 200:
                 for _ in stream.rest(bound_s):
@@ -149,7 +149,7 @@ class RunningServer:
         return self._put_away()
 
     def kill(self) -> int:
-        """kill -9."""
+        """Send SIGKILL."""
         self.process.kill()
         return self._put_away()
 

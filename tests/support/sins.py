@@ -1,4 +1,4 @@
-"""Committing a sin in a real server, hanging up on it, and looking from outside what becomes of it."""
+"""Run a misbehaving job ("sin") on a real server, close its stream, and observe from outside how it ends."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Mode = Literal["shell", "task"]
 MODES: tuple[Mode, ...] = ("shell", "task")
 CASES = [(sin, mode) for sin in SINS for mode in MODES]
 TASKS_ENV = {"DEADSTOP_TASKS": "tests.children.tasks"}
-"""For the server's environment: the sins as tasks."""
+"""The server's environment that makes the sins available as tasks."""
 BUDGET_S = 2.0
 IN_PLACE_BOUND_S = 15.0
 GUARDIAN = "deadstop-guard"
 SILENT = {"gil_holder"}
-"""Cannot say READY: see there."""
+"""A sin that cannot print READY; its module says why."""
 
 
 @dataclass(slots=True)
 class CommittedSin:
-    """A sin that is in place, from outside: its stream, its beacon, and handles on its guardian and all below it."""
+    """A running sin, seen from outside: its stream, its beacon, and handles on its guardian and all descendants."""
 
     job_id: str
     runner_pid: int
@@ -57,7 +57,7 @@ def request(sin: str, mode: Mode, fifo: Path, job_id: str) -> dict[str, Any]:
 
 
 def guardian_of(runner_pid: int) -> int:
-    """Its parent, or the parent of the init between them."""
+    """Return the PID of the runner's parent, or of the parent of the init between them."""
     pid = parent_of(runner_pid)
     while psutil.Process(pid).name() != GUARDIAN:
         pid = parent_of(pid)
@@ -95,7 +95,7 @@ def assert_gone_within_budget(sin: CommittedSin, hung_up: float) -> float:
 
 
 def assert_proven(job: dict[str, Any]) -> None:
-    """The API says so, with the proof that the job's level of containment gives."""
+    """Check that the API reports the end, with the proof that the job's level of containment gives."""
     assert job["state"] == "cancelled", job
     cancellation = job["cancellation"]
     expected = {
@@ -110,7 +110,7 @@ def assert_proven(job: dict[str, Any]) -> None:
 
 
 def hang_up_and_check(server: RunningServer, sin: str, mode: Mode, job_id: str) -> str:
-    """The whole story of one sin. A line about how it went."""
+    """Run one sin from start to proof. Return a line about how it went."""
     with committed(server, sin, mode, job_id) as job:
         assert job.workspace.is_dir()
         hung_up = job.stream.hang_up()

@@ -13,7 +13,7 @@ Json = Any
 
 
 def cancellation(**changes: Json) -> dict[str, Json]:
-    """A cancellation that went well."""
+    """Return the record of a successful cancellation."""
     record: dict[str, Json] = {
         "reason": "api",
         "detail": None,
@@ -84,7 +84,7 @@ class Stage:
         await self.emit("job.cancelled", cancellation=record)
 
     async def cut(self) -> None:
-        """Break the open stream of this job off in the middle, once it has sent everything so far."""
+        """Break off the open stream of this job in the middle, once it has sent every event so far."""
         while self._sent < len(self.events):
             await asyncio.sleep(0.005)
         self._cuts += 1

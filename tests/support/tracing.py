@@ -12,7 +12,7 @@ import pytest
 
 @functools.cache
 def why_no_tracing() -> str | None:
-    """None when this user may trace a program that it starts. Tries it."""
+    """Return why this user cannot trace a program that it starts, or None. Try it."""
     if shutil.which("strace") is None:
         return "strace is not installed"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The process tree of a job in this process's own supervisor, and two ways to keep one of it from ever being gone."""
+"""The process tree of a job in this process's own supervisor, and two ways to make a process in it unkillable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TREE = "setsid sleep 60 & setsid sh -c 'sleep 60 & sleep 60' & (setsid sleep 60 
 """A command with daemons of three kinds."""
 BUDGET_MS = 2000
 DAEMONS = 4
-"""How many processes named sleep it has once all are in place."""
+"""The number of processes named sleep that it has once all are in place."""
 
 _TRACER = """
 import ctypes, sys
@@ -35,26 +35,26 @@ sys.stdin.read()
 
 
 def a_tree(record: LiveJob) -> set[tuple[int, int]]:
-    """(pid, start time) of the guardian and all below it."""
+    """Return (PID, start time) of the guardian and all of its descendants."""
     assert guardian_pid(record)
     stats = [read_stat(pid) for pid in (guardian_pid(record), *descendants(guardian_pid(record)))]
     return {(stat.pid, stat.start_ticks) for stat in stats if stat is not None}
 
 
 def alive(tree: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Those of them that still run. Zombies do not."""
+    """Return the processes that still run. Zombies are left out."""
     stats = [read_stat(pid) for pid, _ in tree]
     return {(s.pid, s.start_ticks) for s in stats if s is not None and s.state != "Z"} & tree
 
 
 def there(tree: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Those of them that run or wait to be reaped."""
+    """Return the processes that run or wait to be reaped."""
     stats = [read_stat(pid) for pid, _ in tree]
     return {(s.pid, s.start_ticks) for s in stats if s is not None} & tree
 
 
 def named(record: LiveJob, name: str) -> list[int]:
-    """The pids below the job's guardian whose command has this name."""
+    """Return the PIDs of the guardian's descendants whose command has this name."""
     assert guardian_pid(record)
     stats = [read_stat(pid) for pid in descendants(guardian_pid(record))]
     return [stat.pid for stat in stats if stat is not None and stat.name == name]
@@ -72,10 +72,10 @@ def cancelled_in_time(record: LiveJob) -> Cancellation:
 
 @contextlib.contextmanager
 def held(*pids: int) -> Iterator[None]:
-    """Trace them from outside the job, as a debugger does, while the block runs.
+    """Trace the processes from outside the job, as a debugger does, while the block runs.
 
-    A traced process that is killed stays a zombie which its parent cannot reap until the tracer lets go: the one way
-    without privilege to make something that no signal gets rid of.
+    A traced process that is killed stays a zombie, which its parent cannot reap until the tracer detaches. It is the
+    only way without privileges to make a process that no signal removes.
     """
     tracer = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _TRACER, *map(str, pids)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -92,12 +92,12 @@ def held(*pids: int) -> Iterator[None]:
 
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
-"""The freezer of version 1: what it holds sleeps uninterruptibly, and a SIGKILL waits for the thaw."""
+"""The freezer of version 1: frozen processes sleep uninterruptibly, and a SIGKILL waits until they are thawed."""
 
 
 @contextlib.contextmanager
 def frozen(*pids: int) -> Iterator[None]:
-    """Put them into uninterruptible sleep while the block runs: state D, as by a disk that does not answer."""
+    """Put the processes into uninterruptible sleep (state D) while the block runs, as a disk that hangs does."""
     folder = FREEZER / f"deadstop-test-{uuid.uuid4().hex}"
     folder.mkdir()
     try:

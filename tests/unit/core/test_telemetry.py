@@ -1,4 +1,4 @@
-"""What operators see of a job's life, fed by an engine without processes: metrics, log lines, and jobs that hang."""
+"""A job's life as operators see it, fed by an engine without processes: metrics, log lines, and jobs that hang."""
 
 from __future__ import annotations
 
