@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 
 class Supervisor:
-    """All jobs of one server. Use as an async context manager; every other method belongs to the event loop."""
+    """All jobs of one server. Use as an async context manager, on the event loop."""
 
     def __init__(self, settings: Settings, engine: Engine, faults: Faults) -> None:
         self.settings = settings
@@ -79,20 +79,20 @@ class Supervisor:
         self.spans = span_export.open_spans(self._stack)
 
     async def __aenter__(self) -> Self:
-        """Begin. The first workers, the description of tasks and the self-test go on in the background.
+        """Start. The first workers, the description of tasks and the self-test continue in the background.
 
-        Raises StartupError when STATE_DIR or the level of CONTAINMENT cannot be used.
+        Raise StartupError if STATE_DIR or the level of CONTAINMENT cannot be used.
         """
         try:
             await self._open()
         except BaseException:
-            # Whatever fails, and wherever: what was opened before it is closed again.
+            # If any step fails, the parts that were opened before it are closed again.
             await self._stack.aclose()
             raise
         return self
 
     async def _open(self) -> None:
-        # The engine first: it ends what an earlier server left running, before anything of it is read.
+        # The engine comes first: it kills the processes of an earlier server before that server's data is read.
         opened = await self.engine.open()
         self._stack.push_async_callback(self.engine.close)
         self.metrics.orphans_found(opened.orphans)
@@ -138,9 +138,9 @@ class Supervisor:
     async def submit(
         self, request: JobRequest, *, caller: Caller, checked: Checked | None = None
     ) -> tuple[AnyJob, bool]:
-        """Take a job, or find the one that this request was already made for. True: it is new.
+        """Create a job, or find the one that the same request has created. Return it, and whether it is new.
 
-        Its row is durable when this returns. Raises StorageFull besides what `admit` raises.
+        Its row is then durable. Raise StorageFull if the row cannot be written, and the errors of `admit`.
         """
         known, is_new = self.admit(request, caller=caller, checked=checked)
         if isinstance(known, LiveJob):
@@ -148,9 +148,9 @@ class Supervisor:
         return known, is_new
 
     def admit(self, request: JobRequest, *, caller: Caller, checked: Checked | None = None) -> tuple[AnyJob, bool]:
-        """Do the same, from memory: for a stream, whose first event waits for the row. Never blocks.
+        """Do the same without waiting for the row: for a stream, whose first event waits for it.
 
-        Raises InvalidRequest, Conflict, QueueFull, NotReady.
+        Raise InvalidRequest, Conflict, QueueFull or NotReady if the job is rejected.
         """
         known = self._registry.find_same(request, caller)
         if known is not None:
@@ -160,11 +160,11 @@ class Supervisor:
         return self._submitter.take(request, caller, checked), True
 
     def unproven(self) -> list[str]:
-        """Jobs that have begun and have not ended."""
+        """Return the IDs of jobs that have started and have not ended."""
         return [record.job.id for record in self._registry if record.job.state in BEGUN]
 
     def cancel(self, job_id: str, cause: Cause, *, caller: Caller) -> bool:
-        """Stop a job, at once. False: the id is not known (yet), and the cancel is kept for it."""
+        """Stop a job, without waiting. Return False if the ID is not known yet; the cancel is then kept for it."""
         try:
             self._registry.get(job_id, caller)
         except NotFound:
@@ -175,7 +175,7 @@ class Supervisor:
         return True
 
     async def forget(self, job_id: str, caller: Caller) -> None:
-        """Raises NotFound, Conflict while the job is not finished, and StorageFull when that cannot be written."""
+        """Forget a finished job. Raise NotFound, Conflict if it is unfinished, or StorageFull if the write fails."""
         self._registry.get(job_id, caller)
         self.journal.forget(self._registry.remove(job_id).seq)
         await self.journal.written()
@@ -183,28 +183,28 @@ class Supervisor:
 
     @property
     def files(self) -> JobFiles:
-        """The files that jobs left."""
+        """The files that jobs have published."""
         return self.engine.files
 
     async def processes(self, job_id: str, caller: Caller) -> list[ProcessRow]:
-        """Return the job's processes now; none when it has none. Raises NotFound, NotReady."""
+        """Return the job's present processes. Raise NotFound, or NotReady if the machine does not answer."""
         self._registry.get(job_id, caller)
         owner = self._owners.find(job_id)
         return [] if owner is None or owner.attempt is None else await owner.attempt.processes()
 
     async def stack(self, job_id: str, caller: Caller, *, native: bool = False) -> StackDump:
-        """Return the stacks of the job's runner now. Raises NotFound, and Conflict when it has no runner."""
+        """Return the present stacks of the job's runner. Raise NotFound, or Conflict if it has no runner."""
         known = self._registry.get(job_id, caller)
         if (owner := self._owners.find(job_id)) is None or owner.attempt is None:
             raise Conflict(f"cannot take a stack of job {job_id}: it is {state_of(known)}, no process of it runs")
         return await take_stack(owner, native=native)
 
     def attach(self, record: LiveJob) -> None:
-        """Such a stream joins."""
+        """Attach a stream that the job depends on."""
         self._holding.attach(record)
 
     def detach(self, record: LiveJob, *, vanished: bool = False, left_at: float | None = None) -> None:
-        """Such a stream leaves. With the last one the job is cancelled, unless it has ended."""
+        """Detach a stream. When the last attached stream leaves, the job is cancelled, unless it has finished."""
         if self._owners.of(record) is not None:
             self.metrics.disconnected(vanished=vanished)
         self._holding.detach(record, vanished=vanished, left_at=left_at)
@@ -221,7 +221,7 @@ class Supervisor:
             self.spans.event(record.job, event)
 
     def _forgotten(self, job: Forgotten) -> None:
-        """Retention has taken it out of the journal."""
+        """Forget a job that retention has removed from the journal."""
         if self._registry.drop(job.id, job.seq):
             self.engine.files.discard(job.id)
 
@@ -229,7 +229,7 @@ class Supervisor:
 
     @property
     def containment(self) -> ContainmentStatus:
-        """The server's level of containment, in words."""
+        """The server's level of containment, and what it covers."""
         return self.engine.status().containment
 
     @property
@@ -238,15 +238,15 @@ class Supervisor:
         return self._catalog.pending
 
     def tasks(self) -> list[TaskDescription]:
-        """Raises NotReady while task modules are being described."""
+        """Return all tasks. Raise NotReady while task modules are being described."""
         return self._catalog.tasks()
 
     def counts(self, caller: Caller = SERVER) -> dict[State, int]:
-        """How many of the caller's jobs are in each state."""
+        """Return the number of the caller's jobs in each state."""
         return self._registry.counts(caller)
 
     def checks(self) -> dict[str, Check]:
-        """What must hold for the server to take jobs, and what should."""
+        """Return the health checks: those that the server requires to accept jobs, and others."""
         return checks_of(
             accepting=self.accepting,
             engine=self.engine.status(),
@@ -257,7 +257,7 @@ class Supervisor:
         )
 
     async def shutdown(self, *, force: bool = False) -> None:
-        """Take no more jobs, stop those there are, and wait for their ends, bounded. Again with force: kill."""
+        """Stop accepting jobs, stop all jobs and wait, in a bounded time. Call it again with `force` to kill them."""
         self.accepting = False
         self._background.stop_watches()
         self.engine.stop_watches()

@@ -20,6 +20,8 @@ PACKAGES = (
     "supervisor/cli",
     "supervisor/core/jobs",
     "supervisor/core/loop",
+    "supervisor/core/running",
+    "supervisor/core/streams",
     "supervisor/engine",
     "supervisor/guardian",
     "supervisor/node",

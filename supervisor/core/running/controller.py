@@ -1,8 +1,8 @@
-"""The one task that sees a job through, from its place in the queue to its terminal event.
+"""The task that controls one job, from its place in the queue to its terminal event.
 
-Everything that changes the job goes through `apply`, on the event loop, one input at a time. Cancel is an input like
-any other: it is never lost, because the job has its record before it has a process, and never early or late, because
-looking for a cause and starting are one step.
+All changes of the job go through `apply`, on the event loop, one input at a time. A cancel is an ordinary input. It
+cannot be lost, because the job has a record before it has a process. It cannot miss the start either, because checking
+for a cause and starting are one step.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ log = structlog.get_logger()
 
 
 class JobController:
-    """Owns one record. `run` is its task; `cancel` may be called from anywhere on the loop, from birth."""
+    """Owns one job's record. `run` is its task. `cancel` may be called on the event loop at any time."""
 
     def __init__(self, record: LiveJob, services: Services) -> None:
         self.record = record
         self.module = ""
-        """The module of its task, once that is known."""
+        """The module of the job's task, once it is known."""
         self.attempt: engine.Attempt | None = None
-        """While the job has processes, or may have."""
+        """Set while the job has processes, or may have."""
         self._put_off = False
         self._services = services
         self._reservation: engine.Reservation | None = None
@@ -63,7 +63,7 @@ class JobController:
         transition_log.born(record)
 
     def cancel(self, cause: Cause) -> None:
-        """The only way to stop a job. Returns at once; what comes of it is in the record."""
+        """Stop the job, without waiting. This is the only way; the record shows the result."""
         self.record.pulse.caused()
         self.apply(CancelRequested(cause, budget(cause.budget_s, self._services.cancel_budget_s)))
         self.record.stop_wanted.set()
@@ -75,11 +75,11 @@ class JobController:
 
     @property
     def stopped(self) -> bool:
-        """The job does not begin any more, or not here."""
+        """Whether the job must not start any more, or not on this server."""
         return self._put_off or self.record.job.state is not State.QUEUED
 
     def apply(self, fact: Input) -> None:
-        """Take one input and do what follows from it. Raises RefusedTransition."""
+        """Apply one input and its effects. Raise RefusedTransition if the job's state does not allow it."""
         before = self.record.job
         self.record.life, effects = machine.step(self.record.life, fact, datetime.now(UTC))
         for observe in self._services.observers:
@@ -88,7 +88,7 @@ class JobController:
             self._guarded("job effect", self._do, effect)
 
     def _guarded(self, where: str, act: Callable[..., None], *arguments: object) -> None:
-        # What one of them raises must keep no other from its part: the last effect is what frees the slot.
+        # An exception in one effect must not prevent the others: the last one frees the slot.
         try:
             act(*arguments)
         except Exception as exc:
@@ -109,7 +109,7 @@ class JobController:
                 self._finish()
 
     def _timed_out(self, due: float) -> None:
-        # Detected when it was due: the lateness of the loop counts against the budget.
+        # The cause counts from the time when it was due, so that a delay of the loop counts against the budget.
         self.cancel(Cause(Reason.TIMEOUT, due, datetime.now(UTC), f"ran {self.record.job.request.timeout_s} s"))
 
     def _finish(self) -> None:
@@ -120,9 +120,9 @@ class JobController:
         self._services.on_end(self.record)
 
     async def run(self, slot: Slot, cleared: Awaitable[str]) -> None:
-        """See the job through. Gives the slot back when nothing of the job is left.
+        """Run the job. Release the slot once no process of the job is left.
 
-        `cleared` comes when the job may begin, with the module of its task, or raises why it may not.
+        `cleared` returns the module of the task once the job may start, or raises an exception if it may not.
         """
         with slot:
             try:
@@ -136,7 +136,7 @@ class JobController:
             except engine.StartRefused as exc:
                 self.apply(StartRefused(JobError("guardian", str(exc))))
             except Exception as exc:
-                # A bug of ours must not take the server down, nor leave the job's processes or its state behind.
+                # An internal error must not end the server, or leave the job's processes or an unfinished state behind.
                 self._services.faults.note("job controller", exc, job_id=self.record.job.id)
                 await self._end_in_any_case()
             finally:
@@ -150,7 +150,7 @@ class JobController:
         return True
 
     async def _unless_stopped(self, waiting: Awaitable[object]) -> bool:
-        """Wait for something, but not past a cause. Return whether it came, and there is no cause."""
+        """Wait for something unless the job is stopped first. Return whether it came and there is no cause to stop."""
         await wait_unless(self.record.stop_wanted, waiting)
         return not self.stopped
 
@@ -167,7 +167,7 @@ class JobController:
             await self._follow(self._start(self._reservation, order))
 
     async def _is_written_down(self, reservation: engine.Reservation, order: Order) -> bool:
-        """A job begins once the journal knows that it does, or it would begin again when this server is killed."""
+        """Wait until the journal has recorded the start, so that no other server starts the job again."""
         both = asyncio.gather(self._services.journal.begins(self.record), reservation.prepare(order))
         wanted = await self._unless_stopped(both)
         problem = both.result()[1] if wanted else ""
@@ -183,7 +183,7 @@ class JobController:
         messages = AttemptMessages(
             self.record, self._services.journal, held=held, apply=self.apply, write=self._write_input
         )
-        # Looking for a cause and starting are one step: nothing is awaited since the last look.
+        # Checking for a cause and starting are one step: nothing has been awaited since the check.
         self._reservation = None
         self.attempt = reservation.start(order, messages)
         self.record.pulse.bound()
@@ -214,7 +214,7 @@ class JobController:
             reservation.release()
 
     async def _end_in_any_case(self) -> None:
-        """See the job to its proof and its end after an error of ours. Cannot raise."""
+        """Wait for the proof and finish the job after an internal error. Never raise."""
         try:
             if self.attempt is not None:
                 self.attempt.stop(Stop(0.0, self._services.cancel_budget_s, force=True))

@@ -1,4 +1,4 @@
-"""The owners of all jobs that have not ended, each with its task and its job's lease."""
+"""The controllers of all jobs that have not ended, each with its task and its job's lease."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supervisor.core.streams.leases import Leases
 
 
 class JobControllers:
-    """Belongs to the event loop. `background` runs the owners' tasks."""
+    """Only for use on the event loop. `background` runs the controllers' tasks."""
 
     def __init__(self, background: BackgroundTasks, leases: Leases) -> None:
         self._background = background
@@ -24,28 +24,28 @@ class JobControllers:
         return iter(list(self._by_id.values()))
 
     def begin(self, owner: JobController, life: Coroutine[Any, Any, None]) -> None:
-        """See a job through: run `life`, the task of its owner."""
+        """Run `life`, the task of a job's controller."""
         job = owner.record.job
         self._by_id[job.id] = owner
         self._leases.begin(job, owner.cancel)
         self._background.start(life, name=f"job {job.id}")
 
     def find(self, job_id: str) -> JobController | None:
-        """Return the owner of the job that has this id and has not ended."""
+        """Return the controller of the unfinished job with this ID."""
         return self._by_id.get(job_id)
 
     def of(self, record: LiveJob) -> JobController | None:
-        """Return the owner of exactly this job: its id may be another job's by now."""
+        """Return the controller of exactly this job: its ID may belong to another job by now."""
         owner = self._by_id.get(record.job.id)
         return owner if owner is not None and owner.record is record else None
 
     def cancel(self, record: LiveJob, cause: Cause) -> None:
-        """Stop the job, if it has not ended."""
+        """Stop the job unless it has ended."""
         if (owner := self.of(record)) is not None:
             owner.cancel(cause)
 
     def end(self, record: LiveJob) -> None:
-        """The job has ended."""
+        """Remove the controller of a job that has ended, and its lease."""
         if self.of(record) is not None:
             del self._by_id[record.job.id]
             self._leases.end(record.job.id)

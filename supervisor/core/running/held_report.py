@@ -1,8 +1,8 @@
-"""A job that ended by a stop signal for which the server knows no cause: perhaps the server is being stopped as well.
+"""Delay the report of a job that was ended by a stop signal without a known cause: the server may be stopping as well.
 
 A service manager signals every process of the server at once (systemd, KillMode=control-group), so a job's command and
-its runner may end before the server has seen its own signal. Such an end is kept for HOLD_S: when a cause comes
-meanwhile, the job was cancelled; when none comes, it failed as reported.
+its runner may end before the server has seen its own signal. Such a report is held for HOLD_S. If a cause comes in that
+time, the job counts as cancelled, otherwise it fails as reported.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from supervisor.core.jobs.registry import LiveJob
 HOLD_S = 0.1
 _LATE_S = 0.02
 _TURNS = 5
-"""An event loop that was busy takes a timer before a signal that came earlier: it gets as much time again."""
+"""A busy event loop may run a timer before an earlier signal. The wait is then repeated, up to this often."""
 
 
 class HeldReport:
-    """Belongs to a job's owner. `apply` gives a fact to the job's state machine."""
+    """Part of a job's controller. `apply` passes an input to the job's state machine."""
 
     def __init__(self, record: LiveJob, apply: Callable[[Input], None]) -> None:
         self._record = record
@@ -29,7 +29,7 @@ class HeldReport:
         self._held: asyncio.Task[None] | None = None
 
     def take(self, fact: Input, *, by_stop_signal: bool = False) -> None:
-        """Apply a fact, now or after it was held."""
+        """Apply an input now, or hold it first."""
         if not isinstance(fact, Reported):
             self._apply(fact)
         elif self._held is None and by_stop_signal and not self._record.stop_wanted.is_set():
@@ -38,7 +38,7 @@ class HeldReport:
             self._apply(fact)
 
     async def settle(self, *, by_stop_signal: bool) -> None:
-        """Return once nothing is held, and a job that has ended like that without a report has had its time too."""
+        """Wait until no report is held. A job that was ended by a stop signal without a report waits as long."""
         if self._held is not None:
             await self._held
         elif self._record.reported is None and by_stop_signal and not self._record.stop_wanted.is_set():

@@ -1,7 +1,7 @@
-"""What an attempt reports, applied to its job: inputs for its state machine, events for its log.
+"""Apply an attempt's reports to its job: as inputs of its state machine, and as events of its log.
 
-The job itself can write to the channel that reports come from. So one that does not fit is refused in the job's own
-log, and nothing that comes after the first report of the task changes the job any more.
+The job itself can write to the channel that carries reports. So an invalid report is rejected with a line in the job's
+log, and after the first report of the task's end no report changes the job any more.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ REFUSED = "a frame of this job was refused"
 
 
 class AttemptMessages:
-    """Of one job; implements `engine.AttemptListener`. `apply` gives an input to the job's state machine, `write` sends
-    typed text to its attempt."""
+    """The listener of one job (`engine.AttemptListener`). `apply` passes an input to the job's state machine, `write`
+    sends typed text to its attempt."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class AttemptMessages:
         self._dropped = 0
 
     def report(self, report: Report) -> None:
-        """Do what one report asks for."""
+        """Apply one report."""
         if isinstance(report, reports.Acknowledged | reports.Signalled | reports.Unproven):
             self._apply(_of_the_engine(report))
             return
@@ -85,12 +85,12 @@ class AttemptMessages:
         try:
             self._held.take(fact, by_stop_signal=by_stop_signal)
         except machine.RefusedTransition as exc:
-            # The job wrote this, not our runner: a runner begins and reports once.
+            # The job wrote this report, not our runner: a runner begins and reports only once.
             self._say("job.log", {"level": "warning", "message": REFUSED, "fields": {"reason": str(exc)}})
 
     def _say(self, type_: str, fields: Mapping[str, Json]) -> None:
-        """Append an event to the job's log. When the journal cannot keep up, the event is left out before it gets a
-        number, and the log says how many were."""
+        """Append an event to the job's log. If the journal cannot keep up, drop the event before it gets a number, and
+        log how many were dropped."""
         if self._journal.congested:
             self._dropped += 1
             return

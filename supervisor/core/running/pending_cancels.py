@@ -1,7 +1,7 @@
-"""Cancels that came before their job.
+"""Cancels that arrive before their job.
 
-A cancel may overtake the submit that it belongs to: for an id not seen yet it is kept for a while, for the token it
-came with. Across a restart too: that is when requests get out of step.
+A cancel may overtake the request that submits its job. So a cancel for an unknown ID is kept for a while, for the same
+token. It also survives a restart, because that is when requests are likely to arrive out of order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from supervisor.core.loop.awake_clock import AwakeClock
 
 EARLY_CANCEL_KEPT_S = 30.0
 MAX_EARLY_CANCELS = 10_000
-"""Of one token: it pushes out its own oldest, and none of another token."""
+"""The limit for one token. Beyond it the token's oldest cancel is dropped."""
 
 _CAUSE: TypeAdapter[Cause] = TypeAdapter(Cause)
 
@@ -32,7 +32,7 @@ class _Early:
 
 
 class PendingCancels:
-    """Belongs to the event loop. `on_kept` and `on_gone` tell the journal, which so holds what is held here."""
+    """Only for use on the event loop. `on_kept` and `on_gone` keep the journal's copy up to date."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class PendingCancels:
         self._clock = clock
         self._boot_id = boot_id()
         self._kept: dict[str, dict[str, _Early]] = {}
-        """By token, and by id in the order in which they expire."""
+        """Cancels by token, then by job ID in the order in which they expire."""
         self._on_kept = on_kept
         self._on_gone = on_gone
 
     def restore(self, rows: list[EarlyRow]) -> None:
-        """Keep on what an earlier server kept, for the rest of its time. The detection is now."""
+        """Keep the cancels of an earlier server for the rest of their time. They count as detected now."""
         for row in sorted(rows, key=lambda row: row.expires_at):
             left_s = self._left_s(row)
             if 0 < left_s <= EARLY_CANCEL_KEPT_S:
@@ -59,16 +59,16 @@ class PendingCancels:
                 self._on_gone(row.token, row.id)
 
     def _left_s(self, row: EarlyRow) -> float:
-        # Within one boot the monotonic clock goes on from server to server, whatever is done to the wall clock.
+        # Within one boot the monotonic clock continues across servers, even if the wall clock is set.
         kept = json.loads(row.cause)
         if kept.get("boot_id") == self._boot_id:
             return float(EARLY_CANCEL_KEPT_S - (time.monotonic() - kept["kept_at"]))
         return row.expires_at - time.time()
 
     def keep(self, job_id: str, cause: Cause, token: str) -> None:
-        """Remember a cancel for a job that was not submitted yet, or remember it for longer.
+        """Keep a cancel for a job that was not submitted yet, or keep it for longer.
 
-        The first cause is kept, unless force comes.
+        The first cause is kept, unless a later one has `force`.
         """
         now = self._clock.now()
         kept = self._of(token)

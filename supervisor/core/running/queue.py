@@ -1,7 +1,7 @@
-"""Who may run: at most `max_running` jobs at once, then a FIFO queue of at most `max_queued`, then a refusal.
+"""Admission: at most `max_running` jobs run, at most `max_queued` wait in a FIFO queue, and more are rejected.
 
-A token may have lower bounds of its own. Its jobs then wait although slots are free, and those of other tokens that
-came later pass them by: one token at its bound holds up nobody else.
+A token may have lower limits. Its jobs wait when it reaches them, even if slots are free, and do not block jobs of
+other tokens behind them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NO_LIMITS = TokenLimits()
 
 
 class Queue:
-    """Slots and the queue for them. Belongs to the event loop; nothing here blocks but `turn`."""
+    """Slots and the queue for them. Only for use on the event loop."""
 
     def __init__(self, max_running: int, max_queued: int, limits: Mapping[str, TokenLimits] | None = None) -> None:
         self._free = max_running
@@ -27,12 +27,12 @@ class Queue:
         self._limits = limits or {}
         self._running: Counter[str] = Counter()
         self._queues: dict[str, deque[Slot]] = {}
-        """One queue a token, none of them empty. The order between them is that of their places' numbers."""
+        """One queue for each token with waiting jobs. The numbers of the places give the order between queues."""
         self._numbers = itertools.count()
         self._closed = False
 
     def close(self) -> None:
-        """Admit nobody any more: who waits, waits for the next server."""
+        """Admit no more jobs. Those that wait are left to the next server."""
         self._closed = True
 
     @property
@@ -40,7 +40,7 @@ class Queue:
         return sum(map(len, self._queues.values()))
 
     def enter(self, token: str = "", *, again: bool = False) -> Slot:
-        """A slot or a place in the queue, at once. Raises QueueFull, unless the job was admitted before (`again`)."""
+        """Return a slot or a place in the queue. Raise QueueFull if it is full; `again` means admitted before."""
         place = Slot(self, token, next(self._numbers))
         if self._free > 0 and token not in self._queues and not self._closed and self._may_run(token):
             self._admit(place)
@@ -65,7 +65,7 @@ class Queue:
             )
 
     def leave(self, place: Slot) -> None:
-        """Give up a slot, or a place in the queue."""
+        """Release a slot, or a place in the queue."""
         if not place.admitted.is_set():
             self._queues[place.token].remove(place)
             self._drop_if_empty(place.token)
@@ -83,7 +83,7 @@ class Queue:
         return limit is None or self._running[token] < limit
 
     def _next(self) -> Slot | None:
-        """The oldest place whose token may run one more."""
+        """Return the oldest place whose token may run one more job."""
         if self._closed:
             return None
         heads = (queue[0] for token, queue in self._queues.items() if self._may_run(token))
@@ -100,7 +100,7 @@ class Queue:
 
 
 class Slot:
-    """One job's place. Leave it exactly once, by `with`."""
+    """One job's place. Use `with`, which leaves it exactly once."""
 
     def __init__(self, admission: Queue, token: str, number: int) -> None:
         self._admission = admission

@@ -1,7 +1,7 @@
-"""What becomes of the jobs that an earlier server left unfinished.
+"""Take over the jobs that an earlier server left unfinished.
 
-Those that had begun are lost: their guardians have killed them when that server died. Those that were queued run now.
-If such a job hangs on a stream, its client must come back first, within a few seconds, or it never runs.
+Jobs that had started are lost: their guardians killed them when that server died. Jobs that were queued run now. If
+such a job depends on a stream, its client must come back within a few seconds, or the job is cancelled.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ REATTACH_S = 5.0
 async def take_over(
     owner: JobController, enter: Callable[[], Slot], clear: Callable[[], Awaitable[str]], clock: AwakeClock, loss: Loss
 ) -> None:
-    """See an earlier server's job through.
+    """Run an earlier server's job to its end.
 
-    `enter` gives it a place among those that wait, `clear` says with which module of tasks it may begin.
+    `enter` returns its place in the queue, and `clear` the task module with which it may start.
     """
     record = owner.record
     if record.job.state is not State.QUEUED:
@@ -52,7 +52,7 @@ async def take_over(
 
 
 async def _client_is_back(record: LiveJob, clock: AwakeClock) -> bool:
-    """False: it is not, and nobody has decided anything else about the job."""
+    """Return whether the client came back in time, or the job was stopped meanwhile."""
     bound_s = max(REATTACH_S, record.job.request.reconnect_grace_s)
     await clock.wait_any([record.attached.wait(), record.stop_wanted.wait()], bound_s)
     return record.attached.is_set() or record.stop_wanted.is_set()

@@ -1,4 +1,4 @@
-"""What the controllers of all jobs share."""
+"""Objects that the controllers of all jobs share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from supervisor.faults import Faults
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One value for each server."""
+    """Shared objects of one server."""
 
     engine: Engine
     journal: Journal
@@ -25,4 +25,4 @@ class Services:
     clock: AwakeClock
     on_end: Callable[[LiveJob], None]
     observers: tuple[Callable[[LiveJob, Job, Input], None], ...] = ()
-    """Called with every input that a job took, and with the job as it was before."""
+    """Called with every input that a job has accepted, and with the job as it was before."""

@@ -1,4 +1,4 @@
-"""What an orderly end of the server does to its jobs: the queued are left to the next start, the others are stopped."""
+"""End all jobs at an orderly shutdown: queued ones are left to the next server, the others are stopped."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from supervisor.core.jobs.model import Cause, Reason, State
 from supervisor.core.running.controller import JobController
 
 BEGUN = frozenset({State.STARTING, State.RUNNING, State.CANCELLING})
-"""A job in one of these states has processes, or may have."""
+"""The states in which a job has processes, or may have."""
 MARGIN_S = 0.5
-"""How much longer than a budget the ends of jobs are waited for."""
+"""How much longer than the budget the shutdown waits for the ends of jobs."""
 
 
 async def end_all(owners: Iterable[JobController], budget_s: float, *, force: bool) -> list[str]:
-    """Bounded. The ids of jobs that did not end in that time."""
+    """End all jobs, in a bounded time. Return the IDs of jobs that did not end in it."""
     stopped: dict[asyncio.Future[object], JobController] = {}
     for owner in owners:
         if owner.record.job.state is State.QUEUED:

@@ -1,7 +1,7 @@
-"""How a job comes in: from a client, or from an earlier server.
+"""Create jobs: those that clients submit, and those of an earlier server.
 
-Everything that makes it a job is done in one step of the event loop: its id is taken, its place among those that wait,
-its record with the first event, and its owner. It begins once its row is written.
+One step of the event loop takes the ID, gets a place in the queue, and creates the record with the first event and the
+controller. The job starts once its row is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from supervisor.errors import InvalidRequest
 
 
 class Submitter:
-    """Belongs to the event loop. `begin` starts an owner's task."""
+    """Only for use on the event loop. `begin` starts a controller's task."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class Submitter:
         self._begin = begin
 
     def take(self, request: JobRequest, caller: Caller, checked: Checked | None = None) -> LiveJob:
-        """Make a job of a request that no job was made for yet, whose input may be checked already.
+        """Create a job for a new request. `checked` is the result if its input has been checked already.
 
-        Raises InvalidRequest, QueueFull, NotReady.
+        Raise InvalidRequest, QueueFull or NotReady if that is not possible.
         """
         level = self._level_for(request)
         module = self._catalog.check(request.task, request.input) if checked is None else checked.module()
@@ -79,8 +79,8 @@ class Submitter:
         return record
 
     def restore(self, contents: Contents, losses: Mapping[str, Loss]) -> None:
-        """Know what an earlier server knew, and see its unfinished jobs through. `losses` says how those that had begun
-        ended."""
+        """Restore the jobs of an earlier server, and run its queued ones. `losses` describes the ends of those that had
+        started."""
         self._registry.restore(entry for entry in contents.entries if entry.state.terminal)
         self._early.restore(contents.early)
         for row in contents.unfinished:
@@ -107,7 +107,7 @@ class Submitter:
             )
 
     def _as_of_now(self, job: Job) -> Job:
-        """A queued job will be held at the level that it gets now. If there is none, it is told when it would begin."""
+        """Return a queued job with the level that it gets now. If there is none, the job fails when it would start."""
         if job.state is not State.QUEUED:
             return job
         with suppress(InvalidRequest):
@@ -116,7 +116,7 @@ class Submitter:
         return job
 
     async def _checked_again(self, record: LiveJob) -> str:
-        """Tasks and levels may have changed between two servers. Raises InvalidRequest."""
+        """Check again: tasks and levels may have changed between two servers. Raise InvalidRequest if it fails."""
         await self._catalog.described.wait()
         self._level_for(record.job.request)
         return await self._checking.again(record.job.request)

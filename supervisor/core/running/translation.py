@@ -1,4 +1,4 @@
-"""From a job's record to the engine's order, and from the engine's report of the end to an input of the machine."""
+"""Translate a job to an engine's order, and an engine's report of the end to an input of the state machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from supervisor.engine.report import Ended
 
 
 def needs_of(job: Job) -> Needs:
-    """Return what a reservation for this job must have."""
+    """Return the requirements of this job for its reservation."""
     return Needs(job.containment, job.request.limits, job.request.labels)
 
 
 def order_of(job: Job, *, module: str, budget_s: float) -> Order:
-    """Return the order for one attempt. `module` is the one that defines the task."""
+    """Return the order for one attempt. `module` defines the task."""
     request = job.request
     return Order(
         job_id=job.id,
@@ -29,7 +29,7 @@ def order_of(job: Job, *, module: str, budget_s: float) -> Order:
 
 
 def gone_of(ended: Ended, *, cancelled: bool) -> Gone:
-    """Return the input that ends the job. When its cause came only after the proof, nothing was left to wait for."""
+    """Return the input that ends the job. If it was cancelled only after the proof, its end took no time."""
     return Gone(
         proof=ended.proof,
         error=ended.error,

@@ -1,4 +1,4 @@
-"""Streams that hold a job's life: with the last one the job ends, at once or after its grace."""
+"""Streams that a job depends on: when the last one leaves, the job is cancelled, at once or after its grace period."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from supervisor.core.loop.awake_clock import AwakeClock, AwakeTimer
 
 
 class Attachments:
-    """Belongs to the event loop. `cancel` stops a job, `on_held` is called when a job begins to hang on a stream."""
+    """Only for use on the event loop. `cancel` stops a job; `on_held` is called when one starts to depend on them."""
 
     def __init__(
         self, cancel: Callable[[LiveJob, Cause], None], on_held: Callable[[LiveJob], None], clock: AwakeClock
@@ -24,7 +24,7 @@ class Attachments:
         self._closing = False
 
     def attach(self, record: LiveJob) -> None:
-        """A stream joins."""
+        """Attach a stream."""
         record.streams += 1
         record.attached.set()
         if not record.held:
@@ -33,7 +33,7 @@ class Attachments:
         self.end_grace(record)
 
     def detach(self, record: LiveJob, *, vanished: bool = False, left_at: float | None = None) -> None:
-        """A stream leaves. `left_at`: when its client did, if that is known; monotonic seconds."""
+        """Detach a stream. `left_at` is the monotonic time when its client left, if that is known."""
         record.streams -= 1
         if record.streams > 0 or (self._closing and record.job.state is State.QUEUED):
             return
@@ -44,13 +44,13 @@ class Attachments:
             self._graces[record.job.id] = self._clock.call_later(grace_s, self._grace_over, record)
 
     def end_grace(self, record: LiveJob) -> None:
-        """Stop waiting for a client to come back to this job."""
+        """Stop waiting for a client of this job to come back."""
         grace = self._graces.pop(record.job.id, None)
         if grace is not None:
             grace.cancel()
 
     def close(self) -> None:
-        """The server ends, and with it the streams: that is not their clients' doing."""
+        """Ignore the ends of streams from now on, because the shutdown causes them and not the clients."""
         self._closing = True
         for grace in self._graces.values():
             grace.cancel()

@@ -1,4 +1,4 @@
-"""All jobs' events in one stream, for dashboards. A slow reader loses the oldest and is told how many."""
+"""The events of all jobs in one stream, for dashboards. A slow reader loses the oldest ones, and learns how many."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from supervisor.core.jobs.model import SERVER, Caller
 
 MAX_BUFFERED = 2_000
 MAX_BUFFERED_BYTES = 4 * 1024 * 1024
-"""Per reader. Events have up to 32 KiB, so the number alone would not bound what a reader that stands still costs."""
+"""The limit for one reader. Events have up to 32 KiB, so a limit on their number would not be enough."""
 
 
 class Subscription:
-    """One reader's buffer. It gets what `caller` may know of."""
+    """One reader's buffer. It gets the events of jobs that `caller` may see."""
 
     def __init__(self, caller: Caller, max_buffered: int, max_bytes: int, on_drop: Callable[[int], None]) -> None:
         self.caller = caller
@@ -27,7 +27,7 @@ class Subscription:
         self._closed = False
         self.size_bytes = 0
         self.dropped = 0
-        """Events lost since the reader last asked; it resets this when it has told its client."""
+        """The number of events dropped since the reader last reset it, after reporting it to its client."""
 
     def put(self, event: Event) -> None:
         self._buffer.append(event)
@@ -58,7 +58,7 @@ class Subscription:
 
 
 class Feed:
-    """Fans events out. Belongs to the event loop."""
+    """Distributes events to readers. Only for use on the event loop."""
 
     def __init__(
         self,
@@ -67,20 +67,20 @@ class Feed:
         max_buffered: int = MAX_BUFFERED,
         max_bytes: int = MAX_BUFFERED_BYTES,
     ) -> None:
-        """`on_drop` is told how many events a reader has lost."""
+        """`on_drop` is called with the number of events that a reader has lost."""
         self._subscriptions: set[Subscription] = set()
         self._on_drop = on_drop
         self._max_buffered = max_buffered
         self._max_bytes = max_bytes
 
     def publish(self, token: str, event: Event) -> None:
-        """Tell of an event of a job that was made with the token of this name."""
+        """Distribute an event of a job that was created with the token of this name."""
         for subscription in self._subscriptions:
             if subscription.caller.sees(token):
                 subscription.put(event)
 
     def subscribe(self, caller: Caller = SERVER) -> Subscription:
-        """From now on. Give it back with `unsubscribe`."""
+        """Return a buffer for events from now on. Pass it to `unsubscribe` at the end."""
         subscription = Subscription(caller, self._max_buffered, self._max_bytes, self._on_drop)
         self._subscriptions.add(subscription)
         return subscription
@@ -89,6 +89,6 @@ class Feed:
         self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """End every reader after what it has buffered."""
+        """End every reader after its buffered events."""
         for subscription in self._subscriptions:
             subscription.close()

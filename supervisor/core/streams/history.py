@@ -1,4 +1,4 @@
-"""Looking at jobs and their events, wherever they are: in memory, or only in the journal."""
+"""Query jobs and their events, whether they are in memory or only in the journal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supervisor.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, newest first. `before`: where the next page goes on, None after the last."""
+    """Some jobs, newest first. `before` is where the next page continues, None on the last one."""
 
     records: list[LiveJob]
     before: int | None
@@ -23,21 +23,24 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A job's events, for readers: those that `log` has and those that only the journal has."""
+    """A job's events for readers: those in `log`, and those only in the journal."""
 
     seq: int
     log: EventLog
 
 
 class JobHistory:
-    """Belongs to the event loop. Whoever asks sees what `caller` may see."""
+    """Only for use on the event loop. Results contain only jobs that `caller` may see."""
 
     def __init__(self, registry: Registry, journal: Journal) -> None:
         self._registry = registry
         self._journal = journal
 
     async def find(self, job_id: str, caller: Caller) -> LiveJob:
-        """Raises NotFound. A job that has ended is shown only when its end is written: an end is never taken back."""
+        """Return the job. Raise NotFound if it is not known.
+
+        Wait until the end of a finished job is written: an end that was shown must not be lost.
+        """
         known = self._registry.get(job_id, caller)
         if isinstance(known, LiveJob):
             await _settled(known)
@@ -48,7 +51,7 @@ class JobHistory:
         return from_row(row)
 
     async def page(self, wanted: Wanted, caller: Caller) -> Page:
-        """Jobs that are wanted, newest first: the living from memory, the others from the journal."""
+        """Return matching jobs, newest first: unfinished ones from memory, the others from the journal."""
         token = None if caller.sees_all else caller.token
         wanted = replace(wanted, token=token)
         here = {record.job.id: record for record in self._registry if caller.sees(record.token)}
@@ -60,7 +63,7 @@ class JobHistory:
             archived += [from_row(row) for row in rows if row.job.id not in here and self._is_known(row)]
             if rows:
                 floor = rows[-1].seq
-        # Below the floor the journal was not looked at, so nothing from there may come into this page.
+        # The journal was not read below the floor, so jobs below it must not come into this page.
         reached = floor if more and floor is not None else 0
         living = [record for record in here.values() if record.seq >= reached and _fits(record, wanted)]
         found = sorted([*living, *archived], key=lambda record: record.seq, reverse=True)
@@ -75,10 +78,10 @@ class JobHistory:
         try:
             return self._registry.get(row.job.id) is not None
         except NotFound:
-            return False  # forgotten, and the file does not know it yet
+            return False  # forgotten, but still in the file
 
     async def events(self, story: Story, after: int) -> list[Event | Gap]:
-        """The next events behind number `after`; none when there are none yet. A Gap is what is kept nowhere."""
+        """Return the next events after number `after`, if there are any yet. A Gap stands for events that are lost."""
         items = story.log.read(after)
         if items and isinstance(items[0], Gap):
             gap = items[0]
@@ -87,7 +90,7 @@ class JobHistory:
 
 
 def story_of(known: AnyJob) -> Story:
-    """What readers of the job's events need."""
+    """Return the job's events for readers."""
     if isinstance(known, LiveJob):
         return Story(known.seq, known.log)
     return Story(known.seq, _closed_log(known))
@@ -100,14 +103,14 @@ def _closed_log(entry: JobSummary) -> EventLog:
 
 
 def from_row(row: JobRow) -> LiveJob:
-    """A finished job as it is written. It is a picture: nothing that happens to it comes anywhere."""
+    """Return a read-only snapshot of a finished job, loaded from the journal. Changes to it are not saved."""
     record = LiveJob(row.job, _nobody, token=row.token, seq=row.seq, digest=row.digest, last_event_id=row.last_event_id)
     record.close()
     return record
 
 
 def _nobody(_event: Event) -> None:
-    """A finished job has no more events."""
+    """Drop the event: a finished job has no more events."""
 
 
 async def _settled(record: LiveJob) -> None:

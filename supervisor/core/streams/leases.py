@@ -1,7 +1,7 @@
-"""Leases: a job that was created with `lease_s` lives as long as its client renews it.
+"""Leases: a job that was created with `lease_s` is cancelled unless its client renews the lease in time.
 
-For clients behind proxies that acknowledge bytes for them: there the connection says nothing about who is still
-there, a renewal does. It runs from the job's creation, also while the job waits in the queue.
+They are for clients behind proxies that acknowledge bytes for them, where the connection does not show whether the
+client is still there. A lease runs from the job's creation, also while the job waits in the queue.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from supervisor.errors import Conflict
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """Until when the job may go on without another word of its client."""
+    """The time at which the renewed lease expires."""
 
     lease_s: float
     expires_at: datetime
@@ -30,9 +30,9 @@ class _Running:
 
 
 class Leases:
-    """The leases of all jobs that have one and have not ended. Belongs to the event loop.
+    """The leases of all unfinished jobs that have one. Only for use on the event loop.
 
-    They run on `clock`: a client cannot renew while the server sleeps.
+    They run on `clock`, because a client cannot renew a lease while the server sleeps.
     """
 
     def __init__(self, clock: AwakeClock) -> None:
@@ -40,12 +40,12 @@ class Leases:
         self._running: dict[str, _Running] = {}
 
     def begin(self, job: Job, expire: Callable[[Cause], None]) -> None:
-        """`expire` is called once, with the cause, when the lease runs out. A job without a lease: nothing."""
+        """Start the job's lease, if it has one. `expire` is called once, with the cause, when the lease expires."""
         if job.request.lease_s is not None:
             self._set(job.id, job.request.lease_s, expire)
 
     def renew(self, job: Job) -> Renewed:
-        """Begin the lease anew. Raises Conflict when the job has none, or is being stopped already."""
+        """Restart the lease. Raise Conflict if the job has none, or is already being stopped."""
         lease_s = job.request.lease_s
         if lease_s is None:
             raise Conflict(f"cannot renew the lease of job {job.id}: it was created without `lease_s`")
@@ -57,7 +57,7 @@ class Leases:
         return Renewed(lease_s, datetime.now(UTC) + timedelta(seconds=lease_s))
 
     def end(self, job_id: str) -> None:
-        """The job has ended."""
+        """Remove the lease of a job that has ended."""
         running = self._running.pop(job_id, None)
         if running is not None:
             running.timer.cancel()
