@@ -49,7 +49,9 @@ def in_process_server(state_dir: Path, **settings: Any) -> Iterator[InProcessSer
         portal.wrap_async_context_manager(_serving(state_dir, settings)) as port,
     ):
         server = InProcessServer(f"http://127.0.0.1:{port}", TOKEN, log)
-        server.ended(server.run("true", id="first"))  # what is made once for the loop, such as sse-starlette's task
+        # What is made once for a loop is made now, such as sse-starlette's task.
+        assert server.ask("POST", "/jobs", {"task": "demo", "input": {}, "id": "first"}).status == 202
+        server.ended("first")
         assert server.ask("DELETE", "/jobs/first").status == 204
         yield server
 

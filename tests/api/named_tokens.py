@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from copy import copy
+from typing import Any, TypeVar
 
-from tests.api.wire import RealServer
+from tests.api.wire import AnyServer
+
+ServerT = TypeVar("ServerT", bound=AnyServer)
 
 TOKENS: dict[str, dict[str, Any]] = {
     "alice": {"token": "alices-own", "scopes": ["submit", "read"]},
@@ -27,6 +29,8 @@ TOKENS: dict[str, dict[str, Any]] = {
 LONG = {"task": "shell", "input": {"command": "echo up; sleep 60"}}
 
 
-def of(server: RealServer, name: str) -> RealServer:
+def of(server: ServerT, name: str) -> ServerT:
     """Return the same server, with requests that carry another token."""
-    return replace(server, token=str(TOKENS[name]["token"]))
+    other = copy(server)
+    other.token = str(TOKENS[name]["token"])
+    return other

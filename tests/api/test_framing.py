@@ -8,19 +8,24 @@ import socket
 import pytest
 
 from tests.api.raw_stream import RawStream
-from tests.api.wire import RealServer
+from tests.api.wire import AnyServer
+
+
+@pytest.fixture(scope="module")
+def server(faked: AnyServer) -> AnyServer:
+    return faked
 
 
 @pytest.mark.parametrize(
     "framing", ["Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"]
 )
-def test_an_empty_body_needs_no_content_type(server: RealServer, framing: str) -> None:
+def test_an_empty_body_needs_no_content_type(server: AnyServer, framing: str) -> None:
     with server.connect() as sock:
         sock.sendall(server.head("POST", "/jobs/never-was/cancel") + framing.encode())
         assert RawStream(sock).status == 202
 
 
-def test_a_chunked_body_needs_one(server: RealServer) -> None:
+def test_a_chunked_body_needs_one(server: AnyServer) -> None:
     with server.connect() as sock:
         sock.sendall(server.head("POST", "/jobs", "Transfer-Encoding: chunked") + b"\r\n2\r\n{}\r\n0\r\n\r\n")
         assert RawStream(sock).status == 415
@@ -28,7 +33,7 @@ def test_a_chunked_body_needs_one(server: RealServer) -> None:
 
 @pytest.mark.parametrize("path", ["/jobs", "/livez", "/session", "/nowhere"])
 @pytest.mark.parametrize("length", [0, 4, 30, 1000])
-def test_two_framings_in_one_request_end_the_connection(server: RealServer, path: str, length: int) -> None:
+def test_two_framings_in_one_request_end_the_connection(server: AnyServer, path: str, length: int) -> None:
     """A proxy that trusts the length would take the second request for a body, or a body for a request."""
     smuggled = server.head("GET", "/jobs") + b"\r\n"
     framing = (f"Content-Length: {length}", "Content-Type: application/json", "Transfer-Encoding: chunked")
@@ -40,7 +45,7 @@ def test_two_framings_in_one_request_end_the_connection(server: RealServer, path
     assert b"connection: close" in answer.lower()
 
 
-def test_one_framing_leaves_the_connection_open(server: RealServer) -> None:
+def test_one_framing_leaves_the_connection_open(server: AnyServer) -> None:
     """The control: two requests, each with an answer."""
     for framing, content in (("Content-Length: 2", b"{}"), ("Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n")):
         with server.connect() as sock:
@@ -52,7 +57,7 @@ def test_one_framing_leaves_the_connection_open(server: RealServer) -> None:
 
 
 @pytest.mark.parametrize(("size", "status"), [(1, 400), (64, 422)])
-def test_a_body_in_tiny_chunks_is_cut(server: RealServer, size: int, status: int) -> None:
+def test_a_body_in_tiny_chunks_is_cut(server: AnyServer, size: int, status: int) -> None:
     """Parsing a chunk costs the same whatever it contains. The larger chunks are the control."""
     with server.connect() as sock:
         head = server.head("POST", "/jobs", "Content-Type: application/json", "Transfer-Encoding: chunked")
@@ -61,7 +66,7 @@ def test_a_body_in_tiny_chunks_is_cut(server: RealServer, size: int, status: int
         assert RawStream(sock).status == status
 
 
-def test_who_leaves_while_sending_starts_nothing(server: RealServer) -> None:
+def test_who_leaves_while_sending_starts_nothing(server: AnyServer) -> None:
     before = server.ask("GET", "/jobs?limit=500").json["jobs"]
     sock = server.connect()
     sock.sendall(server.stream_request({"task": "shell", "input": {"command": "sleep 9"}})[:-5])
@@ -71,7 +76,7 @@ def test_who_leaves_while_sending_starts_nothing(server: RealServer) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"])
-def test_bytes_that_are_not_http_get_a_problem_and_no_traceback(server: RealServer, garbage: bytes) -> None:
+def test_bytes_that_are_not_http_get_a_problem_and_no_traceback(server: AnyServer, garbage: bytes) -> None:
     with server.connect() as sock:
         sock.sendall(garbage + b"\r\n\r\n")
         sock.shutdown(socket.SHUT_WR)
@@ -81,7 +86,7 @@ def test_bytes_that_are_not_http_get_a_problem_and_no_traceback(server: RealServ
     assert json.loads(body)["type"].endswith("/bad-request")
 
 
-def test_nothing_of_all_this_was_a_bug(server: RealServer) -> None:
+def test_nothing_of_all_this_was_a_bug(server: AnyServer) -> None:
     log = server.log.read_text()
     assert "Traceback" not in log
     assert server.token not in log

@@ -7,19 +7,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.api.in_process import in_process_server
 from tests.api.named_tokens import LONG, TOKENS, of
-from tests.api.wire import RealServer, real_server
+from tests.api.wire import AnyServer
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyServer]:
     state_dir = tmp_path_factory.mktemp("limits") / "state"
-    with real_server(state_dir, TOKENS=json.dumps(TOKENS)) as running:
+    with in_process_server(state_dir, tokens=json.dumps(TOKENS)) as running:
         yield running
         assert running.active() == 0, running.log.read_text()
 
 
-def test_one_token_runs_and_queues_only_so_much(server: RealServer) -> None:
+def test_one_token_runs_and_queues_only_so_much(server: AnyServer) -> None:
     small, alice = of(server, "small"), of(server, "alice")
     states = [small.ask("POST", "/jobs", LONG | {"id": f"small-{number}"}) for number in range(3)]
     assert [reply.status for reply in states] == [202, 202, 429]
@@ -34,7 +35,7 @@ def test_one_token_runs_and_queues_only_so_much(server: RealServer) -> None:
         small.ask("POST", f"/jobs/small-{number}/cancel?wait=5")
 
 
-def test_one_token_opens_only_so_many_streams(server: RealServer) -> None:
+def test_one_token_opens_only_so_many_streams(server: AnyServer) -> None:
     small = of(server, "small")
     job_id = small.run("echo up; sleep 60")
     with small.stream("GET", f"/jobs/{job_id}/events") as stream:
@@ -54,7 +55,7 @@ def test_one_token_opens_only_so_many_streams(server: RealServer) -> None:
     small.ended(job_id)
 
 
-def test_one_token_asks_only_so_often_but_cancels_and_looks_always(server: RealServer) -> None:
+def test_one_token_asks_only_so_often_but_cancels_and_looks_always(server: AnyServer) -> None:
     slow = of(server, "slow")
     assert slow.ask("GET", "/jobs").status == 200
     refused = slow.ask("GET", "/jobs")

@@ -14,6 +14,7 @@ from supervisor.api.app import rule_book
 from supervisor.api.endpoint import Endpoint
 from supervisor.api.endpoints import ENDPOINTS
 from supervisor.tokens import Scope
+from tests.api.in_process import in_process_server
 from tests.api.named_tokens import LONG, TOKENS, of
 from tests.api.wire import RealServer, Reply, real_server
 
@@ -196,7 +197,7 @@ def test_no_token_is_ever_logged(server: RealServer) -> None:
 
 
 def test_tasks_can_be_switched_off(tmp_path: Path) -> None:
-    with real_server(tmp_path / "state", TASKS_OFF="shell,shel") as server:
+    with in_process_server(tmp_path / "state", tasks_off="shell,shel") as server:
         for path in ("/jobs", "/execute/stream"):
             reply = server.ask("POST", path, LONG)
             assert (reply.status, reply.fields) == (422, ["task"])

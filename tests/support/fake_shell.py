@@ -24,8 +24,11 @@ class FakeShell(FakeAttempt):
     """An attempt that runs one command. A stop ends it at once. If it ignores SIGTERM, it ends later, or by force."""
 
     deaf = False
+    _running: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
+        if self.stops:
+            return  # it was stopped in the same turn of the loop
         self._running = asyncio.create_task(self._run(), name=f"fake {self.order.job_id}")
 
     async def _run(self) -> None:
@@ -36,7 +39,7 @@ class FakeShell(FakeAttempt):
 
     async def _came_to(self, values: Mapping[str, Any]) -> TaskReported:
         if self.order.task == "demo":
-            return TaskReported({"steps": values["steps"]})
+            return TaskReported({"steps": values.get("steps")})
         try:
             code = await self._shell(values.get("command", "true"))
         except NotImplementedError as exc:
@@ -72,7 +75,8 @@ class FakeShell(FakeAttempt):
 
     def stop(self, stop: Stop) -> None:
         super().stop(stop)
-        self._running.cancel()
+        if self._running is not None:
+            self._running.cancel()
         if self.proof.done():
             return
         if not self.deaf:

@@ -69,7 +69,7 @@ async def test_room_that_comes_together_with_the_cancel_is_given_back(tmp_path: 
     async with running_on(engine, tmp_path) as supervisor:
         engine.room.clear()
         record = submit(supervisor, "shell", command="x")
-        await supervisor.journal.accepted(record)
+        await until(lambda: bool(engine.room._waiters))
         engine.room.set()
         cancel(supervisor, record)
         check_never_started(await ended(record))

@@ -83,6 +83,17 @@ async def test_a_token_at_its_bound_is_passed_by_and_holds_up_no_other(tmp_path:
         assert (await started(engine, 4)).order.job_id == "a2"
 
 
+async def test_tokens_without_a_bound_take_turns_as_their_jobs_came(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    async with running_on(engine, tmp_path, max_running=1) as supervisor:
+        came = [("anna", "a1"), ("ben", "b1"), ("anna", "a2"), ("anna", "a3"), ("ben", "b2")]
+        for token, job_id in came:
+            supervisor.admit(JobRequest("shell", {"command": "x"}, id=job_id), caller=Caller(token))
+        for number in range(1, len(came) + 1):
+            (await started(engine, number)).prove()
+        assert ids(engine) == [job_id for _, job_id in came]
+
+
 async def test_no_place_is_lost_however_a_job_ends(tmp_path: Path) -> None:
     engine = FakeEngine()
     async with running_on(engine, tmp_path, max_running=1) as supervisor:
