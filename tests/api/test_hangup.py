@@ -46,7 +46,7 @@ def tree(server: RealServer, job_id: str) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("how", ["hang up", "cancel", "nothing"])
 def test_the_time_in_which_the_server_was_deaf_counts(server: RealServer, how: str) -> None:
-    """An event that the kernel holds while the server is stopped is dated back. The control, `nothing`, is a later one."""
+    """An event that the kernel holds while the server is stopped is dated back. The control, `nothing`, comes later."""
     job_id = f"deaf-{how.replace(' ', '-')}"
     with server.stream("POST", "/execute/stream", LONG | {"id": job_id}) as stream, server.connect() as other:
         stream.until('"text": "up')
