@@ -5,63 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.raw_stream import PATIENCE_S, RawStream
-from tests.api.wire import RealServer, real_server
-from tests.support.observer import snapshot
-
-SHELL = "shell"
-CLOSE_MARGIN_S = 3.0
-"""How long an orderly end may take."""
-
-
-def body(command: str, **more: Any) -> dict[str, Any]:
-    return {"task": SHELL, "input": {"command": command}, **more}
-
-
-def end(server: RealServer, how: signal.Signals) -> None:
-    """End the server. When this returns, none of its processes is left."""
-    with snapshot(server.process.pid) as family:
-        began = time.monotonic()
-        server.process.send_signal(how)
-        server.process.wait(PATIENCE_S)
-        if how is not signal.SIGKILL:
-            assert time.monotonic() - began < CLOSE_MARGIN_S
-        assert not family.wait_gone(time.monotonic() + 3.0)
+from tests.api.raw_stream import PATIENCE_S
+from tests.api.restarts import body, end, events_of, one_at_a_time, read_on, types
+from tests.api.wire import real_server
 
 
 @pytest.fixture(params=[signal.SIGTERM, signal.SIGKILL], ids=["orderly", "killed"])
 def how(request: pytest.FixtureRequest) -> signal.Signals:
     how: signal.Signals = request.param
     return how
-
-
-def events_of(server: RealServer, job_id: str, after: int = 0) -> list[dict[str, Any]]:
-    """Follow a job to its end and return all of its events."""
-    with server.stream("GET", f"/jobs/{job_id}/events?after={after}") as stream:
-        stream.read_to_end()
-    return stream.events()
-
-
-def types(events: list[dict[str, Any]]) -> list[str]:
-    return [event["type"] for event in events]
-
-
-@contextmanager
-def one_at_a_time(state: Path, **more: str) -> Iterator[RealServer]:
-    """Run a server whose only slot is taken by a job "first" that never ends."""
-    with real_server(state, MAX_RUNNING="1", **more) as server:
-        server.run("echo up; sleep 1000", id="first")
-        with server.stream("GET", "/jobs/first/events") as stream:
-            stream.until('"text": "up')
-        yield server
 
 
 def check_clean(state: Path) -> None:
@@ -131,15 +88,6 @@ def test_a_stream_goes_on_where_it_was_without_gap_or_repeat(tmp_path: Path, how
     check_clean(state)
 
 
-def read_on(stream: RawStream) -> list[dict[str, Any]]:
-    """Return the numbered events that arrived until the connection ended."""
-    try:
-        stream.read_to_end()
-    except (AssertionError, OSError):
-        stream.sock.close()
-    return [event for event in stream.events() if "id" in event]
-
-
 def test_finished_jobs_stay_visible(tmp_path: Path, how: signal.Signals) -> None:
     state = tmp_path / "state"
     with real_server(state) as server:
@@ -204,73 +152,6 @@ def test_names_mean_the_same_after_a_restart(tmp_path: Path, how: signal.Signals
         assert (late.status, late.json["state"]) == (202, "cancelled")
         assert late.json["cancellation"]["method"] == "never_started"
         assert late.json["cancellation"]["detail"] == "changed my mind"
-
-
-def held_in_the_queue(server: RealServer, how: signal.Signals) -> None:
-    """A client streams a job "held" that waits for its turn; then the server ends."""
-    with server.stream("POST", "/execute/stream", body("echo held", id="held")) as stream:
-        stream.until("job.queued")
-        server.process.send_signal(how)
-        frames = closing_frames(stream)
-    server.process.wait(PATIENCE_S)
-    if how is signal.SIGTERM:
-        assert frames[-1]["event"] == "stream.closing"
-        assert "id" not in frames[-1]
-
-
-def closing_frames(stream: RawStream) -> list[dict[str, str]]:
-    read_on(stream)
-    return stream.frames()
-
-
-def test_a_queued_job_whose_client_comes_back_runs(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    with one_at_a_time(state) as server:
-        held_in_the_queue(server, signal.SIGKILL)
-    with real_server(state) as server:
-        assert server.job("held")["state"] == "queued"
-        with server.stream("POST", "/execute/stream", body("echo held", id="held")) as stream:
-            stream.read_to_end()
-        assert types(stream.events())[0] == "job.queued"
-        assert stream.events()[-1]["type"] == "job.succeeded"
-        assert [event["id"] for event in stream.events()] == list(range(1, len(stream.events()) + 1))
-
-
-def test_a_queued_job_whose_client_stays_away_never_starts(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    with one_at_a_time(state) as server:
-        held_in_the_queue(server, signal.SIGTERM)
-    with real_server(state) as server:
-        began = time.monotonic()
-        # A reader of the events does not count as the client that holds the job.
-        events = events_of(server, "held")
-        waited_s = time.monotonic() - began
-        job = server.job("held")
-        assert types(events) == ["job.queued", "cancel.requested", "cancel.verified", "job.cancelled"]
-        assert (job["cancellation"]["reason"], job["cancellation"]["method"]) == (
-            "client_disconnected",
-            "never_started",
-        )
-        assert waited_s < 5.5
-
-
-def test_a_cancel_reaches_a_job_that_waits_for_its_client(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    with one_at_a_time(state) as server:
-        held_in_the_queue(server, signal.SIGTERM)
-    with real_server(state) as server:
-        answer = server.ask("POST", "/jobs/held/cancel")
-        assert (answer.status, answer.json["state"], answer.json["cancellation"]["reason"]) == (200, "cancelled", "api")
-
-
-def test_a_stream_that_does_not_hold_its_job_leaves_it_queued(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    with one_at_a_time(state) as server:
-        with server.stream("POST", "/execute/stream", body("echo on", id="on", on_disconnect="continue")) as stream:
-            stream.until("job.queued")
-        end(server, signal.SIGTERM)
-    with real_server(state) as server:
-        assert events_of(server, "on")[-1]["type"] == "job.succeeded"
 
 
 def test_a_job_that_is_restarted_twice_is_still_the_same(tmp_path: Path) -> None:

@@ -16,8 +16,6 @@ from tests.support.level_cases import needs_cgroup
 from tests.support.levels import a_tree
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
-
-
 NOBODY = 65534
 
 

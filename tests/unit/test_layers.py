@@ -192,16 +192,6 @@ def test_what_is_forked_with_jobs_is_light() -> None:
         assert not heavy, f"{path}: {heavy}"
 
 
-def test_no_file_grew_past_one_concept() -> None:
-    long = {
-        str(path): n
-        for p in ("runner", "supervisor")
-        for path in modules(p)
-        if (n := len(path.read_text().splitlines())) > 300
-    }
-    assert not long
-
-
 def test_benches_run_without_what_only_tests_need() -> None:
     """Their environment has matplotlib and the product's own packages, and no pytest."""
     names = [f"bench.{path.stem}" for path in modules("bench")]

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from supervisor.core.jobs import resources as ledger
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
 LATER = datetime(2026, 1, 2, tzinfo=UTC)
 
 
