@@ -1,8 +1,8 @@
-"""A result that was reported is not yet an end: what goes on after it is stopped, by itself or by the next cause.
+"""A reported result does not end a job: processes that continue after it are stopped, by default or by a cancel.
 
-A job can write a result to its runner's channel and go on, and an honest task can return while a thread of its own
-holds the interpreter lock. Either way its processes have half a second, then the ladder runs; a cause does not wait for
-that. The result stands.
+A job can write a result to its runner's channel and continue, and an honest task can return while one of its threads
+holds the GIL. Either way its processes have half a second, then the ladder runs. A cancel does not wait for that. The
+result is kept.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BUDGET_S = 2.0
 
 
 async def reported(record: LiveJob) -> set[tuple[int, int]]:
-    """Wait until the server has the result; return the tree below the guardian, which is to go."""
+    """Wait until the server has the result. Return the tree below the guardian, which is to be ended."""
     await reaches(record, lambda job: job.phase == "cleanup")
     return {process for process in a_tree(record) if process[0] != guardian_pid(record)}
 
@@ -93,7 +93,7 @@ def by_vanishing(supervisor: Supervisor, record: LiveJob) -> None:
 
 
 def by_its_own_cause(_supervisor: Supervisor, _record: LiveJob) -> None:
-    """A timeout or a lease that was given to the job at its birth runs out."""
+    """A timeout or a lease that was set when the job was submitted expires."""
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_cause_after_the_result_hurries_the_end_and_changes_nothing_else(
     stop: Callable[[Supervisor, LiveJob], None],
     request_fields: dict[str, float],
 ) -> None:
-    monkeypatch.setattr(attempt, "RESULT_GRACE_S", 60.0)  # so that nothing but the cause can end it
+    monkeypatch.setattr(attempt, "RESULT_GRACE_S", 60.0)  # so that only the cause under test can end it
 
     async def body() -> None:
         async with running(tmp_path, tasks=[MODULE]) as supervisor:

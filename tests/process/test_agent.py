@@ -1,4 +1,4 @@
-"""Agents against a provider that answers well, badly or not at all, and the demo model that needs none."""
+"""Agents with a provider that responds correctly, wrongly or not at all, and the demo model, which needs none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOUND_S = 30.0
 
 
 def told(record: LiveJob) -> str:
-    """All that a client can learn of a job."""
+    """Return everything that a client can read about a job."""
     events = [str(item.data) for item in record.log.read(0, limit=100_000) if hasattr(item, "data")]
     return "\n".join(events) + repr(record.job)
 
@@ -34,7 +34,7 @@ def results_of_tools(conversation: providers.Conversation) -> list[str]:
 
 
 def every_tool(outside: Path) -> tuple[Behaviour, ...]:
-    """Each tool once, and then three ways out of the working folder."""
+    """Use each tool once, and then try three ways out of the working folder."""
     look = "env; cat /proc/$PPID/environ /proc/$PPID/cmdline | tr '\\0' '\\n'; echo end-of-look"
     return (
         calls("write_file", path="a/b.txt", content="hello\n"),

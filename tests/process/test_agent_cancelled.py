@@ -1,4 +1,4 @@
-"""An agent is cancelled in every phase: its whole tree is gone, and the provider hears that it hung up."""
+"""An agent is cancelled in every phase: its whole tree is gone, and the provider sees its connection closed."""
 
 from __future__ import annotations
 

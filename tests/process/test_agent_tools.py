@@ -85,7 +85,7 @@ def test_a_command_without_end_does_not_outlast_the_agents_time(tmp_path: Path) 
 
 
 def worked_s(record: LiveJob) -> float:
-    """From the first step of the agent to the job's end."""
+    """Return the time from the first step of the agent to the job's end."""
     first = next(event for event in events(record) if event["type"] == "job.phase" and event["phase"] == "llm")
     assert record.job.finished_at is not None
     return (record.job.finished_at - datetime.fromisoformat(first["at"])).total_seconds()

@@ -1,4 +1,4 @@
-"""When the guardian itself is killed, stopped or cannot be started, the supervisor's own means must do."""
+"""When the guardian is killed, is stopped or cannot be started, the supervisor ends the job's processes itself."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_stopped_guardian_does_not_hold_up_a_job_that_ends_by_itself(tmp_path:
             assert there(tree) == set()
             assert record.job.state is State.FAILED
             assert record.job.error is not None
-            assert record.job.error.kind == "signalled"  # what the task reported stands
+            assert record.job.error.kind == "signalled"  # the task's report is kept
 
     scenario(body)
 
@@ -164,7 +164,7 @@ def test_an_idle_worker_with_a_dead_or_stopped_process_gets_no_job(
             for idle in node_of(supervisor).pool._ready:
                 handle = idle.guardian if whom == "guardian" else idle.runner
                 handle.send(sent)
-                # Waited for without the loop, which so has not had a turn to hear of it.
+                # Wait without yielding to the event loop, so that it has not noticed yet.
                 while not handle.ended and not handle.stopped:
                     time.sleep(0.001)
             assert node_of(supervisor).pool.ready == 2
@@ -175,7 +175,7 @@ def test_an_idle_worker_with_a_dead_or_stopped_process_gets_no_job(
 
 
 def test_what_an_idle_guardian_leaves_is_ended_and_reaped(tmp_path: Path) -> None:
-    """No job, so no backstop of one: its runner would stay a zombie of the server's, and a stopped tracker for ever."""
+    """Without a job there is no backstop: the runner would stay a zombie, and a stopped tracker would stay for ever."""
 
     async def body() -> None:
         async with running(tmp_path, warm=1) as supervisor:

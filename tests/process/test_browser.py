@@ -1,4 +1,4 @@
-"""A real Chromium as a job: what it finds, and that nothing of it is left whenever it is stopped."""
+"""A real Chromium as a job: its results are right, and it leaves nothing behind whenever it is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Level cgroup: what the kernel holds together, and what is cleaned up around it."""
+"""Level cgroup: the kernel keeps a job's processes together, and leftover cgroups are removed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_leaf_is_killed_with_all_that_was_forked_in_it(tree: CgroupTree) -> No
         time.sleep(0.001)
     assert (leaf.populated, leaf.pids()) == (False, [])
     assert leaf.remove()
-    assert leaf.remove()  # again: there is nothing to do
+    assert leaf.remove()  # the second call finds nothing to do
 
 
 @needs_cgroup
@@ -71,7 +71,7 @@ def test_a_process_of_another_user_is_reached_by_the_cgroup_only(
         return subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
 
     refused = as_nobody(f"try: os.kill({sleeper.pid}, 9)\nexcept PermissionError: print('refused')")
-    assert (refused, sleeper.poll()) == ("refused\n", None)  # the control: a signal does not get there
+    assert (refused, sleeper.poll()) == ("refused\n", None)  # the control: a signal does not reach it
     as_nobody(f"AttemptCgroup({leaf.path!r}).kill()")
     assert sleeper.wait(5) == -signal.SIGKILL
 

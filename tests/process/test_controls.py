@@ -18,7 +18,7 @@ from tests.support.observer import Watched
 BUDGET_S = 2.0
 BURNING = {"busy_loop", "gil_holder", "fork_storm"}
 CLEAN_UP_BOUND_S = 25.0
-"""Past the sins' own lifetime."""
+"""Longer than the sins' own lifetime."""
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def naive_job(sin: str, folder: Path) -> Iterator[NaiveJob]:
 
 
 def test_without_containment_every_sin_survives(short_dir: Path) -> None:
-    # All together, to wait for the budget only once; those that burn a core come last, so that the others get up.
+    # All start together, to wait for the budget only once. Those that use a whole core start last.
     jobs: dict[str, NaiveJob] = {}
     with contextlib.ExitStack() as stack:
         for sin in sorted(SINS, key=BURNING.__contains__):

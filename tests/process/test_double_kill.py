@@ -1,4 +1,4 @@
-"""`kill -9` of the server and a guardian in one moment: in a namespace nothing is left, else a command and a daemon."""
+"""`kill -9` of server and guardian at once: in a namespace nothing is left, elsewhere a command and a daemon."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_processes_left_when_server_and_guardian_are_killed_together(short_dir: 
         committed(server, "double_fork_daemon", "shell", "daemon") as sin,
         Watched([guardian_of(sin.runner_pid)]) as guardian,
     ):
-        # Stopped first, so that neither can do a thing between the two kills.
+        # Both are stopped first, so that neither can act between the two kills.
         for pid in (server.pid, guardian.handles[0].pid):
             os.kill(pid, signal.SIGSTOP)
         guardian.kill()

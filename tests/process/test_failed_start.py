@@ -1,4 +1,4 @@
-"""Whichever step of the start fails: what was opened before it is closed again, and the next start works."""
+"""If any step of the start fails, everything that was opened before it is closed, and the next start works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that end in every way leave nothing in the server: what it holds after them is what it held before."""
+"""Jobs that end in every way leave nothing in the server: it holds the same resources after them as before."""
 
 from __future__ import annotations
 

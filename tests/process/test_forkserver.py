@@ -40,7 +40,7 @@ def _replaced_by_a_file() -> None:
 
 
 def _replaced_by_a_socket() -> None:
-    """As a job of the same user could, to be handed what the server sends: a child would come from it."""
+    """A job of the same user could do this to receive what the server sends, and to supply the child itself."""
     _address().unlink()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(_address()))

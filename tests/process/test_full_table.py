@@ -1,4 +1,4 @@
-"""A real server at a limit of processes: a storm fills it, and every stop works as ever."""
+"""A real server at its limit of processes: a fork storm reaches the limit, and every stop still works."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ while time.monotonic() < end:
 
 
 class Limited:
-    """A cgroup for one server and all that it starts."""
+    """A cgroup for one server and all of its descendants."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -85,7 +85,7 @@ def _remove(folder: Path) -> None:
 
 
 def begun(server: RunningServer, stack: contextlib.ExitStack, argv: list[str], text: str) -> str:
-    """A job that has written `text`."""
+    """Start a job, and wait until it has written `text`."""
     body = {"task": "shell", "input": {"argv": argv, "terminal": False}, "on_disconnect": "continue"}
     stream = stack.enter_context(server.stream(body))
     stream.until_output(text)

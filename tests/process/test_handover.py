@@ -1,4 +1,4 @@
-"""A job starts as a login would: nothing of the server reaches it but the allow-list."""
+"""A job starts as a login session does: it inherits nothing from the server but the allow-list."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ HELD_BOUND_S = 15.0
 TRASH_BOUND_S = 5.0
 TIMEOUT_S = 3.0
 BROWSER_TIMEOUT_S = 8.0
-"""Both much longer than it takes until everything is held."""
+"""Both are much longer than the job needs to acquire everything."""
 ENV = {"DEADSTOP_TASKS": "tests.children.holding"}
 ENDS = {
     "success": "succeeded",
@@ -64,7 +64,7 @@ class HoldingJob:
 
 @contextmanager
 def holding(server: RunningServer, what: list[str], end: str, shared: Path) -> Iterator[HoldingJob]:
-    """Start it and wait until everything is held."""
+    """Start the job and wait until it holds everything."""
     values = {"what": what, "shared": str(shared), "beacon": str(shared / "beacon"), "then": THEN.get(end, "wait")}
     body: dict[str, Any] = {"task": "hold", "input": values, "on_disconnect": "continue"}
     if end == "timeout":
@@ -75,7 +75,7 @@ def holding(server: RunningServer, what: list[str], end: str, shared: Path) -> I
             running = stream.until_type("job.running", HELD_BOUND_S)
             told = stream.until(lambda event: event.data.get("message") == "HELD", HELD_BOUND_S)
             held = SweepTarget(told.data["fields"])
-            # The control: what is looked for afterwards is really there, and seen.
+            # The control: everything that is looked for afterwards exists now and is found.
             assert len(held.there()) == len(held) > 0
             assert beacon.wait_in_place(HELD_BOUND_S)
             pid = running.data["pid"]
@@ -87,7 +87,7 @@ def holding(server: RunningServer, what: list[str], end: str, shared: Path) -> I
 
 
 def bring_about(job: HoldingJob, end: str) -> float:
-    """Make the job end so. When that was, in monotonic seconds."""
+    """End the job in this way. Return the time in monotonic seconds."""
     began = time.monotonic()
     match end:
         case "success" | "failure":
@@ -107,7 +107,7 @@ def bring_about(job: HoldingJob, end: str) -> float:
 
 
 def assert_nothing_is_left(job: HoldingJob, began: float) -> float:
-    """No process of the tree, no holder of the beacon, and none of what was held. After how many seconds."""
+    """Check that the tree, the holders of the beacon and the resources are gone. Return after how many seconds."""
     deadline = began + BUDGET_S
     left = job.tree.wait_gone(deadline)
     assert not left, f"left after {BUDGET_S} s: {describe(left)}"
@@ -118,7 +118,7 @@ def assert_nothing_is_left(job: HoldingJob, began: float) -> float:
 
 
 def assert_no_file_is_left(server: RunningServer, before: set[str], expected: set[str]) -> None:
-    """In the whole state folder; the trash, which is emptied off the clock, included."""
+    """Search the whole state folder, including the trash, which is emptied in the background."""
     deadline = time.monotonic() + TRASH_BOUND_S
     while (new := files_below(server.state_dir) - before) != expected and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -126,7 +126,7 @@ def assert_no_file_is_left(server: RunningServer, before: set[str], expected: se
 
 
 def end_and_check(server: RunningServer, what: list[str], end: str, shared: Path) -> float:
-    """The whole story, for ends that the server survives. How long it took from the cause, in seconds."""
+    """Run one job to an end that the server survives. Return how long it took from the cause, in seconds."""
     before = files_below(server.state_dir)
     with holding(server, what, end, shared) as job:
         took_s = assert_nothing_is_left(job, bring_about(job, end))
@@ -144,7 +144,7 @@ def end_and_check(server: RunningServer, what: list[str], end: str, shared: Path
 
 
 def kill_server_and_check(folder: Path, what: list[str], shared: Path) -> float:
-    """The server is killed: nothing that runs is left, and no file once the next server has started."""
+    """After the server is killed, no process is left, and no file once the next server has started."""
     with running_server(folder, env=ENV) as server, holding(server, what, "server killed", shared) as job:
         job.held.forget_files()  # those in the workspace wait for the next server
         took_s = assert_nothing_is_left(job, bring_about(job, "server killed"))

@@ -1,4 +1,4 @@
-"""No proof from files that a job has mounted over or forbidden: its cgroup's files, and the process table."""
+"""Files that a job has mounted over or made unreadable prove nothing: its cgroup's files and the process table."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ leaf.kill()
         if ended:
             assert sleeper.wait(5) == -signal.SIGKILL
         else:
-            assert sleeper.poll() is None  # the control: what is found by name is what was mounted
+            assert sleeper.poll() is None  # the control: by name, the mounted folder is found
         sleeper.kill()
 
 

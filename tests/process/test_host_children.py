@@ -36,7 +36,7 @@ def own_session() -> Iterator[subprocess.Popen[bytes]]:
 def test_a_child_of_the_host_outlives_the_sweep_of_a_job(
     tmp_path: Path, number: signal.Signals, registered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The job's daemon, which has emptied its environment, does not. The control registers nothing."""
+    """The job's daemon, which has emptied its environment, is ended. The control registers nothing."""
     if not registered:
         monkeypatch.setattr(HostChildren, "__contains__", lambda *_: False)
 

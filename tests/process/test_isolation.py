@@ -1,7 +1,7 @@
-"""An error that nothing was prepared for ends the one thing it belongs to, and is shown.
+"""An unexpected error ends only the job or task in which it occurs, and is reported.
 
-The job that it hits still gets its ladder, its backstop and its proof; its neighbours, the self-test and the server go
-on. Each error is injected where a real one was seen: a file system that became read-only, a process without
+The job in which it occurs still gets its ladder, its backstop and its proof. Other jobs, the self-test and the server
+continue. Each error is injected where a real one was seen: a file system that became read-only, a process without
 descriptors, a bug.
 """
 
@@ -207,7 +207,7 @@ def check_cancelled(record: LiveJob) -> None:
 
 
 async def goes_on(supervisor: Supervisor, bystander: LiveJob, others: set[tuple[int, int]]) -> None:
-    """The neighbour was not touched, and the next job runs."""
+    """Check that the other job is not affected, and that the next job runs."""
     assert bystander.job.state is State.RUNNING
     assert alive(others) == others
     assert (await ended(submit(supervisor, "shell", command="true"))).job.state is State.SUCCEEDED

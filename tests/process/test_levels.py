@@ -1,4 +1,4 @@
-"""The plumbing of levels: from the setting or the job's wish to the guardian."""
+"""How a level gets from the setting or the job's request to the guardian."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_sets_that_a_stopped_forkserver_does_not_report_hold_up_no_start() -> No
         starter._retired = [cast("SpawnedWorker", SimpleNamespace(process=Unreported())) for _ in range(100)]
         began = time.monotonic()
         starter._collect(0.05)
-        assert time.monotonic() - began < 2  # and not one bound for each
+        assert time.monotonic() - began < 2  # and not one time bound for each
     finally:
         starter._retired = []
         starter.close()

@@ -24,7 +24,7 @@ HOG_MIB = 200
 CROWD = 12
 EAT = f"import sys, time; block = b'x' * ({HOG_MIB} << 20); print('ate', flush=True); time.sleep(60)"
 HOG = f'setsid {sys.executable} -c "{EAT}" & wait'
-"""The memory is in a child that has left the session."""
+"""The memory belongs to a child that has left the session."""
 CROWDED = f"for i in $(seq {CROWD}); do setsid sleep 60 & done; echo there; wait"
 PATIENCE_S = 20.0
 

@@ -1,4 +1,4 @@
-"""Many jobs that ignore SIGTERM and are hung up on in one moment: none of them is late because of the others."""
+"""Many jobs that ignore SIGTERM and whose clients all disconnect at once: none of them delays the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's multiprocessing is the job's own: its key, its name, and a folder that goes with it."""
+"""A job's multiprocessing is separate from the server's: its key, its name, and a folder removed with the job."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def orphans_found(server: RunningServer) -> float:
 def test_the_next_server_ends_what_a_dead_or_stopped_guardian_left(sent: signal.Signals, short_dir: Path) -> None:
     """The guardian is killed with its server, or stopped so that it does not see that its server dies."""
     state_dir = short_dir / f"again-{sent.name.lower()}"
-    daemon = "(setsid sh -c 'sleep 60 & echo READY; sleep 60' &)"  # until it has left, a hang-up ends it
+    daemon = "(setsid sh -c 'sleep 60 & echo READY; sleep 60' &)"  # until it has left the session, a hang-up ends it
     with Beacon(short_dir / f"fifo-{sent.name.lower()}") as beacon:
         server = RunningServer(state_dir, "--containment", "subreaper")
         try:

@@ -1,4 +1,4 @@
-"""A file that is put in its place whole, or not at all: also when its writer is killed."""
+"""A file is replaced as a whole or not at all, even if its writer is killed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_on_any_exception_nothing_changes(tmp_path: Path, unnamed: bool) -> None
 
 
 def test_only_a_regular_file_is_replaced(tmp_path: Path, unnamed: bool) -> None:
-    # As a device would be, by a task of root's that writes to /dev/null.
+    # A task that runs as root and writes to /dev/null would replace the device in this way.
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("fifo")

@@ -1,4 +1,4 @@
-"""Descriptors: a job costs the server nine, and the usual limit is not meant for servers."""
+"""A job costs the server nine descriptors, so the server raises the usual limit, which is not meant for servers."""
 
 from __future__ import annotations
 

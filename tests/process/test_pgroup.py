@@ -1,6 +1,6 @@
-"""Level pgroup: without subreapers, best effort. What it promises holds, and what it does not is seen to be so.
+"""Level pgroup, without subreapers, is best effort. Its promises hold, and the cases that it excludes do escape.
 
-The test run is a subreaper, so what a server at this level cannot hold comes to the test, as it would go to pid 1.
+The test run is a subreaper, so processes that escape from this level are reparented to it, instead of to PID 1.
 """
 
 from __future__ import annotations

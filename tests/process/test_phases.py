@@ -1,4 +1,4 @@
-"""Cancel in every phase: no cause is lost, whatever the moment."""
+"""Cancel in every phase: no cause is lost, whenever it arrives."""
 
 from __future__ import annotations
 

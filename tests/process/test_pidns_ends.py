@@ -1,4 +1,4 @@
-"""Level pidns: how a job ends in its namespace, and what its end proves. Looked at from the host."""
+"""Level pidns: how a job ends in its namespace, and what its end proves, seen from the host."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_how_the_runner_ended_is_reported(tmp_path: Path, ending: str, kind: str
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("whom", ["init", "guardian"])
 def test_a_cancel_is_proven_without_the_init_or_the_guardian(tmp_path: Path, whom: str, sent: signal.Signals) -> None:
-    """From the host, where they can be signalled. Whichever comes first, the fault or the cancel."""
+    """The processes are signalled from the host. The fault may come before the cancel or after it."""
 
     async def body() -> None:
         async with running(tmp_path, containment="pidns") as supervisor:

@@ -15,7 +15,7 @@ ENDED = b"event: job.succeeded"
 
 
 def in_journal(files: dict[Path, bytes], state_dir: Path, folder: Path) -> dict[str, State]:
-    """The jobs that the next server finds in what is left, and how they stand."""
+    """Return the jobs that the next server finds in the files that are left, and their states."""
     folder.mkdir()
     for path, content in files.items():
         if path.is_relative_to(state_dir) and not path.name.endswith("-shm"):  # which is made anew

@@ -1,4 +1,4 @@
-"""No proof from names that a job can change, and no part of a kill that keeps another from its turn."""
+"""Names that a job can change prove nothing, and no part of a kill blocks another part."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def broken_leaf(number: int) -> tuple[AttemptCgroup, Broken]:
 
 
 def until_done(backstop: Backstop, held: SweepTarget) -> Round:
-    """Rounds until nothing is left, or fifty: each waits for the process that it has killed."""
+    """Run rounds until nothing is left, at most fifty. Each waits for the process that it has killed."""
     for _ in range(50):
         found = backstop.kill_once([held])[0]
         if found.done:

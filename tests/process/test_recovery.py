@@ -70,7 +70,7 @@ def test_a_server_that_cannot_be_read_is_not_taken_for_dead(tmp_path: Path, monk
 
 @pytest.fixture
 def records(tmp_path: Path) -> AttemptRecords:
-    """Those of a server that is dead."""
+    """The records of a server that is dead."""
     records = AttemptRecords(tmp_path / "attempts")
     records.open()
     rewrite(tmp_path, pid=os.getpid(), start_ticks=1)

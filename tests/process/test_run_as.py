@@ -1,4 +1,4 @@
-"""RUN_AS: the server is root, its jobs are not. What a job is, owns and can reach is asked of the kernel."""
+"""RUN_AS: the server is root and its jobs are not. The kernel shows a job's user, its files and what it can reach."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def server(state_dir: Path) -> Iterator[RunningServer]:
 
 
 def run(server: RunningServer, command: str, **more: Any) -> dict[str, Any]:
-    """A shell job to its end; its output is in "text"."""
+    """Run a shell job to its end, and return it with its output in "text"."""
     body = {"task": "shell", "input": {"command": command, "terminal": False} | more}
     with EventStream(server.url, server.token, body=body) as stream:
         events = list(stream.rest(20))
@@ -141,7 +141,7 @@ def test_what_it_cannot_reach(server: RunningServer) -> None:
 
 
 def test_without_it_the_token_is_open_to_jobs(tmp_path: Path) -> None:
-    # The control: what is refused above is what a job as the server's own user simply does.
+    # The control: a job that runs as the server's own user can do what is refused above.
     with running_server(tmp_path / "state") as plain:
         command = f"cat {plain.state_dir}/token; ls {plain.state_dir}/workspaces; kill -0 {plain.pid} && echo SIGNALLED"
         job = run(plain, command)

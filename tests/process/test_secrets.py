@@ -1,4 +1,4 @@
-"""Secrets of the server's environment, looked for wherever a job, a client or another user of the machine could."""
+"""Secrets of the server's environment do not appear where a job, a client or another user could read them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_no_secret_of_the_server_is_anywhere_but_in_it(tmp_path: Path) -> None:
         assert refused.status_code == 401
         shown += refused.text + server.http.get("/health").text + server.http.get("/openapi.json").text
 
-    # What is looked for would be found: it is where it was planted, and what was allowed came through.
+    # The control: the secrets are found where the test put them, and allowed variables reach the job.
     assert planted_in(own_environ) == {*SECRETS.values(), NAMED}
     assert ALLOWED in events
     assert sum(ALLOWED in text for text in below.values()) >= 3, below.keys()

@@ -1,4 +1,4 @@
-"""Readiness rests on a set that was really started and killed just now, with a child that had left its session."""
+"""Readiness depends on a worker that was recently started and killed, with a child that had left its session."""
 
 from __future__ import annotations
 

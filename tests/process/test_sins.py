@@ -1,6 +1,6 @@
-"""Fifteen kinds of misbehaviour, each as a shell job and inside the runner: the client hangs up, and all is gone.
+"""Fifteen kinds of misbehaviour, each as a shell job and inside the runner. The client hangs up and all processes end.
 
-All of them at the level that this machine has by default, and those that tell the levels apart at the others.
+All of them run at this machine's default level, and those that distinguish the levels also run at the others.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ HUNG = Path(__file__).parents[1] / "children" / "hung.py"
 
 
 def line_of(mark: str) -> str:
-    """How a stack names the line in hung.py that carries `mark`."""
+    """Return how a stack names the line in hung.py that carries `mark`."""
     numbers = [n for n, line in enumerate(HUNG.read_text().splitlines(), 1) if line.endswith(f"# {mark}")]
     return f'hung.py", line {numbers[0]} in'
 

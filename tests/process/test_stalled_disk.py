@@ -1,4 +1,4 @@
-"""A disk of STATE_DIR that does not answer holds up no cancel; what it kept waiting is done when it answers."""
+"""A hanging disk of STATE_DIR delays no cancel, and operations that waited for it are done when it responds again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each step of a start fails once, with each kind of error: nothing leaks, and the job that waits is served."""
+"""Each step of a start fails once, with each kind of error: nothing leaks, and the waiting job starts."""
 
 from __future__ import annotations
 

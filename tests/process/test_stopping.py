@@ -1,4 +1,4 @@
-"""A supervisor that is stopped at any moment of its start leaves nothing: the leak check of every test looks."""
+"""A supervisor that is stopped at any moment of its start leaves nothing. The leak check of each test verifies that."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def _continued() -> Iterator[None]:
     yield
     pid = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
     if pid is not None:
-        os.kill(pid, signal.SIGCONT)  # a failing test must not hold up the end of the run
+        os.kill(pid, signal.SIGCONT)  # a failing test must not block the end of the run
 
 
 def tracker_or_none() -> int | None:
@@ -84,7 +84,7 @@ def test_the_server_s_tracker(tmp_path: Path, sent: signal.Signals) -> None:
 def test_a_tracker_that_replaces_a_killed_one_knows_none_of_the_servers_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job of the same user could kill it to have one started whose environment it can read."""
+    """A job of the same user could kill the tracker, so that a new one starts whose environment the job can read."""
 
     async def body() -> None:
         async with running(tmp_path, warm=0) as supervisor:

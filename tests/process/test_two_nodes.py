@@ -50,7 +50,7 @@ def test_the_folder_is_free_after_the_first_node_and_after_one_that_could_not_op
 
 
 def test_a_node_whose_process_has_locked_the_folder_does_not_lock_it_again(tmp_path: Path) -> None:
-    """As `deadstop serve` does it: it locks the folder before it reads its token there."""
+    """Start a node as `deadstop serve` does: lock the folder before reading its token there."""
 
     async def body() -> None:
         settings = load_settings(state_dir=tmp_path)

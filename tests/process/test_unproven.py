@@ -39,7 +39,7 @@ def fields(record: LiveJob, type_: str) -> dict[str, object]:
 
 
 async def daemon(record: LiveJob) -> int:
-    """The pid of the job's daemon, once it is one."""
+    """Wait until the job's process has become a daemon, and return its PID."""
     await says(record, "READY")
     await until(lambda: len(named(record, "sleep")) == 1)
     return named(record, "sleep")[0]
@@ -53,7 +53,7 @@ WAYS = [
 
 
 def at_levels() -> Iterator[Any]:
-    """The server's own level; the others are in the suite."""
+    """The server's default level. The other levels are in the suite."""
     for level in LEVELS:
         own = level.values[0] is DEFAULT_LEVEL
         yield level if own else pytest.param(*level.values, marks=[*level.marks, pytest.mark.suite])
@@ -137,7 +137,7 @@ def test_an_orphan_counts_against_every_dead_guardian_that_is_not_younger(tmp_pa
 
 
 def test_a_sweep_without_a_cancel_continues_at_a_slow_rate(tmp_path: Path) -> None:
-    """A guardian died, and what it left would not go. There is no verdict, but the rounds must not burn a core."""
+    """A guardian died, and its leftover process cannot be killed. The sweep goes on, but must not use a whole core."""
 
     async def body() -> None:
         async with running(tmp_path, cancel_budget_s=BUDGET_S) as supervisor:
@@ -167,7 +167,7 @@ def test_a_sweep_without_a_cancel_continues_at_a_slow_rate(tmp_path: Path) -> No
 
 
 def test_a_debugged_job_is_the_control(tmp_path: Path) -> None:
-    """Traced and let go in time: the same road, and nothing of it is unproven."""
+    """The process is traced and released in time: the same steps end with a proof."""
 
     async def body() -> None:
         async with running(tmp_path) as supervisor:

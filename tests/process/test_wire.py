@@ -91,7 +91,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def babble_beside_a_counter(server: RunningServer, seeds: range, count: int) -> set[str]:
-    """How the babblers ended, after the counter has been heard to its end."""
+    """Read the counting job to its end, and return how the babbling jobs ended."""
     numbers = f"import time\nfor n in range({COUNTED}): print(n, flush=True); time.sleep(0.005)"
     body = {"task": "shell", "input": {"argv": [sys.executable, "-c", numbers], "terminal": False}}
     with EventStream(server.url, server.token, body=body) as counter:
