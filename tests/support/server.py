@@ -130,8 +130,11 @@ class RunningServer:
         """Read the job's events to their end, and return the finished job."""
         with EventStream(self.url, self.token, method="GET", path=f"/jobs/{job_id}/events", bound_s=bound_s) as stream:
             if stream.status == 200:
-                for _ in stream.rest(bound_s):
-                    pass
+                try:
+                    for _ in stream.rest(bound_s):
+                        pass
+                except TimeoutError as exc:
+                    raise TimeoutError(f"not finished within {bound_s} s: {self.job(job_id)}\n{self.stderr}") from exc
         return self.job(job_id)
 
     def workspaces(self) -> list[Path]:
