@@ -125,7 +125,7 @@ def test_an_error_of_the_connection_is_not_the_sockets(error: int) -> None:
 
 
 def test_asyncios_own_server_tells_each_of_its_backlog(caplog: pytest.LogCaptureFixture) -> None:
-    """The control: what the acceptor is there for."""
+    """The control, without the acceptor."""
 
     async def use() -> None:
         with listening() as sock:

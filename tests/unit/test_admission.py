@@ -32,7 +32,7 @@ def test_one_token_at_its_bound_does_not_block_the_others() -> None:
         assert admitted(a2, a3) == [True, False]
         b2, b3, b4 = (admission.enter("b") for _ in range(3))
         assert admitted(b2, b3, b4) == [True, True, False]
-        # The older one of those that may.
+        # The oldest job that may run comes first.
         admission.leave(a2)
         assert admitted(a3, b4) == [True, False]
         for place in (a3, b2, b3, b4):

@@ -1,4 +1,4 @@
-"""The clock for what is expected of others stands still while the server sleeps."""
+"""The clock for deadlines of clients and jobs stops while the server is suspended."""
 
 from __future__ import annotations
 

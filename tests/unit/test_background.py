@@ -1,4 +1,4 @@
-"""Tasks beside each other: an exception in one ends that one, and is kept where people look."""
+"""Background tasks: an exception ends only the task that raised it, and is reported in the health checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A body is refused by counting its values before anything is made of them, and its answer is short."""
+"""A body with too many values is refused before it is parsed, and the response is short."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def listed(item: bytes, count: int) -> bytes:
 
 @pytest.mark.parametrize("item", [b"1", b'""', b'"\\""', b'",[{"', b"[]", b"{}", b'{"":1}', b'"\\\\"'])
 def test_the_bound_is_exact(item: bytes) -> None:
-    values = 2 if item in {b'{"":1}', b"[]", b"{}"} else 1  # what is empty counts as if it were not
+    values = 2 if item in {b'{"":1}', b"[]", b"{}"} else 1  # an empty container counts like one with a value
     fitting = (FEW_VALUES - 2) // values
     assert len(parse_object(listed(item, fitting))["a"]) == fitting
     with pytest.raises(InvalidRequest, match=f"more than {FEW_VALUES} JSON values"):

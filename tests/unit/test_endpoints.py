@@ -1,4 +1,4 @@
-"""The one table of endpoints: what it must hold, and which of its rules a request meets."""
+"""The table of endpoints: what it must contain, and which rules apply to a request."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_another_interpreter_is_taken_when_it_is_asked_for(checkout: Checkout, t
     assert "first start" in checkout.start(PYTHON=other)[1]
     assert (checkout.venv / "bin/python").resolve() == Path(other)
     assert checkout.start(PYTHON=other) == (0, "")
-    assert checkout.start() == (0, "")  # any interpreter will do when none is asked for
+    assert checkout.start() == (0, "")  # any interpreter is used when none is requested
 
 
 def test_a_moved_checkout_is_installed_again(checkout: Checkout, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The injector's own control: what it would say of a server that does one thing wrong."""
+"""The injector's own control: what it would report about a server that does one thing wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def job(state: str, **changes: Any) -> dict[str, Any]:
 
 
 def well(**changes: Any) -> Seen:
-    """A scene in which all holds."""
+    """Return a scene in which every invariant holds."""
     seen = Seen(
         hits=1,
         cancel_status=202,

@@ -213,7 +213,7 @@ def test_records_raise_nothing_and_are_there_once_the_place_is_right(tmp_path: P
 def test_a_record_that_cannot_be_written_is_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """And not again at each look that fails in the same way, as if it had been right in between."""
+    """The failure is not reported again at each look that fails in the same way."""
     records = AttemptRecords(tmp_path / "attempts")
     records.open()
     (only,) = (tmp_path / "attempts").iterdir()

@@ -1,4 +1,4 @@
-"""A thread that hangs, dies or raises is noticed, given up and replaced, and what it was to do is done."""
+"""A thread that hangs, dies or raises is noticed, abandoned and replaced, and its work is done by the new one."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_hanging_thread_says_so_while_it_hangs() -> None:
 
 
 def test_a_thread_that_dies_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever gets past the guard of a unit: here the guard itself raises, once."""
+    """An error that a unit's guard does not catch: here the guard itself raises, once."""
     guard, died = helper_thread._do, threading.Event()
     monkeypatch.setattr(threading, "excepthook", lambda _args: died.set())
 

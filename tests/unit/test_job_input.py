@@ -147,7 +147,7 @@ def test_an_ask_behind_all_the_input_that_there_can_be_acts_at_once(
     data = b"".join(map(encode, frames)) + encode(CancelRequest())
     sender = threading.Thread(target=ends[0].sendall, args=(data,))
     watch.start()
-    began = time.process_time()  # not the clock: other programs' work must not count
+    began = time.process_time()  # not the wall clock, because other programs' work must not count
     sender.start()
     assert cancellation.wait(5)
     assert time.process_time() - began < 0.25, "an ask must not wait for the ladder's first step"

@@ -68,7 +68,7 @@ async def test_that_a_job_begins_is_written_before_it_does(tmp_path: Path) -> No
             await kept.journal.begins(record)
         kept.journal.not_begun(put_off)
         assert begins.job.state is State.QUEUED
-    # Here the server was killed, before it could say anything of what it had just begun.
+    # Here the server was killed, before it could report the job that it had just started.
     async with book(tmp_path) as again:
         states = {row.job.id: row.job.state for row in again.contents.unfinished}
         assert states == {"begins": State.STARTING, "put off": State.QUEUED}

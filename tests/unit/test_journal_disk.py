@@ -1,4 +1,4 @@
-"""The disk is full, hangs or is not there: new jobs are refused, and readers and ends wait for no disk."""
+"""The disk is full, hangs or is missing: new jobs are refused, and readers and ends do not wait for it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_a_full_disk_refuses_new_jobs_and_nothing_else(tmp_path: Path) -> 
             assert kept.refused == [new]
             assert new.log.last_id == 0, "nobody has seen its first event, and nobody will"
             put(old, "y" * 10_000, 40)
-            # Its readers and its end wait for no disk.
+            # Its readers and its end do not wait for the disk.
             kept.finish(old, State.CANCELLED)
             await asyncio.wait_for(old.finished.wait(), 2 * STALL_BOUND_S)
             assert numbers(old.log.read(0)) == list(range(1, 43))
@@ -129,7 +129,7 @@ async def test_what_is_not_in_its_place_takes_no_new_jobs_until_it_is(tmp_path: 
         path.rename(elsewhere)
         if how == "another":
             path.touch()
-        await until(lambda: "in its place" in kept.journal.error)  # also while nothing is to be written
+        await until(lambda: "in its place" in kept.journal.error)  # also while there is nothing to write
         new = kept.new("new")
         with pytest.raises(StorageFull, match="in its place"):
             await kept.journal.accepted(new)

@@ -37,7 +37,7 @@ def shell(script: str, env: dict[str, str] | None = None, *, new_session: bool =
         process.wait()
         Identity.of(told).send(signal.SIGKILL)
         with suppress(ChildProcessError):
-            os.waitpid(told, 0)  # an orphan came here, because the test run is a subreaper
+            os.waitpid(told, 0)  # the orphan was reparented to the test run, which is a subreaper
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_process_of_another_user_is_left_and_nothing_is_raised() -> None:
     child = os.fork()
     if child == 0:
         os.setresuid(65534, 65534, 65534)
-        # SIGURG does nothing to who gets it, should this ever be let through.
+        # SIGURG is ignored by default, in case this process is ever signalled.
         answers = {
             Handle.open(os.getppid(), use_pidfd=use_pidfd).send(signal.SIGURG) for use_pidfd in (True, False)
         } | {Identity.of(os.getppid()).send(signal.SIGURG)}

@@ -62,7 +62,7 @@ def test_a_guardians_kill_goes_to_the_cgroup(
 ) -> None:
     leaf.add(stranger.pid)
     Sweep(childless.pid).kill()
-    assert stranger.poll() is None  # the control: signals alone do not get there
+    assert stranger.poll() is None  # the control: signals alone do not reach it
     Sweep(childless.pid, leaf).kill()
     assert stranger.wait(BOUND_S) == -signal.SIGKILL
 

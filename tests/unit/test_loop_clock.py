@@ -135,7 +135,7 @@ def test_a_request(
 
 
 def test_what_is_waited_for_has_just_come() -> None:
-    """And what was there already may be as old as the last look."""
+    """Data that was already there may be as old as the last look."""
     clock = PollClock()
     ours, theirs = socket.socketpair()
     with ours, theirs:

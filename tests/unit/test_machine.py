@@ -1,4 +1,4 @@
-"""The job's life: events in, effects out, compared as lists."""
+"""The state machine of a job: events go in, and the effects that come out are compared as lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Survivors and late ends, which no honest test can bring about by real processes everywhere."""
+"""Survivors and late ends, which a test cannot produce with real processes on every machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading /proc: what cannot be read is not gone, whatever the error, and what is held open can be read without one."""
+"""Reading /proc: a process that cannot be read does not count as gone, and a file held open can still be read."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_brackets_in_a_text_are_text() -> None:
 
 @pytest.mark.parametrize("long", [PROGRESS % "1", LOG % "{}"])
 def test_only_a_result_may_be_long(long: str) -> None:
-    # One that ends as a result does, and is none.
+    # A line that ends like a result but is not one.
     line = long.replace("}\n", ',"x":"%s","y":{"type":"result"}\n' % ("x" * MAX_SHORT_BYTES))
     line = line.replace("\n", "}\n") if line.count("{") > line.count("}") else line
     with pytest.raises(ProtocolError, match="cannot read frame"):

@@ -1,4 +1,4 @@
-"""How often a tree is gone over: without rest while newcomers are met, ever less often while it is only ending."""
+"""How often a tree is swept: without a pause while new processes are found, and less and less often after that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from supervisor.guardian.sweep_pacing import SweepPacing
 
 
 def pauses(rounds: SweepPacing, newcomers: list[bool]) -> list[int]:
-    """In milliseconds, after rounds that met newcomers or did not."""
+    """Return the pauses in milliseconds after rounds that found new processes or did not."""
     found = []
     for met in newcomers:
         rounds.made(100.0, newcomers=met)

@@ -66,7 +66,7 @@ def test_every_setting_that_is_not_secret_is_a_flag() -> None:
 
 
 def test_flags_win_over_variables_and_those_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = written(tmp_path, "cancel_budget_s = 0.1\nwarm = 5")  # what is overruled is not even looked at
+    file = written(tmp_path, "cancel_budget_s = 0.1\nwarm = 5")  # a value that is overruled is not even checked
     monkeypatch.setenv("DEADSTOP_CANCEL_BUDGET_S", "1.5")
     found = load_settings(file)
     assert (found.cancel_budget_s, found.warm) == (1.5, 5)

@@ -1,4 +1,4 @@
-"""Events in, spans out: what an unusual life of a job looks like to a collector."""
+"""Events become spans: an unusual job as a collector sees it."""
 
 from __future__ import annotations
 

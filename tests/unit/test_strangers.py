@@ -18,7 +18,7 @@ BOUND_MS = 10_000
 
 
 def zombie(*, session: bool, name: str) -> int:
-    """A child of ours that has ended and that nothing has waited for."""
+    """A child of this process that has ended and has not been waited for."""
     pid = os.fork()
     if pid == 0:
         if session:
@@ -66,7 +66,7 @@ def test_who_is_reaped(*, session: bool, name: str, is_init: bool, is_guardian: 
 
 @pytest.mark.parametrize(("is_init", "is_ours", "reaped"), [(True, False, 1), (True, True, 0), (False, False, 0)])
 def test_a_zombie_of_our_session_is_given_time(*, is_init: bool, is_ours: bool, reaped: int) -> None:
-    """It may be a program that we run and wait for, or an orphan of one that shares our session."""
+    """It may be a program that this process waits for, or an orphan of one in the same session."""
     pid = zombie(session=False, name="stranger")
     with reaped_at_last(pid):
         strangers = Strangers(lambda known: is_ours and known == pid, is_init=is_init)

@@ -1,4 +1,4 @@
-"""TOKENS: what is taken, and that no message ever tells a token."""
+"""TOKENS: which values are accepted, and that no message ever contains a token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which headers of a caller's are carried on, and what happens to those that cannot be."""
+"""Which headers of a caller are passed on, and what happens to invalid ones."""
 
 from __future__ import annotations
 

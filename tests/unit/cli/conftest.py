@@ -31,5 +31,5 @@ def cli(server: FakeServer, capfd: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.fixture
 def env(server: FakeServer, tmp_path: Path) -> dict[str, str]:
-    """The environment of a client's process."""
+    """Return the environment of a client's process."""
     return environment(tmp_path, DEADSTOP_URL=server.url, DEADSTOP_TOKEN=TOKEN)

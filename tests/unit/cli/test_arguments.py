@@ -1,4 +1,4 @@
-"""From what the user typed to a request: input and labels."""
+"""The user's arguments become the input and the labels of a request."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_ctrl_c_works_although_the_output_is_not_read(server: FakeServer, env: d
             pass
         while not server.cancels:
             assert process.poll() is None
-        # It is over now, but who reads after all still gets everything.
+        # The job is over now, but a late reader still gets everything.
         out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert len(out) == 200 * 30_000

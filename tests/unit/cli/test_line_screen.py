@@ -1,4 +1,4 @@
-"""A job's terminal output becomes lines: what progress bars do works, what would wreck the footer is dropped."""
+"""A job's terminal output becomes lines: progress bars work, and sequences that would damage the footer are dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way from the command's name to its code: clean under Ctrl-C, quick, and not to be shadowed."""
+"""Starting the command: it ends cleanly on Ctrl-C, starts quickly, and local modules cannot shadow its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which server is talked to, and which token it gets."""
+"""Which server the client connects to, and which token it sends."""
 
 from __future__ import annotations
 

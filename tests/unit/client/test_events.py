@@ -1,4 +1,4 @@
-"""Events from the text of a stream, however the text is cut."""
+"""Events are parsed from the text of a stream, however the text is cut."""
 
 from __future__ import annotations
 

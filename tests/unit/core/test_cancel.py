@@ -1,4 +1,4 @@
-"""A cancel in every phase of a job, on an engine whose every answer is the test's: none is lost, none is early or late.
+"""A cancel in every phase of a job, on an engine that the test controls: none is lost, early or late.
 
 That a stop ends processes, and by when, is shown in tests/process.
 """

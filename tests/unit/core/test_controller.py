@@ -1,6 +1,6 @@
-"""A job's controller, from its place in the queue to its terminal event, on an engine whose every answer is the test's.
+"""A job's controller, from its place in the queue to its terminal event, on an engine that the test controls.
 
-That an end ends processes is shown in tests/process.
+Tests in tests/process show that an end also ends the processes.
 """
 
 from __future__ import annotations

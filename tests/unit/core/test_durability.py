@@ -36,7 +36,7 @@ pytestmark = pytest.mark.anyio
 
 @contextmanager
 def unwritable(folder: Path) -> Iterator[sqlite3.Connection]:
-    """Another program holds the journal, until a ROLLBACK."""
+    """Lock the journal as another program would, until a ROLLBACK."""
     with closing(sqlite3.connect(folder / "journal.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield other
@@ -44,7 +44,7 @@ def unwritable(folder: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def full(supervisor: Supervisor) -> Iterator[None]:
-    """The disk has no room for one page more."""
+    """Leave no room on the disk for another page."""
     connection = supervisor.journal._writer._connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")

@@ -144,7 +144,7 @@ async def test_a_renewed_lease_begins_anew(tmp_path: Path) -> None:
 
 
 async def test_readers_see_the_job_to_its_end_and_no_further(tmp_path: Path) -> None:
-    """A story that was read to its end is the same whether it was followed or read back."""
+    """The events of a finished job are the same whether they were followed live or read back."""
     engine = FakeEngine()
     async with running_on(engine, tmp_path) as supervisor:
         record, attempt = await begun(supervisor, engine)
