@@ -19,6 +19,7 @@ PACKAGES = (
     "supervisor/api",
     "supervisor/cli",
     "supervisor/core/jobs",
+    "supervisor/core/journal",
     "supervisor/core/loop",
     "supervisor/core/running",
     "supervisor/core/streams",

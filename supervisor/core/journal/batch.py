@@ -1,4 +1,4 @@
-"""What goes from the event loop to the writer, and the answer."""
+"""The messages between the event loop and the journal's writer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from supervisor.core.journal.rows import EarlyRow, JobRow
 
 @dataclass(slots=True)
 class Change:
-    """What became of one job: its newest row, and the events since the last one. `new`: it has no row yet."""
+    """Changes of one job: its newest row, and the events since the last change. `new` means that it has no row yet."""
 
     row: JobRow
     new: bool
@@ -21,24 +21,24 @@ class Change:
 
 @dataclass(slots=True)
 class Batch:
-    """What one turn of the event loop hands over. It is written as a whole or not at all."""
+    """The changes of one turn of the event loop. They are written in one transaction."""
 
     changes: dict[int, Change] = field(default_factory=dict)
     forgotten: list[int] = field(default_factory=list)
     early: list[EarlyRow] = field(default_factory=list)
     early_taken: list[tuple[str, str]] = field(default_factory=list)
     durable: bool = False
-    """Sync to the disk, and soon."""
+    """Whether to write soon, and sync to the disk."""
     prompt: bool = False
-    """Soon, but it need not survive more than the death of this process."""
+    """Whether to write soon, without syncing: the data then survives only the death of this process."""
     asked: bool = False
-    """Somebody waits for the answer, also for a no."""
+    """Whether a caller waits for the result, even if it is a failure."""
     size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of batches. `written` False: they are kept for another try, except for `refused` new jobs."""
+    """The result of batches. If `written` is False they will be tried again, except for the new jobs in `refused`."""
 
     batches: list[Batch]
     written: bool
@@ -47,9 +47,9 @@ class Report:
 
 
 def runs(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
-    """Batches that may be written as one: only the first of a run forgets jobs, and it does so before all else.
+    """Yield runs of batches that may be written as one. Only the first of a run forgets jobs, before anything else.
 
-    A job that is forgotten after it was written must not come back, and its id may be another's right afterwards.
+    A job that is forgotten after it was written must not come back, and its ID may be reused right afterwards.
     """
     run: list[Batch] = []
     for batch in batches:
@@ -62,7 +62,7 @@ def runs(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
 
 
 def merged(run: Iterable[Batch]) -> list[Change]:
-    """One change a job: its newest row and all its events."""
+    """Return one change for each job, with its newest row and all its events."""
     changes: dict[int, Change] = {}
     for batch in run:
         for seq, change in batch.changes.items():

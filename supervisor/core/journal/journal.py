@@ -1,8 +1,8 @@
-"""The journal as the event loop sees it: hand over, be told, look up. Nothing here waits for a disk but what says so.
+"""The event loop's interface to the journal. Only coroutines wait for the disk.
 
-What one turn of the loop notes goes to the writer as one batch. When a batch is written, its events are released to
-their readers. When it cannot be written, or the disk does not answer, they are released all the same: a full disk must
-hold up neither a stream nor the word that a job is gone. Only new jobs are refused then.
+All changes of one turn of the loop go to the writer as one batch. When a batch is written, its events are released to
+their readers. If it cannot be written, or the disk does not answer, they are released unwritten: a full disk must delay
+neither a stream nor the proof of a job's end. Only new jobs are then rejected.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from supervisor.core.journal.writer import Writer
 from supervisor.errors import StorageFull
 
 ACCEPT_BOUND_S = 5.0
-"""How long a new job may wait for its row."""
+"""Time limit for writing the row of a new job."""
 CLOSE_BOUND_S = 0.7
 MAX_BACKLOG_BYTES = 32 * 1024 * 1024
-"""Unwritten events past this: output is dropped, before it is numbered. The rest is written late, but written."""
+"""Limit for unwritten events. Beyond it output is dropped before it gets a number. Everything else is written late."""
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 
 log = structlog.get_logger()
 
 
 class Journal:
-    """Belongs to the event loop. `on_forgotten` gets jobs that retention has taken out of the file, `on_released` every
-    event once readers may see it, `on_refused` jobs that could not be accepted."""
+    """Only for use on the event loop. `on_forgotten` gets jobs that retention has removed from the file, `on_released`
+    every event that readers may now see, and `on_refused` jobs that could not be accepted."""
 
     def __init__(
         self,
@@ -63,12 +63,12 @@ class Journal:
         )
         self._last_seq = 0
         self.error = ""
-        """Why nothing can be written now; empty when all is well."""
+        """Why nothing can be written at present; empty if writing works."""
         self.damaged: Path | None = None
-        """Where a damaged journal was put at the start."""
+        """The path to which a damaged journal was moved at the start."""
 
     async def open(self) -> Contents:
-        """Open or make the file, and begin. Raises StartupError."""
+        """Open or create the file, and start the threads. Raise StartupError if the file cannot be used."""
         self._loop = asyncio.get_running_loop()
         self._turn = Turn(self._loop, self._standings, self._hand_over)
         opened = await asyncio.to_thread(open_journal, self._folder)
@@ -90,13 +90,13 @@ class Journal:
         return opened.contents
 
     async def close(self) -> None:
-        """Write what there is and end the threads, in a bounded time."""
+        """Write the remaining batches and stop the threads, in a bounded time."""
         self._turn.end()
         self._writer.close()
         self._reader.close()
         deadline = time.monotonic() + CLOSE_BOUND_S
         while (self._writer.is_alive() or self._reader.is_alive()) and time.monotonic() < deadline:  # noqa: ASYNC110
-            # Not to_thread: its executor would be joined for ever when a disk hangs.
+            # to_thread is not used here, because its executor would be joined for ever if a disk hangs.
             await asyncio.sleep(0.002)
         self._unanswered.close()
         if self._writer.is_alive():
@@ -109,14 +109,14 @@ class Journal:
         return self._last_seq
 
     def add(self, record: LiveJob, *, new: bool) -> None:
-        """From now on the job is written down: a new one with its first event, an earlier server's as it changes."""
+        """Record a job from now on: a new one with its first event, one of an earlier server when it changes."""
         self._standings.add(record, new=new)
 
     def note(self, record: LiveJob, event: Event | None = None) -> None:
-        """Something of the job has changed: an event came, or its row is to be written as it then is."""
+        """Note a change of the job: a new event, or only a new version of its row."""
         standing = self._standings.get(record.seq)
         if standing is None or standing.refusal is not None:
-            # It is in memory only, and nobody will be told more of it by the journal.
+            # The job is in memory only, and the journal no longer records it.
             self._standings.release(record, record.log.last_id)
             if record.job.state.terminal:
                 self._standings.drop(record.seq)
@@ -128,15 +128,15 @@ class Journal:
         self._turn.end_soon()
 
     async def accepted(self, record: LiveJob) -> None:
-        """Wait until the job's row is on the disk. Raises StorageFull when it cannot be, and then it never was."""
+        """Wait until the job's row is on the disk. Raise StorageFull if it cannot be written: the job is rejected."""
         standing = self._standings.get(record.seq)
         if standing is not None:
             await standing.accepted(ACCEPT_BOUND_S)
 
     async def begins(self, record: LiveJob) -> None:
-        """Wait until the file says that the job has begun: whatever becomes of this server, no other begins it again.
+        """Wait until the file records that the job has started, so that no later server starts it again.
 
-        Without a bound: while nothing can be written, nothing begins.
+        The wait has no limit: while nothing can be written, no job starts.
         """
         standing = self._standings.get(record.seq)
         if standing is not None:
@@ -145,14 +145,14 @@ class Journal:
             await standing.begun.wait()
 
     def not_begun(self, record: LiveJob) -> None:
-        """The job did not begin after all."""
+        """Withdraw the record that the job has started."""
         standing = self._standings.get(record.seq)
         if standing is not None:
             standing.begins = False
             self.note(record)
 
     async def written(self) -> None:
-        """Wait until everything noted so far is on the disk. Raises StorageFull when it cannot be."""
+        """Wait until everything noted so far is on the disk. Raise StorageFull if it cannot be written."""
         self._turn.batch.durable = self._turn.batch.asked = True
         self._turn.end_soon()
         try:
@@ -161,18 +161,18 @@ class Journal:
             raise StorageFull("cannot write the journal: the disk of DEADSTOP_STATE_DIR does not answer") from None
 
     def is_written(self, record: LiveJob) -> bool:
-        """Whether the file has all of the job, so that memory may forget it."""
+        """Return whether the job is completely in the file, so that it may be dropped from memory."""
         standing = self._standings.get(record.seq)
         if standing is None or self._turn.touches(record.seq):
             return False
         return not standing.new and standing.written_version == standing.version
 
     def drop(self, record: LiveJob) -> None:
-        """The job has left memory."""
+        """Stop recording a job that was dropped from memory."""
         self._standings.drop(record.seq)
 
     def forget(self, seq: int) -> None:
-        """Take a finished job out of the file."""
+        """Remove a finished job from the file."""
         self._turn.forget(seq)
         if not self._standings.forget(seq):
             return
@@ -192,20 +192,20 @@ class Journal:
 
     @property
     def congested(self) -> bool:
-        """More is unwritten than memory should hold: whoever can do without an event should."""
+        """Whether too much is unwritten, so that callers should drop events that are not essential."""
         return self._writer.backlog_bytes > MAX_BACKLOG_BYTES
 
     # --- reading
 
     async def events(self, seq: int, job_id: str, after: int, until: int) -> list[Event | Gap]:
-        """The job's events behind number `after` up to `until`, or the first of them."""
+        """Return the job's events after number `after` up to `until`, or the first of them."""
         return await self._reader.ask(reader.events, seq, job_id, after, until)
 
     async def job(self, job_id: str) -> JobRow | None:
         return await self._reader.ask(reader.job, job_id)
 
     async def jobs(self, wanted: Wanted) -> tuple[list[JobRow], bool]:
-        """Finished jobs, newest first, and whether there may be more."""
+        """Return finished jobs, newest first, and whether there may be more."""
         return await self._reader.ask(reader.jobs, wanted, MAX_PAGE_BYTES)
 
     # --- between the loop and the writer
@@ -215,11 +215,11 @@ class Journal:
         self._writer.put(batch)
 
     def _call(self, callback: Callable[..., None], *args: object) -> None:
-        with suppress(RuntimeError):  # the loop was closed while a hung disk came back
+        with suppress(RuntimeError):  # the loop was closed before a hanging disk answered
             self._loop.call_soon_threadsafe(callback, *args)
 
     def _reported(self, report: Report) -> None:
-        """Batches were written, or could not be."""
+        """Handle the writer's report about batches."""
         self._unanswered.answered(report.batches)
         for batch in report.batches:
             self._standings.settle(batch, report)

@@ -1,6 +1,6 @@
-"""Opening the journal: a newer one is refused, a damaged one is set aside, and what it holds is read.
+"""Open the journal: reject a newer version, set a damaged file aside, and read the content.
 
-Blocks, so it runs on the writer's thread before that begins to write.
+This blocks, so it runs on the writer's thread before that starts to write.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from supervisor.errors import StartupError
 
 FILE = "journal.sqlite3"
 CHECKED_BYTES = 256 * 1024 * 1024
-"""Up to this size every page is looked at, which takes some 0.3 ms a MiB; past it only what the start reads."""
+"""Up to this size every page is checked, which takes some 0.3 ms a MiB. Of larger files only the pages that the start
+reads are checked."""
 _BESIDE = ("", "-wal", "-shm")
 _SUSPECT = f"{FILE}.suspect"
-"""While this file is there, every page is looked at, whatever the size."""
+"""While this file exists, every page is checked, regardless of the size."""
 
 log = structlog.get_logger()
 
 
 class Misplaced(ValueError):
-    """The file is not in its place any more: what is written into it is lost at the end. Met by the writer."""
+    """Raised if the file was removed or replaced, so that further writes would be lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where the journal is, and which file that was when it was opened."""
+    """The path of the journal, and the identity of the file that was opened there."""
 
     path: Path
     identity: tuple[int, int]
@@ -47,7 +48,7 @@ class Slot:
         return cls(path, (status.st_dev, status.st_ino))
 
     def check(self) -> None:
-        """Raises Misplaced."""
+        """Raise Misplaced if the file is no longer in its place."""
         try:
             status = self.path.stat()
         except OSError as exc:
@@ -60,7 +61,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a journal held when it was opened. `unfinished` in the order of creation."""
+    """The content of a journal when it was opened. `unfinished` is in the order of creation."""
 
     entries: list[JobSummary]
     unfinished: list[JobRow]
@@ -70,7 +71,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`set_aside`: where a damaged file was put, and `damage` what was wrong with it."""
+    """An opened journal. `set_aside` is the new path of a damaged file, and `damage` describes the damage."""
 
     connection: sqlite3.Connection
     contents: Contents
@@ -80,7 +81,7 @@ class Opened:
 
 
 def suspect(folder: Path) -> None:
-    """Damage was met while the server ran: at the next start the whole file is looked at."""
+    """Let the next start check the whole file, because damage was found while the server ran."""
     try:
         (folder / _SUSPECT).touch(0o600)
     except OSError as exc:
@@ -90,7 +91,7 @@ def suspect(folder: Path) -> None:
 def open_journal(
     folder: Path, *, migrations: Sequence[Migration] = MIGRATIONS, checked_bytes: int = CHECKED_BYTES
 ) -> Opened:
-    """Raises StartupError when the file cannot be used and must not be replaced: newer, unreadable, locked."""
+    """Open the journal. Raise StartupError if it cannot be used and must not be replaced: newer, unreadable, locked."""
     path, suspected = folder / FILE, folder / _SUSPECT
     try:
         opened = _open(path, migrations, math.inf if suspected.exists() else checked_bytes)
@@ -100,7 +101,7 @@ def open_journal(
             "or name another DEADSTOP_STATE_DIR"
         ) from None
     except sqlite3.OperationalError as exc:
-        # Locked, not permitted, no space, an I/O error: nothing says that the content is damaged.
+        # A lock, a missing permission, a full disk or an I/O error does not mean that the content is damaged.
         raise StartupError(f"cannot open {path}: {exc}") from None
     except (sqlite3.DatabaseError, ValueError) as exc:
         set_aside = _set_aside(path)
@@ -148,7 +149,7 @@ def _read(connection: sqlite3.Connection) -> Contents:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename the file and what belongs to it. Raises StartupError."""
+    """Rename the file and those that belong to it. Raise StartupError if that fails."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = path.with_name(f"{path.name}.damaged-{stamp}")
     number = 0

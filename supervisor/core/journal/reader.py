@@ -1,6 +1,6 @@
 """The journal's reader: a thread with a connection of its own, so that reading never waits for writing (WAL).
 
-Every query is bounded, so that one reader's large appetite does not keep the others waiting.
+Every query has a limit, so that a large one does not delay the others.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A page of the list: which jobs, created before which, and how many. `token` None: everybody's.
+    """A page of the list: which jobs, created before which, and how many. `token` None means jobs of all tokens.
 
-    `stuck` is asked of the living alone: no finished job is stuck.
+    `stuck` only applies to unfinished jobs: a finished job is never stuck.
     """
 
     states: frozenset[State] | None = None
@@ -44,7 +44,7 @@ class Wanted:
 
 
 class Reader(threading.Thread):
-    """Runs one query after the other. Close it to end the thread."""
+    """Runs one query after the other. `close` ends the thread."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(name="deadstop-journal-reader", daemon=True)
@@ -52,7 +52,7 @@ class Reader(threading.Thread):
         self._questions: queue.SimpleQueue[Callable[[sqlite3.Connection], None] | None] = queue.SimpleQueue()
 
     async def ask(self, query: Callable[..., Answer], *args: Any) -> Answer:
-        """The answer of one of the functions below. Raises NotReady when the journal cannot be read."""
+        """Run one of the functions below, and return its answer. Raise NotReady if the journal cannot be read."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
 
@@ -63,7 +63,7 @@ class Reader(threading.Thread):
                 answer = query(connection, *args)
             except Exception as exc:
                 error = exc
-            with suppress(RuntimeError):  # the loop was closed while a hung disk came back
+            with suppress(RuntimeError):  # the loop was closed before a hanging disk answered
                 loop.call_soon_threadsafe(_settle, future, answer, error)
 
         self._questions.put(work)
@@ -90,7 +90,7 @@ class Reader(threading.Thread):
 
 
 def _settle(future: asyncio.Future[Any], answer: Any, error: Exception | None) -> None:
-    if future.done():  # whoever asked has left
+    if future.done():  # the caller was cancelled
         return
     if error is None:
         future.set_result(answer)
@@ -102,7 +102,7 @@ def _settle(future: asyncio.Future[Any], answer: Any, error: Exception | None) -
 
 
 def events(connection: sqlite3.Connection, seq: int, job_id: str, after: int, until: int) -> list[Event | Gap]:
-    """The job's events behind number `after` up to `until`, as many as fit one answer. What is gone is a Gap."""
+    """Return the job's events after number `after` up to `until`, limited to one answer, with a Gap for lost ones."""
     found: list[Event | Gap] = []
     size, seen = 0, after
     rows = connection.execute(
@@ -126,7 +126,6 @@ _JOB_COLUMNS = "jobs.seq, token, digest, request, outcome, held, last_event_id"
 
 
 def job(connection: sqlite3.Connection, job_id: str) -> JobRow | None:
-    """One job."""
     row = connection.execute(
         f"SELECT {_JOB_COLUMNS} FROM jobs JOIN requests USING (seq) WHERE id = ?",  # noqa: S608
         (job_id,),
@@ -135,7 +134,7 @@ def job(connection: sqlite3.Connection, job_id: str) -> JobRow | None:
 
 
 def jobs(connection: sqlite3.Connection, wanted: Wanted, max_bytes: int) -> tuple[list[JobRow], bool]:
-    """Finished jobs, newest first, and whether there may be more. Ends early past `max_bytes`."""
+    """Return finished jobs, newest first, and whether there may be more. Stop early beyond `max_bytes`."""
     conditions, values = ["finished_at IS NOT NULL"], list[Any]()
     if wanted.before is not None:
         conditions.append("jobs.seq < ?")

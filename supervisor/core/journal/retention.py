@@ -1,7 +1,7 @@
-"""What is kept for how long, and how the rest goes without anybody waiting for it.
+"""Limit the journal by age, number and size, without delaying commits.
 
-Everything here runs on the writer's thread between two commits, in steps of a few milliseconds each: jobs go first,
-as rows; their events follow some rows at a time; then the file gives back some pages at a time.
+This runs on the writer's thread between two commits, in steps of a few milliseconds: first the rows of jobs are
+deleted, then their events, some rows at a time, and then free pages are returned to the file system, some at a time.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ JOBS_A_STEP = 50
 EVENT_ROWS_A_STEP = 256
 EVENT_BYTES_A_STEP = 1024 * 1024
 PAGES_A_STEP = 128
-"""A step takes a few milliseconds, and commits wait for it."""
+"""Commits wait for a step, which takes a few milliseconds."""
 SPARE_PAGES = 1024
-"""So many free pages stay in the file: the next events need them."""
+"""This many free pages stay in the file, for the next events."""
 JOB_SHARE = 4
-"""One job's events may take a quarter of the bytes; past that its oldest go, also while it runs. When the living have
-all of the bytes, the oldest go of the one that has the most."""
+"""One job's events may take a quarter of the bytes. Beyond that its oldest are deleted, even while it runs. If
+unfinished jobs use up all bytes, the oldest events of the largest one are deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is kept of finished jobs: so many, so long, and so many bytes for everything."""
+    """Limits for the number and age of finished jobs, and for the bytes of the whole journal."""
 
     jobs: int
     age_s: float
@@ -35,14 +35,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """A job that retention has taken out of the file. Its id may be another job's by now, `seq` never is."""
+    """A job that retention has removed from the file. Its ID may be in use again by now; `seq` is never reused."""
 
     seq: int
     id: str
 
 
 class Retention:
-    """Belongs to the writer's thread, and is called outside transactions."""
+    """Only for use on the writer's thread, outside transactions."""
 
     def __init__(self, connection: sqlite3.Connection, limits: Limits) -> None:
         self._connection = connection
@@ -51,9 +51,9 @@ class Retention:
         (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
 
     def step(self, now: float) -> tuple[list[Forgotten], bool]:
-        """One step. `now` is wall time in seconds. The jobs that were forgotten, and whether more is to do.
+        """Do one step. Return the jobs that were forgotten, and whether there is more to do.
 
-        Raises sqlite3.Error.
+        `now` is wall time in seconds. Raise sqlite3.Error if the step fails.
         """
         forgotten = self._forget(now)
         removed = self._remove_events() or self._shorten()
@@ -77,7 +77,7 @@ class Retention:
 
     def _too_large(self) -> list[Forgotten]:
         if not self._is_too_large() or self._doomed() is not None:
-            # What was forgotten already is still to be removed: only then it shows what is left.
+            # Data of forgotten jobs must be removed first: only then the size of the rest is known.
             return []
         return self._oldest("AND ?", 1, 1)
 
@@ -98,7 +98,7 @@ class Retention:
         return True
 
     def _shorten(self) -> bool:
-        """Take the oldest events from the job with the most: it has more than its share, or nobody else can give."""
+        """Delete the oldest events of the largest job, if it exceeds its share or no finished job is left to delete."""
         row = self._connection.execute("SELECT seq, event_bytes FROM jobs ORDER BY event_bytes DESC LIMIT 1").fetchone()
         if row is None or row[1] == 0:
             return False
@@ -106,14 +106,14 @@ class Retention:
         if before <= self._limits.size_bytes // JOB_SHARE and not self._is_too_large():
             return False
         with transaction(self._connection):
-            # Not all at once: its newest are wanted more than the oldest of the job that has the most by then.
+            # Do not delete all at once: this job's newer events matter more than the oldest of the next largest job.
             removed = self._delete_oldest_events(seq, min(EVENT_BYTES_A_STEP, before // 2))
             left = max(0, before - removed) if removed else 0
             self._connection.execute("UPDATE jobs SET event_bytes = ? WHERE seq = ?", (left, seq))
         return True
 
     def _delete_oldest_events(self, seq: int, wanted_bytes: int = EVENT_BYTES_A_STEP) -> int:
-        """How many bytes went: so many as are wanted, to the next row, or fewer."""
+        """Delete the job's oldest rows until `wanted_bytes` are reached. Return how many bytes were deleted."""
         oldest = "SELECT rowid, length(lines) FROM events WHERE seq = ? ORDER BY last LIMIT ?"
         rowids: list[tuple[int]] = []
         removed = 0
@@ -131,7 +131,7 @@ class Retention:
         if free <= SPARE_PAGES:
             if self._shrunk:
                 self._shrunk = False
-                # Until then the file on the disk has its old size.
+                # Without a checkpoint the file on the disk keeps its old size.
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             return False
         self._shrunk = True
@@ -151,7 +151,7 @@ class Retention:
 
 
 def doom(connection: sqlite3.Connection, seqs: list[int]) -> None:
-    """Forget jobs: from now on nobody sees them. Their events go later. Inside the caller's transaction."""
+    """Hide jobs from now on, in the caller's transaction. Their events are deleted later."""
     each = [(seq,) for seq in seqs]
     connection.executemany("INSERT OR IGNORE INTO doomed (seq) VALUES (?)", each)
     for table in ("labels", "requests", "jobs"):

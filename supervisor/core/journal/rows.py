@@ -1,7 +1,7 @@
-"""What the journal keeps of a job, and how it is written down.
+"""The journal's data about a job, and its encoding.
 
-A request and a job are dataclasses; pydantic turns them into JSON and back. A field that a later version adds needs a
-default and nothing else: an older row then reads as if it had been left out.
+A request and a job are dataclasses, which pydantic converts to JSON and back. A field that a later version adds needs
+only a default, which then applies to older rows.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from supervisor.core.jobs.event_log import Event
 from supervisor.core.jobs.model import Job, JobRequest, State
 
 MAX_ROW_BYTES = 128 * 1024
-"""Events of one job are put together in rows of about this size."""
+"""Events of one job are combined in rows of about this size."""
 
 _REQUEST: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
 _JOB: TypeAdapter[Job] = TypeAdapter(Job)
 _NOT_MEANING = {"id", "idempotency_key", "trace"}
-"""Names of the request, and who asked when. They are not part of what it asks for."""
+"""Fields that identify the request. They do not count when two requests are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One job as it is written down. `held`: its life hangs on a stream that must be there."""
+    """One job in the journal. `held` means that it is to be cancelled once no stream is attached."""
 
     seq: int
     token: str
@@ -41,7 +41,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """What has to be known at once of every kept job: whose it is, what it answers to, and how it ended."""
+    """The data of a finished job that stays in memory: its token, ID, key, digest and state."""
 
     seq: int
     id: str
@@ -54,7 +54,7 @@ class JobSummary:
 
 @dataclass(frozen=True, slots=True)
 class EarlyRow:
-    """A cancel that came before its job. `expires_at` is wall time in seconds: it outlives the process."""
+    """A cancel that came before its job. `expires_at` is wall time in seconds, because it outlives the process."""
 
     token: str
     id: str
@@ -63,8 +63,8 @@ class EarlyRow:
 
 
 def digest_of(request: JobRequest) -> bytes:
-    """The same for requests that ask for the same, whatever they are called and in whatever order they say it."""
-    # Without defaults: a field that a later version adds does not change what older requests meant.
+    """Return a digest that is equal for equal requests. The fields' order, ID, key and trace do not matter."""
+    # Defaults are left out, so that a field which a later version adds does not change the digests of older requests.
     meaning = _REQUEST.dump_python(request, mode="json", exclude=_NOT_MEANING, exclude_defaults=True)
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode("ascii")).digest()
 
@@ -74,7 +74,7 @@ def encode_request(request: JobRequest) -> str:
 
 
 def encode_outcome(job: Job) -> str:
-    """Everything of a job but its request."""
+    """Return a job without its request as JSON."""
     return _encode(_JOB, job, {"request"})
 
 
@@ -82,18 +82,18 @@ def _encode(adapter: TypeAdapter[Any], value: object, exclude: set[str] | None) 
     try:
         return adapter.dump_json(value, exclude=exclude).decode("utf-8")
     except PydanticSerializationError:
-        # Half of a surrogate pair, which no UTF-8 can hold. One job's odd text must not stop everybody's journal.
+        # UTF-8 cannot encode half of a surrogate pair. One job's text must not stop the journal for all jobs.
         plain = json.dumps(adapter.dump_python(value, mode="json", exclude=exclude), ensure_ascii=False)
         return plain.encode("utf-8", "replace").decode("utf-8")
 
 
 def decode_job(request: str, outcome: str) -> Job:
-    """Raises ValueError when it does not fit."""
+    """Return the job. Raise ValueError if the JSON is not valid."""
     return _JOB.validate_python({**from_json(outcome), "request": from_json(request)})
 
 
 def pack(events: Iterable[Event]) -> Iterator[tuple[int, int, str]]:
-    """Consecutive events of one job as (first, last, lines)."""
+    """Yield consecutive events of one job as rows: (first, last, lines)."""
     lines: list[str] = []
     size, first, last = 0, 0, 0
     for event in events:
@@ -110,7 +110,7 @@ def pack(events: Iterable[Event]) -> Iterator[tuple[int, int, str]]:
 
 
 def unpack(job_id: str, first: int, lines: str) -> Iterator[Event]:
-    """The other way. Numbers have no holes, so the first one tells them all."""
+    """Yield the events of a row. Their numbers follow from the first one, because there are no gaps."""
     for number, line in enumerate(lines.split("\n"), first):
         type_, _, data = line.partition(" ")
         yield Event(number, job_id, type_, data)

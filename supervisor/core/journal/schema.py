@@ -1,11 +1,11 @@
-"""The journal's tables, and how an older file becomes a newer one.
+"""The journal's tables, and the migrations from older versions.
 
     jobs      one row a job, in the order of their creation (`seq`, never used twice)
-    requests  what was asked for; apart, because it is written once and may be large
+    requests  the jobs' requests; separate, because a request is written once and may be large
     labels    for the list's filter
-    events    one row for many events: what one job said between two commits, one line each
-    doomed    jobs that were forgotten, whose events are still to be removed in small steps
-    early     cancels that came before their job
+    events    one row for many events: those of one job between two commits, one line each
+    doomed    forgotten jobs whose events are still to be removed in small steps
+    early     cancels that arrived before their job
 
 `user_version` counts the migrations that a file has seen. Each runs in one transaction together with its number, so
 that a crash in the middle leaves the old version.
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from supervisor.core.journal.sql import transaction
 
 APPLICATION_ID = 0x64656164
-"""Marks the file as ours ("dead"), for `file` and for us."""
+"""Identifies the file as a journal ("dead"), for the command `file` and for us."""
 
 Migration = Sequence[str]
 
@@ -58,13 +58,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         ) WITHOUT ROWID
         """,
     ),
-    # The job with the most events is found without looking at all of them.
+    # The index finds the largest job without a scan of all jobs.
     ("CREATE INDEX jobs_by_event_bytes ON jobs (event_bytes)",),
 )
 
 
 class NewerSchema(Exception):
-    """The file was written by a version of this program that knows more than this one."""
+    """Raised if a newer version of this program wrote the file."""
 
     def __init__(self, found: int, known: int) -> None:
         self.found = found
@@ -75,7 +75,7 @@ class NewerSchema(Exception):
 def prepare(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
     """Bring the file to the newest schema. `connection` is in autocommit mode.
 
-    Raises NewerSchema, and sqlite3.DatabaseError when the file is no journal or is damaged.
+    Raise NewerSchema, or sqlite3.DatabaseError if the file is not a journal or is damaged.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -85,7 +85,7 @@ def prepare(connection: sqlite3.Connection, migrations: Sequence[Migration] = MI
     if version > len(migrations):
         raise NewerSchema(version, len(migrations))
     if not tables:
-        # Only an empty file takes it; afterwards it would need a full VACUUM, which stalls.
+        # The pragma only works on an empty file. Later it would need a full VACUUM, which takes long.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute("PRAGMA journal_mode = WAL")

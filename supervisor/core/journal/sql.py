@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BUSY_BOUND_S = 1.0
-"""One writer, so nobody ever waits for another; but a person may have the file open in a tool."""
+"""There is only one writer, so normally no wait is needed. But a person may have the file open in a tool."""
 MAX_WAL_BYTES = 16 * 1024 * 1024
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """In autocommit mode: transactions begin and end where they are written. Raises sqlite3.Error.
+    """Return a connection in autocommit mode: transactions are explicit. Raise sqlite3.Error if opening fails.
 
-    Made on one thread and used on another, one after the other, never at once.
+    It may be created on one thread and used on another, but not by both at the same time.
     """
     connection = sqlite3.connect(path, timeout=BUSY_BOUND_S, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
@@ -24,25 +24,25 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, also when the commit itself fails. Raises sqlite3.Error."""
+    """Run the block in a transaction, which is rolled back if the block or the commit fails."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # Some errors, a full disk among them, have rolled it back already.
+        # After some errors, such as a full disk, SQLite has already rolled it back.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether the file is not what it should be."""
+    """Return whether the error means that the file is damaged."""
     return isinstance(error, sqlite3.Error) and _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def explain(error: Exception) -> str:
-    """What went wrong, and what somebody can do about it."""
+    """Return the error in words, with what a person can do about it."""
     if is_damage(error):
         return f"{error}; start the server again, and the file is set aside"
     if isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_FULL:
@@ -51,5 +51,5 @@ def explain(error: Exception) -> str:
 
 
 def _code(error: sqlite3.Error) -> int:
-    # The lower byte: the rest says more exactly where. Errors of the module's own have none.
+    # The lower byte is the primary code. Errors of the Python module itself have no code.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -1,4 +1,4 @@
-"""How what the event loop has handed over becomes rows. Belongs to the writer's thread; all inside its transaction."""
+"""Write batches to the tables. Only for use on the writer's thread, inside its transactions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from supervisor.core.journal.rows import JobRow, encode_outcome, encode_request,
 
 
 class Tables:
-    """Remembers how each living job was last written: most changes are output, and leave the job itself as it was."""
+    """Keeps the last written version of each unfinished job: most changes are output, and leave the job as it was."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._last_jobs: dict[int, Job] = {}
 
     def write(self, run: list[Batch], refused: Collection[int]) -> dict[int, Job]:
-        """Write one run of batches, but no job that was refused. The jobs that were written. Raises sqlite3.Error."""
+        """Write a run of batches without rejected jobs. Return the written jobs. Raise sqlite3.Error if it fails."""
         doom(self._connection, [seq for batch in run for seq in batch.forgotten])
         changes = [change for change in merged(run) if change.row.seq not in refused]
         written = {change.row.seq: change.row.job for change in changes if self._write_change(change)}
@@ -28,7 +28,7 @@ class Tables:
         return written
 
     def remember(self, written: dict[int, Job]) -> None:
-        """The transaction was committed."""
+        """Keep the written versions after the transaction was committed."""
         for seq, job in written.items():
             if job.state.terminal:
                 self._last_jobs.pop(seq, None)
@@ -36,7 +36,7 @@ class Tables:
                 self._last_jobs[seq] = job
 
     def _write_change(self, change: Change) -> bool:
-        """False: the job has no row, because it was refused, and gets none now."""
+        """Write a change. Return False if the job has no row because it was rejected."""
         row, job = change.row, change.row.job
         if change.new:
             self._insert(row)

@@ -1,4 +1,4 @@
-"""What one turn of the event loop notes, handed over as one batch: a state and its events are written together."""
+"""Collect the changes of one turn of the event loop in one batch, so a state and its events are written together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from supervisor.errors import StorageFull
 
 
 class Turn:
-    """The turn that is in progress. `hand_over` is called with its batch once the turn is over."""
+    """The current turn. `hand_over` is called with its batch once the turn is over."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, states: WriteStates, hand_over: Callable[[Batch], None]
@@ -29,18 +29,18 @@ class Turn:
         return seq in self._touched
 
     def note(self, seq: int, event: Event | None) -> None:
-        """The job is to be written as it is when the turn ends, and the event with it."""
+        """Include the job, as it is when the turn ends, and the event."""
         events = self._touched.setdefault(seq, [])
         if event is not None:
             events.append(event)
             self.batch.size_bytes += len(event.data)
 
     def forget(self, seq: int) -> None:
-        """Write nothing more of the job."""
+        """Drop the changes of a job."""
         self._touched.pop(seq, None)
 
     def end_soon(self) -> None:
-        """Hand the batch over when the loop has run what is ready now."""
+        """Hand the batch over once the loop has run the callbacks that are ready now."""
         if not self._ends_soon:
             self._ends_soon = True
             self._loop.call_soon(self.end)
@@ -57,13 +57,13 @@ class Turn:
         self._hand_over(batch)
 
     def written(self) -> asyncio.Future[None]:
-        """Return a future of this turn's batch. It fails with StorageFull if the batch cannot be written."""
+        """Return a future that is done when this turn's batch is written, or fails with StorageFull."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiters.append((self.batch, future))
         return future
 
     def answer(self, report: Report) -> None:
-        """Resolve the futures of the batches that were written, or could not be."""
+        """Resolve the futures of the batches in the report."""
         done = {id(batch) for batch in report.batches}
         for batch, future in self._waiters:
             if id(batch) in done and not future.done():

@@ -1,4 +1,4 @@
-"""Batches that the writer has not answered for yet, and what is done when that takes too long."""
+"""Batches whose result the writer has not reported yet, and the reaction if that takes too long."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Callable
 from supervisor.core.journal.batch import Batch
 
 STALL_BOUND_S = 0.5
-"""Past this a write counts as stuck: events are released unwritten."""
+"""After this time a write counts as stuck, and its events are released unwritten."""
 HANGS_AFTER_S = 2.0
-"""Past this the disk counts as one that does not answer, until it does: then nothing is waited for any more."""
+"""After this time the disk counts as hanging until it answers, and nothing waits for it any more."""
 
 
 class Unanswered:
-    """Belongs to the event loop. `release` is called with each batch that has waited too long, perhaps again and again;
-    `on_hang` once, each time that the disk begins to hang."""
+    """Only for use on the event loop. `release` is called with each batch that has waited too long, perhaps repeatedly.
+    `on_hang` is called once each time that the disk starts to hang."""
 
     def __init__(self, release: Callable[[Batch], None], on_hang: Callable[[], None]) -> None:
         self._release = release
         self._on_hang = on_hang
         self._batches: dict[int, tuple[float, Batch]] = {}
-        """By the batch's identity, oldest first, with the time since when it waits."""
+        """Batches by identity, oldest first, with the time when each began to wait."""
         self._hangs = False
         self._look: asyncio.TimerHandle | None = None
 
@@ -30,7 +30,7 @@ class Unanswered:
         return len(self._batches)
 
     def add(self, batch: Batch) -> None:
-        """The batch was handed over."""
+        """Add a batch that was handed to the writer."""
         self._batches[id(batch)] = (time.monotonic(), batch)
         if self._hangs:
             self._release(batch)
@@ -38,7 +38,7 @@ class Unanswered:
             self._look = asyncio.get_running_loop().call_later(STALL_BOUND_S, self._look_for_stall)
 
     def answered(self, batches: list[Batch]) -> None:
-        """They were written, or could not be: either way the disk answers."""
+        """Remove batches that were written, or failed: in both cases the disk answers."""
         self._hangs = False
         for batch in batches:
             self._batches.pop(id(batch), None)
@@ -48,7 +48,7 @@ class Unanswered:
             self._look.cancel()
 
     def _look_for_stall(self) -> None:
-        """Release what has waited too long. New jobs wait on: they may still be accepted."""
+        """Release batches that have waited too long. New jobs continue to wait: they may still be accepted."""
         self._look = None
         now = time.monotonic()
         next_s = STALL_BOUND_S

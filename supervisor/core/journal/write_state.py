@@ -1,4 +1,4 @@
-"""How far the writing of each job has come, as the event loop knows it."""
+"""The progress of writing each job, as known to the event loop."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from supervisor.errors import StorageFull
 
 
 class WriteState:
-    """Of one job. `new`: the writer has not heard of it yet."""
+    """The progress of one job. `new` means that the writer does not know it yet."""
 
     def __init__(self, record: LiveJob, *, new: bool) -> None:
         self.record = record
         self.new = new
         self.state = None if new else record.job.state
-        """As it was last noted: another one is to be on the disk before it is told."""
+        """The state that was last noted. A new state must be on the disk before readers see it."""
         self.version = 0
         self.written_version = 0
         self.settled = asyncio.Event()
-        """The job's first row was written, or refused."""
+        """Set when the job's first row was written or rejected."""
         self.refusal: str | None = None
         self.begins = False
-        """It is about to begin, and the file is to say so first."""
+        """Whether the job is about to start, which the file must record first."""
         self.begun = asyncio.Event()
-        """The file says so."""
+        """Set when the file has recorded the start."""
         if not new:
             self.settled.set()
 
@@ -39,14 +39,14 @@ class WriteState:
         try:
             await asyncio.wait_for(self.settled.wait(), bound_s)
         except TimeoutError:
-            # It may still be written, so it stays, and ends as what its client is told now.
+            # The row may still be written, so the job stays, and ends with the error that its client gets now.
             self.settled.set()
             raise StorageFull("cannot keep the job: the disk of DEADSTOP_STATE_DIR does not answer") from None
         if self.refusal is not None:
             raise StorageFull(f"cannot keep the job: {self.refusal}")
 
     def change(self, events: list[Event]) -> Change:
-        """What is to be written now."""
+        """Return the change that is to be written now."""
         record, job, new = self.record, self.record.job, self.new
         if self.begins and job.state is State.QUEUED:
             job = replace(job, state=State.STARTING)
@@ -57,7 +57,7 @@ class WriteState:
 
 
 class WriteStates:
-    """Of all jobs that somebody may still write about. `on_released` and `on_refused` as for the journal."""
+    """The progress of all jobs that may still change. `on_released` and `on_refused` are as in the journal."""
 
     def __init__(self, on_released: Callable[[LiveJob, Event], None], on_refused: Callable[[LiveJob], None]) -> None:
         self._on_released = on_released
@@ -71,33 +71,33 @@ class WriteStates:
         return self._by_seq.get(seq)
 
     def drop(self, seq: int) -> None:
-        """Nobody will write about the job any more."""
+        """Remove a job that will not change any more."""
         self._by_seq.pop(seq, None)
 
     def forget(self, seq: int) -> bool:
-        """The job is to leave the file. False: the writer has never heard of it."""
+        """Remove a job that is to be deleted from the file. Return False if the writer has never got it."""
         standing = self._by_seq.pop(seq, None)
         if standing is None:
             return True
-        # Whoever follows it or waits for its end hears of that now: the journal will not say it any more.
+        # Notify readers and waiters now, because the journal will not report the job's end any more.
         standing.settled.set()
         self.release(standing.record, standing.record.log.last_id)
         return not standing.new
 
     def release(self, record: LiveJob, until: int) -> None:
-        """Let readers see the job's events up to this one."""
+        """Release the job's events up to number `until`."""
         for event in record.release(until):
             self._on_released(record, event)
 
     def release_late(self, batch: Batch) -> None:
-        """The batch is not written, and it takes too long. New jobs wait on: they may still be accepted."""
+        """Release a batch whose write takes too long. New jobs continue to wait: they may still be accepted."""
         for seq, change in batch.changes.items():
             standing = self._by_seq.get(seq)
             if standing is not None and standing.settled.is_set():
                 self.release(standing.record, change.row.last_event_id)
 
     def settle(self, batch: Batch, report: Report) -> None:
-        """The batch was written, or could not be."""
+        """Handle the result of a batch."""
         for seq, change in batch.changes.items():
             standing = self._by_seq.get(seq)
             if standing is None:
@@ -109,7 +109,7 @@ class WriteStates:
                     self._written(standing, change)
                 self.release(standing.record, change.row.last_event_id)
                 if report.written:
-                    # Only now: what goes from memory is in the file, so that a slow reader finds it there.
+                    # Only written events may be dropped from memory, so that a slow reader finds them in the file.
                     standing.record.log.written(change.row.last_event_id)
 
     def _written(self, standing: WriteState, change: Change) -> None:
@@ -123,7 +123,7 @@ class WriteStates:
         standing.settled.set()
         record = standing.record
         if record.job.state is State.QUEUED:
-            # Nobody has seen its first event. What its streams get instead is the refusal.
+            # No reader has seen its first event. Its streams get the rejection instead.
             record.log.withdraw()
         else:
             self.release(record, record.log.last_id)

@@ -1,11 +1,11 @@
-"""The journal's one writer: a thread that turns what the event loop hands over into transactions.
+"""The journal's only writer: a thread that writes the event loop's batches in transactions.
 
-Group commit: whatever has come while one transaction is written goes into the next. Batches with a new job or a new
-state are written at once and synced to the disk; batches with nothing but output wait a few milliseconds for company
-and are synced with the next that are. Both are safe against the death of this process as soon as they are committed.
+It uses group commit: batches that arrive while a transaction is written go into the next one. Batches with a new job or
+a new state are written at once and synced to the disk. Batches with only output wait a few milliseconds for others, and
+are synced with the next synced batch. Both survive the death of this process as soon as they are committed.
 
-When a transaction fails (a full disk), new jobs in it are refused, and everything else is kept and tried again, in
-order, until it works: what is in the file never has a hole.
+If a transaction fails (a full disk), new jobs in it are rejected. Everything else is kept and tried again, in order,
+until it works, so the file never has gaps.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from supervisor.core.journal.sql import explain, is_damage, transaction
 from supervisor.core.journal.tables import Tables
 
 LINGER_S = 0.008
-"""How long output waits for company after the commit before."""
+"""How long output waits for further batches after the previous commit."""
 RETRY_S = 0.5
 ASKED_RETRY_S = 0.05
-"""How soon a failed write is tried again: by itself, and when somebody waits for the answer."""
+"""Delays before a failed write is tried again: normally, and if a caller waits for the result."""
 RETENTION_EVERY_S = 1.0
 MAX_TRANSACTION_BYTES = 8 * 1024 * 1024
 
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 class Writer(threading.Thread):
     """Owns the writing connection from `start` to the end of the thread.
 
-    `on_report`, `on_forgotten` and `on_damage` are called on this thread.
+    It calls `on_report`, `on_forgotten` and `on_damage` on this thread.
     """
 
     def __init__(
@@ -64,19 +64,19 @@ class Writer(threading.Thread):
         self._asked = False
         self._closing = False
         self._pending: list[Batch] = []
-        """Taken, and not written yet: more than one transaction's worth, or failed before."""
+        """Batches that are taken but not written: they did not fit in the last transaction, or failed."""
         self._refused: set[int] = set()
         self._tables = Tables(connection)
         self._synchronous = ""
         self._committed_at = 0.0
         self._retention_due = 0.0
         self.backlog_bytes = 0
-        """Events that were handed over and are not written yet."""
+        """Size of the events that were handed over and are not written yet."""
 
     # --- for the event loop
 
     def put(self, batch: Batch) -> None:
-        """Hand a batch over. Never blocks for longer than it takes to append to a list."""
+        """Hand a batch over, without waiting for the disk."""
         with self._condition:
             self._waiting.append(batch)
             self.backlog_bytes += batch.size_bytes
@@ -85,7 +85,7 @@ class Writer(threading.Thread):
             self._condition.notify()
 
     def close(self) -> None:
-        """Write what there is, once, and end."""
+        """Try once to write the remaining batches, then end the thread."""
         with self._condition:
             self._closing = True
             self._condition.notify()
@@ -109,7 +109,7 @@ class Writer(threading.Thread):
             self._connection.close()
 
     def _take(self) -> bool:
-        """Wait for work, or for the time of the next try or round. False: it is to end."""
+        """Wait for work, or for the time of the next retry or round. Return False if the thread is to end."""
         with self._condition:
             if self._pending:
                 self._wait_to_retry()
@@ -125,12 +125,12 @@ class Writer(threading.Thread):
             return not self._closing
 
     def _wait_to_retry(self) -> None:
-        """After a failure. What nobody waits for does not hurry it: a full disk is not to cost a core as well."""
+        """Wait after a failure. Batches without a waiting caller do not shorten the wait, to save CPU time."""
         self._condition.wait_for(lambda: self._closing, ASKED_RETRY_S)
         self._condition.wait_for(lambda: self._asked or self._closing, RETRY_S)
 
     def _write(self) -> None:
-        """Write everything pending, transaction by transaction, until one fails."""
+        """Write all pending batches, transaction by transaction, until one fails."""
         while self._pending:
             batches = self._some()
             try:
@@ -144,7 +144,7 @@ class Writer(threading.Thread):
             self._forget_size(batches)
             self._committed_at = time.monotonic()
             if not self._pending:
-                # What the event loop still says of these jobs finds no row, and so leaves no trace.
+                # Later changes of these jobs find no row, and are ignored.
                 self._refused.clear()
             self._on_report(Report(batches, written=True))
 
@@ -157,7 +157,7 @@ class Writer(threading.Thread):
         return list(self._pending)
 
     def _fail(self, error: str) -> None:
-        """Refuse new jobs: they were not accepted yet. What the others said is kept."""
+        """Reject new jobs, because they were not accepted yet. Keep the changes of other jobs."""
         refused = {seq for batch in self._pending for seq, change in batch.changes.items() if change.new}
         self._refused |= refused
         told = list(self._pending)
@@ -188,7 +188,7 @@ class Writer(threading.Thread):
             self._synchronous = level
 
     def _look_after_place(self) -> None:
-        """Report when the file goes from its place, and when it is there again, also while nothing is written."""
+        """Report when the file disappears from its path and when it is back, even while nothing is written."""
         try:
             self._place.check()
         except Misplaced as exc:
@@ -200,12 +200,12 @@ class Writer(threading.Thread):
             self._on_report(Report([], written=not misplaced, error=misplaced))
 
     def _retain(self) -> None:
-        """Steps of retention, while nobody waits for a commit."""
+        """Run steps of retention until a batch is waiting for a commit."""
         if self._pending or time.monotonic() < self._retention_due:
             return
         self._look_after_place()
         try:
-            self._set_synchronous("NORMAL")  # what comes back after a power failure goes again
+            self._set_synchronous("NORMAL")  # rows that come back after a power failure are deleted again
             forgotten, more = self._retention.step(time.time())
         except sqlite3.Error as exc:
             log.warning("journal_retention_failed", error=str(exc))
