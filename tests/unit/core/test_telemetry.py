@@ -1,4 +1,4 @@
-"""A job's life as operators see it, fed by an engine without processes: metrics, log lines, and jobs that hang."""
+"""A job's life as operators see it, fed by an engine without processes: metrics and log lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from supervisor.core.jobs.model import Job, JobRequest, Reason, Rule, State
+from supervisor.core.jobs.model import Job, JobRequest
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.jobs.trace import Trace
 from supervisor.core.streams.feed import Feed
@@ -23,15 +23,13 @@ from supervisor.core.telemetry.metrics import Metrics
 from supervisor.engine.containment import Level, Survivor
 from supervisor.engine.report import (
     Acknowledged,
-    Heartbeat,
-    OutputReport,
     PhaseReport,
     ResourceReport,
     Signalled,
     TaskReported,
     Unproven,
 )
-from tests.support.core import begun, cancel, ended, events, running_on, started, state, submit, types, until
+from tests.support.core import begun, cancel, ended, running_on, started, submit, until
 from tests.support.fake_engine import FakeAttempt, FakeEngine
 
 pytestmark = pytest.mark.anyio
@@ -204,51 +202,3 @@ async def test_the_first_line_connects_the_job_with_its_request_and_trace(tmp_pa
         assert (first["request_id"], first["trace_id"]) == ("order-7", "ab" * 16)
         assert attempt.order.environment["DEADSTOP_REQUEST_ID"] == "order-7"
         assert attempt.order.environment["TRACEPARENT"].startswith(f"00-{'ab' * 16}-")
-
-
-# --- jobs that hang
-
-
-async def test_stuck_jobs_have_their_rule(tmp_path: Path) -> None:
-    engine = FakeEngine()
-    async with running_on(engine, tmp_path, stuck_no_event_s=0.05) as supervisor:
-        record, attempt = await begun(supervisor, engine)
-        await until(lambda: value(supervisor, "stuck_jobs", rule="no_event") == 1)
-        assert value(supervisor, "stuck_jobs", rule="no_heartbeat") == 0
-        cancel(supervisor, record)
-        attempt.prove(gone_ms=5.0)
-        await ended(record)
-        assert value(supervisor, "stuck_jobs", rule="no_event") == 0
-
-
-async def test_a_job_that_writes_again_is_no_longer_stuck(tmp_path: Path) -> None:
-    engine = FakeEngine()
-    async with running_on(engine, tmp_path) as supervisor:
-        record, attempt = await begun(supervisor, engine, stuck_no_event_s=0.05)
-        await until(lambda: record.stuck is not None and "job.stuck" in types(record))
-        attempt.report(Heartbeat())  # its runner is well, and its task as silent as before
-        supervisor.stuck_watch.look(supervisor.clock.now())
-        assert record.stuck is not None
-        attempt.report(OutputReport("terminal", ("again\r\n",)))
-        supervisor.stuck_watch.look(supervisor.clock.now())
-        assert record.stuck is None
-        await until(lambda: "job.unstuck" in types(record))
-        told = next(event for event in events(record) if event["type"] == "job.unstuck")
-        assert told["rule"] == "no_event"
-        attempt.prove()
-        await ended(record)
-
-
-async def test_a_job_whose_runner_is_silent_is_stopped_where_that_was_asked_for(tmp_path: Path) -> None:
-    engine = FakeEngine()
-    async with running_on(engine, tmp_path, stuck_after_s=1, stuck_action="cancel") as supervisor:
-        record, attempt = await begun(supervisor, engine)
-        supervisor.stuck_watch.look(supervisor.clock.now() + 10.0)
-        await until(lambda: bool(attempt.stops))
-        assert state(record) is State.CANCELLING
-        assert record.job.cancellation is not None
-        assert record.job.cancellation.reason is Reason.STUCK
-        assert (record.job.cancellation.detail or "").startswith(str(Rule.NO_HEARTBEAT))
-        attempt.prove(gone_ms=5.0)
-        await ended(record)
-        assert types(record).index("job.stuck") < types(record).index("cancel.requested")
