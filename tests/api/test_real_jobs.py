@@ -62,7 +62,7 @@ def test_a_stack_shows_where_the_runner_waits(server: RealServer) -> None:
     assert server.ask("GET", f"/jobs/{job_id}/stack").problem == "conflict"
 
 
-def test_limits_say_who_enforces_them(server: RealServer) -> None:
+def test_limits_name_their_enforcer(server: RealServer) -> None:
     asked = {"memory_bytes": 2**31, "processes": 50, "cpus": 1}
     job = server.ended(server.run("true", limits=asked))
     assert job["state"] == "succeeded"

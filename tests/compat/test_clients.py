@@ -1,4 +1,4 @@
-"""The clients and the proxy that people use, as they come: each is given every event once, in order, nothing else."""
+"""Common clients and a common proxy, unmodified: each receives every event once, in order, and nothing else."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_chromium_s_eventsource_comes_back_where_it_was_and_stays_away_after_the
     with relay(server.url) as (url, cut), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         try:
-            page = browser.new_page(bypass_csp=True)  # for what the test evaluates, not for what it tries
+            page = browser.new_page(bypass_csp=True)  # for the test's own evaluation, not for the code under test
             page.goto(f"{url}/docs")
             assert page.evaluate(
                 "async (token) => (await fetch('/session', {method: 'POST', headers: {'content-type': "

@@ -5,7 +5,7 @@ A fault is one system call that fails with one plausible error the n-th time tha
 product has no seam for it. While the fault is there, the same scene is played every time: one innocent job runs all the
 time, one job is cancelled, one ends by itself, one is submitted. What must hold then is in `invariants.py`; in short:
 the server lives, or says in one line why it does not; each job's end is true; everything of a cancelled job is dead in
-time, as its pidfds say; the next job runs once the fault is over; readyz showed an outage.
+time, as its pidfds show; the next job runs once the fault is over; readyz showed an outage.
 
     faults.py       which calls fail, with which errors; what is drawn from all of that
     injection.py    strace, attached for the length of a block; what it hit

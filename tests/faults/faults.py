@@ -27,12 +27,12 @@ class Fault:
 
     @property
     def lasting(self) -> bool:
-        """An outage or a stall, not one call that fails."""
+        """Whether it is an outage or a stall, and not one call that fails."""
         return self.when.endswith("+")
 
     @property
     def injection(self) -> str:
-        """As strace takes it."""
+        """Return it in the syntax of strace."""
         effect = f"delay_enter={STALL_S}s" if self.effect == DELAY else f"error={self.effect}"
         return f"inject={','.join(self.calls)}:{effect}:when={self.when}"
 
@@ -116,7 +116,7 @@ Counts = Mapping[Target, Mapping[str, int]]
 
 
 def lasting() -> list[Fault]:
-    """Outages and stalls, of the server alone: a guardian that cannot do anything is dealt with as one that is dead."""
+    """Outages and stalls, of the server alone: a guardian that cannot do anything is handled like a dead one."""
     faults = [Fault(Target.SERVER, calls, error, "1+") for calls, error in OUTAGES.values()]
     faults.append(Fault(Target.SERVER, FILE_CALLS, DELAY, "1+"))
     faults.append(Fault(Target.SERVER, ("pwrite64", "fdatasync", "rename", "unlink", "mkdir", "rmdir"), DELAY, "1+"))

@@ -42,7 +42,7 @@ class Injection:
             self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stderr=stderr)
         deadline = time.monotonic() + ATTACH_BOUND_S
         while not all(self._is_attached(pid) for pid in self._pids):
-            # There is no event for it. Who has ended meanwhile counts as attached.
+            # There is no event for it. A process that has ended meanwhile counts as attached.
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._end()
                 raise AssertionError(f"cannot attach: {self._trace.with_suffix('.err').read_text()}")
@@ -70,18 +70,18 @@ class Injection:
 
     @property
     def hits(self) -> int:
-        """How often the fault came up."""
+        """Return how often the fault occurred."""
         lines = self._trace.read_text(encoding="utf-8", errors="replace").splitlines()
         return sum("(INJECTED)" in line or "(DELAYED)" in line for line in lines)
 
     def wait_for_hit(self, bound_s: float) -> None:
-        """Wait until the fault has come up once, at most so long. There is no event for it."""
+        """Wait until the fault has occurred once, within a bound. There is no event for it."""
         deadline = time.monotonic() + bound_s
         while not self.hits and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def counts(self) -> dict[str, int]:
-        """The most that one thread has made of each call."""
+        """Return, for each call, the highest number that a single thread has made."""
         made: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for line in self._trace.read_text(encoding="utf-8", errors="replace").splitlines():
             call = _CALL.match(line)

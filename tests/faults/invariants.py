@@ -14,7 +14,7 @@ DESCRIPTORS_SLACK = 3
 
 
 def broken(fault: Fault, seen: Seen) -> list[str]:
-    """Every invariant that this fault broke."""
+    """Return a line for each invariant that this fault broke."""
     checks: list[Callable[[Fault, Seen], Iterator[str]]] = [_server]
     if seen.server_lives:
         checks += [_cancel, _ends, _next, _ready, _tidy]
@@ -86,7 +86,7 @@ def _is_in_the_way(fault: Fault) -> bool:
 
 
 def _is_true_end(job: dict[str, Any]) -> bool:
-    # It did what it was to do. That it failed is true only of what the fault took from it.
+    # The job did its work. It may only have failed because of a resource that the fault took.
     if job.get("state") == "succeeded":
         return True
     return job.get("state") == "failed" and job["error"]["kind"] in {"guardian", "store", "load"}

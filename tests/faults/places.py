@@ -67,7 +67,7 @@ class Slot:
             finally:
                 if server.process.poll() is None:
                     with contextlib.suppress(AssertionError):
-                        server.stop()  # which kills it in the end
+                        server.stop()  # which kills it if it does not end
                 else:
                     server.kill()
 
@@ -77,7 +77,7 @@ class Slot:
 
 
 class AsNobody(Slot):
-    """An ordinary user who can never be more."""
+    """An ordinary user who cannot gain privileges."""
 
     @contextlib.contextmanager
     def _prefix(self) -> Iterator[tuple[list[str], int | None]]:

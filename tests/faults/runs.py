@@ -1,4 +1,4 @@
-"""Many faults, one after the other, and what came of them."""
+"""Many faults, one after the other, and their results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Outcome:
     mended: list[str] = field(default_factory=list)
 
     def take(self, fault: Fault, seen: Seen) -> bool:
-        """Write down what this fault did. Whether anything was wrong."""
+        """Record the results of this fault. Return whether anything was wrong."""
         self.played += 1
         if not seen.hits:
             self.never_came_up.append(str(fault))
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def play_all(place: Slot, faults: Sequence[Fault]) -> Outcome:
-    """Every fault on one server, and on a new one after whatever went wrong."""
+    """Play every fault on one server, and start a new one after each fault that broke an invariant."""
     outcome = Outcome()
     left = iter(faults)
     for fault in left:

@@ -48,7 +48,7 @@ STUBBORN = "trap '' TERM; (setsid sh -c 'echo READY; exec sleep 300' &); sleep 3
 
 
 class Scene:
-    """One server, for many faults, as long as nothing is wrong."""
+    """One server that is used for many faults, as long as no invariant is broken."""
 
     def __init__(self, server: RunningServer, pid: int) -> None:
         self.server = server
@@ -60,7 +60,7 @@ class Scene:
     def play(
         self, fault: Fault | None, *, target: Target = Target.SERVER, stubborn: bool = False
     ) -> tuple[Seen, Injection]:
-        """One scene. Without a fault the calls of `target` are only counted."""
+        """Play one scene. Without a fault, only count the calls of `target`."""
         self._number += 1
         seen = Seen()
         said_before = len(self.server.stderr)
@@ -173,7 +173,7 @@ class Scene:
     # --- asking
 
     def _start(self, job_id: str, command: str) -> int:
-        """The job's runner, once its processes are in place."""
+        """Wait until the job's processes are in place, and return its runner."""
         self.server.http.post("/jobs", json=self._body(job_id, command)).raise_for_status()
         with EventStream(self.server.url, self.server.token, method="GET", path=f"/jobs/{job_id}/events") as stream:
             runner: int = stream.until_type("job.running", READY_BOUND_S).data["pid"]
@@ -188,7 +188,7 @@ class Scene:
         return None if answer is None or answer.status_code != 200 else answer.json()
 
     def _finished(self, job_id: str) -> dict[str, Any]:
-        """The job once it is finished, or as it is at the bound; empty when it cannot be had."""
+        """Return the job once it is finished, or as it is at the bound, or {} if it cannot be read."""
         return self._seen_as(job_id, "finished_at", AFTER_BOUND_S)
 
     def _seen_as(self, job_id: str, wanted: str, bound_s: float) -> dict[str, Any]:
@@ -211,7 +211,7 @@ class Scene:
 
 
 def forkserver_of(server_pid: int) -> int:
-    """The forkserver, by the program that it was started with."""
+    """Find the forkserver, by the program that it was started with."""
     (found,) = [
         one.pid
         for one in psutil.Process(server_pid).children()

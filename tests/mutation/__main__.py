@@ -42,12 +42,12 @@ class Score:
 
     @property
     def unexplained(self) -> list[str]:
-        """Those that targets.py says nothing of."""
+        """The unnoticed changes that targets.py does not explain."""
         return [line for line in self.unnoticed if line not in EXPLAINED]
 
     @property
     def noticed(self) -> float:
-        """The share of all changes."""
+        """The share of all changes that tests noticed."""
         return 1.0 if self.changes == 0 else 1 - len(self.unnoticed) / self.changes
 
 

@@ -16,12 +16,12 @@ class LeaveOut:
     KINDS = frozenset({"atom_expr", "await_expr", "raise_stmt"})
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[Position, Position]]:
-        """Where this can be done."""
+        """Yield the places where this can be done."""
         if node.type == "simple_stmt" and node.children[0].type in self.KINDS:
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
-        """Do it."""
+        """Leave the statement out."""
         first = node.children[0].get_first_leaf()
         node.children[0] = Keyword("pass", first.start_pos, first.prefix)
         node.children[0].parent = node

@@ -71,7 +71,7 @@ def test_a_guardian_that_dies_is_noticed(tmp_path: Path, means: KernelFeatures) 
 
 
 @pytest.mark.parametrize("use_pidfd", [True, False])
-def test_a_handle_never_signals_who_has_its_number_now(use_pidfd: bool) -> None:
+def test_a_handle_never_signals_a_process_that_reuses_its_pid(use_pidfd: bool) -> None:
     child = os.fork()
     if child == 0:
         signal.pause()

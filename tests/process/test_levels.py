@@ -47,7 +47,7 @@ def test_a_job_of_another_level_starts_cold(tmp_path: Path) -> None:
     scenario(body)
 
 
-def test_levels_are_probed_once_before_anybody_is_served(short_dir: Path) -> None:
+def test_levels_are_probed_once_before_any_request_is_served(short_dir: Path) -> None:
     with running_server(short_dir / "probes") as server:
         reasons = {Level.CGROUP: why_no_cgroup(), Level.PIDNS: why_no_namespace()}
         for level in [None, Level.SUBREAPER, *(level for level, why in reasons.items() if why is None)]:

@@ -125,7 +125,9 @@ def test_by_pid_and_start_time(tmp_path: Path, records: AttemptRecords, stranger
         handle.close()
 
 
-def test_not_who_has_the_number_now(tmp_path: Path, records: AttemptRecords, stranger: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_reuses_the_pid_is_left_alone(
+    tmp_path: Path, records: AttemptRecords, stranger: subprocess.Popen[bytes]
+) -> None:
     stat = read_stat(stranger.pid)
     assert stat is not None
     earlier = Handle(stranger.pid, stat.start_ticks - 1, None)

@@ -117,7 +117,7 @@ def test_what_a_runner_reports_is_without_the_jobs_secrets(
     assert (b"0123456789" in line) is False
 
 
-def test_a_thread_of_an_async_task_that_hears_of_the_ask_leaves_the_task_to_be_cancelled(
+def test_a_thread_of_an_async_task_that_sees_the_cancel_leaves_the_task_to_be_cancelled(
     cancellation: Cancellation,
 ) -> None:
 

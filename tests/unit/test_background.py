@@ -1,4 +1,4 @@
-"""Background tasks: an exception ends only the task that raised it, and is reported in the health checks."""
+"""Background tasks: an exception ends only the task that raised it, and is shown for a while."""
 
 from __future__ import annotations
 

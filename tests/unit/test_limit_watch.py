@@ -74,7 +74,7 @@ def test_what_the_kernel_killed_or_refused_counts(leaf: AttemptCgroup) -> None:
     assert other.reached == LimitReached("processes", 5, None)
 
 
-def test_a_sample_counts_who_is_there() -> None:
+def test_a_sample_counts_the_existing_processes() -> None:
     watch = LimitWatch(None)
     watch.set(order_for(Limits(processes=1), frozenset()), 0.0)
     assert watch.next_due == SAMPLE_EVERY_S

@@ -1,4 +1,4 @@
-"""Reading /proc: a process that cannot be read does not count as gone, and a file held open can still be read."""
+"""Reading /proc: an unreadable process does not count as gone, and a table held open can be read without a new one."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_zombie_that_is_not_shown_keeps_the_proof_away(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("number", FAILED)
-def test_a_sweep_signals_whom_it_can_name(
+def test_a_sweep_signals_processes_that_it_can_identify(
     monkeypatch: pytest.MonkeyPatch, number: int, child: subprocess.Popen[bytes]
 ) -> None:
     sweep = Sweep(os.getpid(), leave_out=frozenset(descendants(os.getpid())) - {child.pid})

@@ -32,7 +32,7 @@ def test_only_new_words_are_news() -> None:
     assert retries.failed("cannot use attempt-3", 0.0)[1]
 
 
-def test_a_person_hears_since_when_and_why() -> None:
+def test_the_message_says_since_when_and_why() -> None:
     retries = Retries(1.0)
     assert retries.describe("no worker could be started") is None
     retries.failed("Too many open files", 0.0)

@@ -56,7 +56,7 @@ def is_there(pid: int) -> bool:
         pytest.param(True, "deadstop-guard", True, True, False, id="a guardian that the pool still knows"),
     ],
 )
-def test_who_is_reaped(*, session: bool, name: str, is_init: bool, is_guardian: bool, reaped: bool) -> None:
+def test_which_zombies_are_reaped(*, session: bool, name: str, is_init: bool, is_guardian: bool, reaped: bool) -> None:
     pid = zombie(session=session, name=name)
     with reaped_at_last(pid):
         strangers = Strangers(lambda known: is_guardian and known == pid, is_init=is_init)
