@@ -1,7 +1,7 @@
-"""Which tasks there are, and whether an input fits one.
+"""The available tasks, and the check of inputs against their schemas.
 
-Task modules are user code: they are imported in children only, which send back names and JSON Schemas. Inputs are
-checked here against the schema, without coercion, so that a mistake is answered before anything starts.
+Task modules are users' code: only child processes import them, and send back names and JSON Schemas. Inputs are checked
+against the schema here, without coercion, so that a mistake is reported before a process starts.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from supervisor.errors import InvalidRequest, NotReady
 
 BUILT_IN = ("runner.tasks.shell", "runner.tasks.agent", "runner.tasks.browse", "runner.tasks.demo")
 WRITTEN_DOWN = Path(__file__).with_name("built_in_tasks.json")
-"""Made by tests/support/built_in_tasks.py, and compared with the tasks by a test."""
+"""A file that tests/support/built_in_tasks.py creates. A test compares it with the tasks."""
 RETRY_AFTER_S = 1
 AT_MOST_S = 1.0
-"""What checking an input may take, in CPU time."""
+"""CPU time limit for checking an input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Entry:
 
 
 def built_in() -> list[ModuleDescription]:
-    """The descriptions of the built-in tasks, as they were written down: they can be run before a child has started."""
+    """Return the stored descriptions of the built-in tasks, so that they can run before a child has described any."""
     return TypeAdapter(list[ModuleDescription]).validate_json(WRITTEN_DOWN.read_bytes())
 
 
@@ -55,15 +55,15 @@ class Catalog:
         self._never_seen = set(switched_off)
         own = tuple(module for module in modules if module not in BUILT_IN)
         self.modules = (BUILT_IN[0], *own)
-        """Those that children describe: the first is the self-test's, and known before."""
+        """The modules that children describe. The first is that of the self-test, and already known."""
         self._pending = set(own)
         self.described = asyncio.Event()
-        """Set when nothing is pending any more."""
+        """Set once no module is pending."""
         self._entries: dict[str, _Entry] = {}
         self.errors: dict[str, str] = {}
-        """Module → why it offers less than it should."""
+        """Module → why it, or one of its tasks, cannot be used."""
         self.tracebacks: dict[str, str] = {}
-        """Module → where its import failed."""
+        """Module → traceback of its failed import."""
 
         for known in built_in():
             self._take(known)
@@ -74,7 +74,7 @@ class Catalog:
         return frozenset(self._pending)
 
     def add(self, described: ModuleDescription) -> None:
-        """Take what a child said about its module."""
+        """Add a child's description of a module."""
         self._pending.discard(described.module)
         self._take(described)
         self._after_description()
@@ -91,7 +91,7 @@ class Catalog:
             known = self._entries.get(task.name)
             if known is not None and known.module != described.module:
                 if known.origin and known.origin == task.origin:
-                    continue  # one of them imports it from the other
+                    continue  # one module imports the task from the other
                 self.errors[described.module] = f"task {task.name!r} is already defined in {known.module}"
                 continue
             try:
@@ -107,19 +107,19 @@ class Catalog:
             return
         self.described.set()
         if self._never_seen:
-            # Somebody meant to switch something off, and it is on.
+            # A task was to be switched off, but is still on.
             self.errors["DEADSTOP_TASKS_OFF"] = f"there is no task {', '.join(map(repr, sorted(self._never_seen)))}"
 
     def tasks(self) -> list[TaskDescription]:
-        """Sorted by name. Raises NotReady while modules are still being described."""
+        """Return the tasks, sorted by name. Raise NotReady while modules are still being described."""
         if self._pending:
             raise NotReady("cannot list the tasks yet: task modules are still being described", RETRY_AFTER_S)
         return [entry.description for _, entry in sorted(self._entries.items())]
 
     def check(self, task: str, values: dict[str, Json], *, allowance_s: float | None = None) -> str:
-        """The module of `task`, if `values` fit it. Raises InvalidRequest, or NotReady while it may still come.
+        """Return the module of `task` if `values` fit it. Raise InvalidRequest, or NotReady if it may still be described.
 
-        With an allowance, raises TooCostly when checking takes more CPU time; else that is a refusal, after AT_MOST_S.
+        Raise TooCostly if the check takes more CPU time than the allowance. Without one it is rejected after AT_MOST_S.
         """
         if task in self._switched_off:
             raise InvalidRequest.at("task", f"task {task!r} is switched off on this server (DEADSTOP_TASKS_OFF)")

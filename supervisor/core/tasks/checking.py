@@ -1,4 +1,4 @@
-"""Reading and checking what clients send, without holding up the event loop: what may take longer is done beside it."""
+"""Parse and check clients' requests without blocking the event loop: long work is done in a thread."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from supervisor.core.tasks.side_thread import SideThread
 from supervisor.errors import DeadstopError
 
 ON_THE_LOOP_S = 0.005
-"""What checking an input may take on the event loop, in CPU time. An ordinary one takes a tenth of it."""
+"""CPU time limit for checking an input on the event loop. An ordinary one takes a tenth of it."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of checking an input: the module of its task, or why it is refused."""
+    """The result of checking an input: the module of its task, or the error."""
 
     found: str | DeadstopError
 
     def module(self) -> str:
-        """Raises InvalidRequest or NotReady."""
+        """Return the module. Raise InvalidRequest or NotReady if the check failed."""
         if isinstance(self.found, DeadstopError):
             raise self.found
         return self.found
 
 
 class Checking:
-    """Belongs to the event loop. Use as a context manager, because it has a thread."""
+    """Only for use on the event loop. Use as a context manager, because it has a thread."""
 
     def __init__(self, catalog: Catalog, side: SideThread | None = None) -> None:
         self.catalog = catalog
@@ -45,11 +45,11 @@ class Checking:
         self._side.close()
 
     async def read(self, work: Callable[[], T], *, large: bool) -> T:
-        """What the work returns or raises. Raises NotReady when too many large bodies wait."""
+        """Run the work, in the thread if `large`, and return its result. Raise NotReady if too many wait."""
         return await self._side.run(work) if large else work()
 
     async def input(self, request: JobRequest, *, large: bool) -> Checked:
-        """Whether the request's input fits its task."""
+        """Check whether the request's input fits its task."""
         try:
             if not large:
                 try:
@@ -61,8 +61,8 @@ class Checking:
             return Checked(exc)
 
     async def again(self, request: JobRequest) -> str:
-        """The same for a job of an earlier server, of which there may be thousands at once: each waits for its turn.
+        """Do the same for a job of an earlier server. There may be thousands of them, so each waits for its turn.
 
-        Raises InvalidRequest.
+        Raise InvalidRequest if the input does not fit.
         """
         return await self._side.run(lambda: self.catalog.check(request.task, request.input), patient=True)

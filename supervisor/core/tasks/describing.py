@@ -1,4 +1,4 @@
-"""Describing the modules of tasks, each in a child, once at the start of the server."""
+"""Describe the task modules, each in a child, once at the start of the server."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from supervisor.core.tasks.catalog import Catalog
 from supervisor.engine.order import ModuleDescription
 
 AGAIN_S = 2.0
-"""Pause after a description that failed by an error of ours."""
+"""Pause after a description that failed by an internal error."""
 
 log = structlog.get_logger()
 
 
 async def describe_all(catalog: Catalog, describe: Callable[[str], Awaitable[ModuleDescription]]) -> None:
-    """Describe every module that is not described yet, and then wait for ever."""
+    """Describe all pending modules, and then wait for ever."""
     await asyncio.gather(*(_describe(catalog, module, describe) for module in catalog.pending))
     for module, why in catalog.errors.items():
         log.error("task_module_broken", module=module, error=why, traceback=catalog.tracebacks.get(module))

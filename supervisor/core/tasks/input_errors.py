@@ -1,4 +1,4 @@
-"""What is wrong with a task's input, in terms of its fields, for people who never saw the schema."""
+"""Explain errors in a task's input by its fields, for people who do not know the schema."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from supervisor.core.tasks.pace import step
 from supervisor.errors import FieldError
 
 MAX_NAMES = 20
-"""Of the names that one object lacks, or has and should not."""
+"""Limit for the names that an object lacks, or has and should not."""
 
 
 def explain(error: ValidationError) -> list[FieldError]:
-    """The fields that the error is about."""
+    """Return the fields that the error is about, with explanations."""
     where = ".".join(["input", *(str(part) for part in error.absolute_path)])
     expected: Any = error.validator_value
     schema: Any = error.schema
@@ -51,7 +51,7 @@ def _explain_choice(error: ValidationError, where: str) -> list[FieldError]:
     expected: Any = error.validator_value
     keys = [choice.get("required", [None])[0] for choice in expected]
     if all(keys) and isinstance(error.instance, dict):
-        # Alternatives that differ by the field that must be there: shell's command or argv.
+        # The alternatives differ by their required field, such as shell's command or argv.
         given = [key for key in keys if error.instance.get(key) is not None]
         if len(given) != 1:
             named = " and ".join(given) or "none"
@@ -65,7 +65,7 @@ def _explain_choice(error: ValidationError, where: str) -> list[FieldError]:
         sub.validator == "type" and not sub.relative_path for sub in error.context or []
     ):
         return [FieldError(where, f"must be {_types(wanted)}, not {_short(error.instance)}")]
-    # Otherwise the alternative that got furthest says it best.
+    # Otherwise the alternative that matches best gives the clearest error.
     furthest = max(error.context or [], key=lambda sub: (len(sub.absolute_path), sub.validator != "type"), default=None)
     return [FieldError(where, error.message)] if furthest is None else explain(furthest)
 
@@ -75,13 +75,13 @@ def _types(value: str | list[str]) -> str:
 
 
 def _short(value: Json) -> str:
-    step(heavy=True)  # it may be the whole input, once for each level of it
+    step(heavy=True)  # the value may be the whole input, once for each level of it
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def extra_names(instance: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
-    """The names that the schema says nothing about."""
+    """Yield the names that the schema does not define."""
     known, by_pattern = schema.get("properties", {}), schema.get("patternProperties", {})
     for name in instance:
         if name not in known and not any(name_fits(pattern, name) for pattern in by_pattern):

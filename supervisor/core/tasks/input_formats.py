@@ -1,6 +1,6 @@
-"""Texts that must be a date, an address or the like: read as the task will read them, before anything starts.
+"""Check texts that must be a date, an address or the like, in the same way as the task will parse them.
 
-JSON Schema leaves `format` to whoever checks. Here pydantic does, which reads the same text once more in the job.
+JSON Schema leaves the check of `format` to the program. Here pydantic does it, which parses the same text in the job.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ TYPES: dict[str, type] = {
     "ipv4network": IPv4Network,
     "ipv6network": IPv6Network,
 }
-"""The names that pydantic gives them. What is not here is any text."""
+"""pydantic's names of formats. A format that is not listed accepts any text."""
 
 
 def format_checker() -> FormatChecker:
-    """For a validator of jsonschema. The cause of its errors is a ValueError that says what is wrong."""
+    """Return a checker for a validator of jsonschema. The cause of its errors is a ValueError with the reason."""
     checker = FormatChecker(formats=())
     for name, type_ in TYPES.items():
         _add(checker, name, TypeAdapter(type_))

@@ -1,7 +1,7 @@
-"""A task's JSON Schema, checked within a bound of work.
+"""Check inputs against a task's JSON Schema, with a limit on the work.
 
-jsonschema does the walking. What it does in more than linear time, or with Python's regular expressions, is done here
-in another way; and every keyword is a step of the pace, so that no schema and no input can hold a thread.
+jsonschema walks the schema. Keywords that it checks in more than linear time, or with Python's regular expressions, are
+replaced here. Every keyword is a step of the pace, so no schema and no input can occupy a thread for long.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from supervisor.core.tasks.pace import allowance, step
 from supervisor.errors import FieldError
 
 MAX_FOUND = 200
-"""Errors that are looked for. There may be one for each value of the input."""
+"""Limit for the errors that are collected. There may be one for each value of the input."""
 MAX_PER_CHOICE = 10
-"""The same in one alternative of several."""
+"""Limit for the errors in one of several alternatives."""
 
 _FORMATS = format_checker()
 _Errors = Iterator[ValidationError]
@@ -35,16 +35,16 @@ _Keyword = Callable[[Any, Any, Any, Any], Any]
 
 
 class InputSchema:
-    """Checks inputs of one task. Raises jsonschema's SchemaError for what is no schema."""
+    """Checks inputs of one task. Raise jsonschema's SchemaError if the schema is not valid."""
 
     def __init__(self, schema: dict[str, Json]) -> None:
-        # No formats: "regex" would mean Python's, which knows less than the engine that is used.
+        # Formats are not checked: "regex" would mean Python's, which differs from the engine that is used here.
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
         _refuse_unevaluated(schema)
         self._validator = _Validator(schema, format_checker=_FORMATS, registry=Registry())
 
     def errors(self, values: dict[str, Json], allowance_s: float) -> tuple[list[FieldError], bool]:
-        """The first errors, sorted by field, and whether there may be more. Raises TooCostly."""
+        """Return the first errors, sorted by field, and whether there may be more. Raise TooCostly at the limit."""
         with allowance(allowance_s):
             try:
                 found = list(islice(self._validator.iter_errors(values), MAX_FOUND))
@@ -58,7 +58,7 @@ class InputSchema:
 
 
 def _refuse_unevaluated(schema: dict[str, Json]) -> None:
-    """jsonschema looks at `patternProperties` with Python's regular expressions to check this one."""
+    """Reject a keyword for which jsonschema checks `patternProperties` with Python's regular expressions."""
     waiting: list[Json] = [schema]
     while waiting:
         part = waiting.pop()

@@ -1,7 +1,7 @@
-"""How much computing one check may take. A check that takes more is given up, whatever makes it costly.
+"""Limit the CPU time of one check. A check that takes more is stopped.
 
-A client chooses the input and a task's author chooses the schema; alternatives inside alternatives double the work with
-each level. Counting CPU time of the thread bounds all of it, and a busy machine changes nothing about the answer.
+Clients choose the input and authors of tasks choose the schema, and nested alternatives double the work with each
+level. The CPU time of the thread measures all of it, and does not depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 LOOK_EVERY = 8
-"""Steps between two looks at the clock, which costs as much as a cheap step."""
+"""Steps between two readings of the clock, each of which costs as much as a cheap step."""
 
 
 class TooCostly(Exception):
@@ -35,7 +35,7 @@ _pace: ContextVar[_Pace | None] = ContextVar("pace", default=None)
 
 @contextmanager
 def allowance(seconds: float) -> Iterator[None]:
-    """Let `step` raise TooCostly once this thread has computed for so long in the block."""
+    """Let `step` raise TooCostly once this thread has used that much CPU time in the block."""
     token = _pace.set(_Pace(seconds))
     try:
         yield
@@ -44,7 +44,7 @@ def allowance(seconds: float) -> Iterator[None]:
 
 
 def step(*, heavy: bool = False) -> None:
-    """Count one piece of work. `heavy`: it may be long by itself."""
+    """Count one step of work. `heavy` means that it may take long by itself."""
     pace = _pace.get()
     if pace is not None:
         pace.step(heavy=heavy)

@@ -1,4 +1,4 @@
-"""One thread beside the event loop, for computing that would hold up every client there."""
+"""A thread beside the event loop, for computations that would delay every client there."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 
 class SideThread:
-    """Does one piece of work after the other. Belongs to the event loop; the thread exists from the beginning."""
+    """Runs one piece of work after the other. Only for use on the event loop. The thread is started at once."""
 
     def __init__(self, name: str, *, max_waiting: int = MAX_WAITING) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._executor.submit(int)  # starts the thread, which later may not be possible any more
+        self._executor.submit(int)  # starts the thread now, because it may not be possible later
         self._max_waiting = max_waiting
         self._waiting = 0
 
     async def run(self, work: Callable[[], T], *, patient: bool = False) -> T:
-        """What the work returns or raises. Raises NotReady when too much waits already, unless it is `patient`."""
+        """Run the work and return its result. Raise NotReady if too much is waiting, unless it is `patient`."""
         if self._waiting >= self._max_waiting and not patient:
             raise NotReady(f"cannot check the request yet: {self._waiting} large ones wait; try again", RETRY_AFTER_S)
         self._waiting += 1
@@ -35,5 +35,5 @@ class SideThread:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Begin nothing more, and wait for what is being done."""
+        """Start nothing more, and wait for the work in progress."""
         self._executor.shutdown(cancel_futures=True)

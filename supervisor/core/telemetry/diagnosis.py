@@ -1,4 +1,4 @@
-"""What an operator needs to see of a stuck job: what is wrong, where its code is, what its processes do."""
+"""Diagnose a stuck job for operators: the finding, the stack of its code, and its processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supervisor.errors import NotReady
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`stuck.stack` is as it is now, or as it was when the rule fired if there is none now."""
+    """A diagnosed job. `stuck.stack` is the present stack, or else the one that was taken when the rule fired."""
 
     job_id: str
     task: str
@@ -22,14 +22,14 @@ class Diagnosis:
 
 
 async def take_stack(controller: JobController, *, native: bool = False) -> StackDump:
-    """Return the stacks of the job's runner, or why there are none. Bounded."""
+    """Return the stacks of the job's runner, or why there are none, in a bounded time."""
     if controller.attempt is None:
         return StackDump(None, datetime.now(UTC), "the job has no process yet")
     return await controller.attempt.stacks(native=native)
 
 
 async def diagnose(controller: JobController, stuck: Stuck) -> Diagnosis:
-    """Look at a job that was found `stuck`. Bounded."""
+    """Diagnose a job that was found `stuck`, in a bounded time."""
     record = controller.record
     stack = await take_stack(controller)
     if stack.text is not None:
@@ -39,10 +39,10 @@ async def diagnose(controller: JobController, stuck: Stuck) -> Diagnosis:
         try:
             rows = await controller.attempt.processes()
         except NotReady:
-            rows = []  # too much is looked at: what is wrong is more than which processes do it
+            rows = []  # the machine is too busy: the finding matters more than the list of processes
     return Diagnosis(record.job.id, record.job.request.task, stuck, rows)
 
 
 def as_found(controller: JobController, stuck: Stuck) -> Diagnosis:
-    """Return the same of a job that there is no time to look at."""
+    """Return the finding alone, for a job that there is no time to diagnose."""
     return Diagnosis(controller.record.job.id, controller.record.job.request.task, stuck, [])

@@ -1,4 +1,4 @@
-"""What must hold for the server to take jobs, and what should."""
+"""Health checks: conditions that the server needs to accept jobs, and others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def checks_of(
     stuck_monitor: StuckMonitor,
     faults: Faults,
 ) -> dict[str, Check]:
-    """Return the checks by name, as they stand now."""
+    """Return the present results of the checks, by name."""
     checks = dict(engine.checks)
     folders = checks.pop("folders", None)
     broken = "; ".join(f"{module}: {why}" for module, why in catalog.errors.items())
@@ -42,7 +42,7 @@ def checks_of(
 
 
 def _open(detail: str, *, ok: bool = True) -> Check:
-    """Return a check with nothing in it that strangers may not read."""
+    """Return a check whose detail clients without a token may read."""
     return Check(ok, detail, public=detail)
 
 

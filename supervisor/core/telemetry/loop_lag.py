@@ -1,4 +1,4 @@
-"""How long the event loop was busy with something else when it should have woken up."""
+"""Measure the lag of the event loop: how much later than planned it wakes up."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Callable
 
 TICK_S = 0.1
 WINDOW_S = 30.0
-"""A monitoring system asks every 15 s or so; what happened in between must still be there."""
+"""Longer than the 15 s or so between two queries of a monitoring system, so that it misses no lag."""
 
 
 class LoopLag:
-    """The longest lag of the last WINDOW_S seconds, told to `on_change` whenever it changes."""
+    """The longest lag of the last WINDOW_S seconds. `on_change` is called whenever it changes."""
 
     def __init__(self, on_change: Callable[[float], object]) -> None:
         self._on_change = on_change
         self._peaks: deque[tuple[float, float]] = deque()
-        """(when, how long), each smaller than the one before it: the first is the longest."""
+        """Pairs of time and lag. Each lag is smaller than the one before it, so the first is the longest."""
 
     @property
     def longest_s(self) -> float:
         return self._peaks[0][1] if self._peaks else 0.0
 
     async def run(self) -> None:
-        """Never returns."""
+        """Measure, for ever."""
         while True:
             due = time.monotonic() + TICK_S
             await asyncio.sleep(TICK_S)
@@ -33,7 +33,7 @@ class LoopLag:
             self.seen(now, max(0.0, now - due))
 
     def seen(self, now: float, lag_s: float) -> None:
-        """A wake-up came `lag_s` too late."""
+        """Record a wake-up that came `lag_s` too late."""
         while self._peaks and self._peaks[-1][1] <= lag_s:
             self._peaks.pop()
         self._peaks.append((now, lag_s))

@@ -1,7 +1,7 @@
-"""What a monitoring system may count here, in Prometheus' terms. Never a job's id in a label: only in exemplars.
+"""Metrics for Prometheus. Labels never contain a job's ID, only exemplars do.
 
-What happens is counted when it happens; what is, is looked up when somebody asks. One registry a server, so that two in
-one process do not mix.
+Events are counted when they happen; states are looked up when the metrics are requested. Each server has a registry of
+its own, so that two servers in one process do not mix.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from supervisor.engine.report import ResourceKind
 START_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WAIT_BUCKETS_S = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 CANCEL_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 5.0, 10.0, 30.0, 60.0)
-"""One edge is 2.0, the promise."""
+"""One bound is 2.0, the guaranteed time."""
 RESOURCE_KINDS: tuple[ResourceKind, ...] = ("terminal", "browser", "file", "directory", "process")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a timestamp beside every counter doubles their number and tells nobody anything
 
 
 class Metrics:
-    """Belongs to the event loop."""
+    """The metrics of one server. Only for use on the event loop."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -69,13 +69,13 @@ class Metrics:
             self._disconnects.labels(cause)
 
     def watch(self, look: Callable[[], Iterable[Metric]]) -> None:
-        """Ask `look` whenever somebody asks for the metrics."""
+        """Call `look` for further metrics whenever the metrics are requested."""
         self.registry.register(_Now(look))
 
-    # --- what happens
+    # --- events
 
     def fact(self, record: LiveJob, before: Job, fact: Input) -> None:
-        """A job took a fact; `before` is the job as it was."""
+        """Count an input that a job has accepted. `before` is the job as it was."""
         job, pulse = record.job, record.pulse
         match fact:
             case Bound() if pulse.admitted_at is not None:
@@ -105,11 +105,11 @@ class Metrics:
             self._cancel_s.observe(record.gone_ms / 1000, exemplar={"job_id": job.id})
 
     def orphans_found(self, count: int) -> None:
-        """Processes that an earlier server had left were ended at the start."""
+        """Count processes of an earlier server that were killed at the start."""
         self._orphans.inc(count)
 
     def disconnected(self, *, vanished: bool) -> None:
-        """A stream left while its job went on. `vanished`: without a word, and therefore noticed late."""
+        """Count a stream that left before its job's end. `vanished` means that its client disappeared silently."""
         self._disconnects.labels("vanished" if vanished else "closed").inc()
 
     def dropped(self, count: int) -> None:
@@ -117,7 +117,7 @@ class Metrics:
 
 
 class _Now(Collector):
-    """Metrics that are looked up when they are asked for."""
+    """Metrics that are looked up when they are requested."""
 
     def __init__(self, look: Callable[[], Iterable[Metric]]) -> None:
         self._look = look
@@ -126,18 +126,18 @@ class _Now(Collector):
         return self._look()
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # without this the registry would call `collect` to learn the names, before there is anything
+        return ()  # without this the registry would call `collect` for the names, before the server is complete
 
 
 def gauges_of(registry: Registry, ready_workers: int) -> Iterator[Metric]:
-    """What there is now: jobs and what they hold, and what waits for them."""
+    """Yield gauges of the jobs, their resources, and the workers that wait for them."""
     yield _by("deadstop_jobs", "Jobs that the server knows.", "state", State, registry.counts())
     yield from gauges_of_jobs(registry)
     yield gauge("deadstop_warm_guardians", "Workers that are ready for a job.", ready_workers)
 
 
 def gauges_of_jobs(records: Iterable[LiveJob]) -> Iterator[Metric]:
-    """What unfinished jobs hold, how many of them are stuck, and who survives."""
+    """Yield gauges of unfinished jobs: their resources, stuck jobs, and surviving processes."""
     kinds, rules, survivors = Tally[str](), Tally[str](), 0
     for record in records:
         kinds.update(resource.kind for resource in record.job.resources if resource.held)
@@ -151,7 +151,7 @@ def gauges_of_jobs(records: Iterable[LiveJob]) -> Iterator[Metric]:
 
 
 def _by(name: str, about: str, label: str, values: Iterable[str], tally: Mapping[Any, int]) -> Metric:
-    """A gauge with every value of its label, so that a zero is told from a name that does not exist."""
+    """Return a gauge with every value of its label, so that a zero differs from a name that does not exist."""
     family = GaugeMetricFamily(name, about, labels=[label])
     for value in values:
         family.add_metric([value], tally.get(value, 0))

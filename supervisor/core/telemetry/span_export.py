@@ -1,7 +1,7 @@
-"""Sends spans to an OpenTelemetry collector: needs the extra `otel`, and takes the variables that all its users know.
+"""Send spans to an OpenTelemetry collector. This needs the extra `otel`, and uses OpenTelemetry's own variables.
 
-It is on when OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT says where to send (OTLP over HTTP), and
-OTEL_SDK_DISABLED is not true. Headers, resource attributes and batches are set by the other OTEL_* variables.
+It is on if OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT names the collector (OTLP over HTTP), and
+OTEL_SDK_DISABLED is not true. The other OTEL_* variables set headers, resource attributes and batches.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
 CLOSE_BOUND_S = 1.0
-"""How long the end of the server waits for what is not sent yet. A collector that is away must not hold it up."""
+"""How long the shutdown waits for unsent spans. An unreachable collector must not delay it longer."""
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,14 +32,14 @@ log = structlog.get_logger()
 
 
 def wanted(environment: Mapping[str, str]) -> bool:
-    """Whether the environment says where to send spans."""
+    """Return whether the environment names a collector for spans."""
     disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     none = environment.get("OTEL_TRACES_EXPORTER", "otlp") == "none"
     return not disabled and not none and any(environment.get(name) for name in _ENDPOINTS)
 
 
 def open_spans(stack: AsyncExitStack) -> Spans | None:
-    """Spans that are sent until `stack` is closed. None: not wanted, or, with a line in the log, not possible."""
+    """Return spans that are sent until `stack` is closed. Return None if they are off, or (logged) not possible."""
     if not wanted(os.environ):
         return None
     try:
@@ -55,7 +55,7 @@ def open_spans(stack: AsyncExitStack) -> Spans | None:
 
 
 class SpanExport:
-    """Collects spans and sends them in batches, in a thread of its own. `tell` never blocks; past a bound it drops."""
+    """Sends spans in batches, in a thread of its own. `tell` never blocks, and drops spans beyond a limit."""
 
     def __init__(self) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
@@ -71,7 +71,7 @@ class SpanExport:
         self._processor.on_end(self._readable(span))
 
     def close(self) -> None:
-        """Send what is left, bounded."""
+        """Send the remaining spans, in a bounded time."""
         closing = threading.Thread(target=self._processor.shutdown, name="span-export-end", daemon=True)
         closing.start()
         closing.join(CLOSE_BOUND_S)

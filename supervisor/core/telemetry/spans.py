@@ -1,11 +1,11 @@
-"""A job's events as spans: the job, below it its phases and its cancel, with the ladder's steps inside. Pure.
+"""Convert a job's events to spans: the job, and below it its phases and its cancel with the steps of the ladder.
 
-    job TASK                    under its caller's span, if there was one; `job.stuck` is an event in it
-    ├─ queued, starting         as long as it was in that state
-    ├─ running, tool, llm …     its phases; `running` is what comes before the first
+    job TASK                    below its caller's span, if there is one; `job.stuck` is an event in it
+    ├─ queued, starting         the time in that state
+    ├─ running, tool, llm …     the phases; `running` is the time before the first
     └─ cancel                   from detection to the proof; acknowledgement and signals are events in it
 
-Spans are told when they have ended: the job's own is the last.
+Spans are passed on when they have ended; the job's own is the last. The module has no side effects.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from supervisor.core.jobs.model import TERMINAL_STATES, Job
 from supervisor.core.jobs.trace import Trace
 
 MAX_TEXT = 200
-"""Characters of a text that a job has written itself."""
+"""Limit for the characters of a text from the job."""
 MAX_MARKS = 128
-"""Events in one span; of a job that is stuck and unstuck for days the first ones are told."""
+"""Limit for the events in one span. If a job is stuck again and again for days, the first ones are kept."""
 _IN_STATE = {"job.queued": "queued", "job.starting": "starting", "job.running": "running"}
 _ENDS = {f"job.{state}" for state in TERMINAL_STATES}
 _FAILED = {"job.failed", "job.timed_out", "job.lost"}
@@ -44,7 +44,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Ids as in W3C Trace Context, in hexadecimal. `error` says why the job failed; None: it did not."""
+    """A finished span. IDs are hexadecimal, as in W3C Trace Context. `error` says why the job failed, if it did."""
 
     name: str
     trace_id: str
@@ -59,7 +59,7 @@ class Span:
 
 @dataclass(slots=True)
 class _Open:
-    """A span that goes on."""
+    """A span that has not ended."""
 
     name: str
     begin: datetime
@@ -80,14 +80,14 @@ class _Life:
 
 
 class Spans:
-    """Follows every job's events, in their order, and tells each span once it has ended."""
+    """Follows the events of all jobs in order, and passes each span to `tell` once it has ended."""
 
     def __init__(self, tell: Callable[[Span], None]) -> None:
         self._tell = tell
         self._lives: dict[str, _Life] = {}
 
     def event(self, job: Job, event: Event) -> None:
-        """One released event; `job` is the job as it is by now. What the caller does not want sampled is left out."""
+        """Process one released event; `job` is the job as it is by now. Unsampled jobs are ignored."""
         cancels = event.type.startswith("cancel.")
         trace = job.request.trace
         if (event.type not in _TOLD and not cancels) or trace is None or not trace.sampled:
@@ -96,7 +96,7 @@ class Spans:
         at = datetime.fromisoformat(fields["at"])
         life = self._lives.get(event.job_id)
         if life is None:
-            # `lost`, or queued when an earlier server stopped: what that one saw of the job is not known here.
+            # The job is `lost`, or was queued when an earlier server stopped: that server's observations are unknown.
             began = _Open(f"job {job.request.task}", job.created_at, _about(job))
             life = self._lives[event.job_id] = _Life(trace, began)
         if cancels:
@@ -106,7 +106,7 @@ class Spans:
         elif event.type in _ENDS:
             del self._lives[event.job_id]
             self._end(life, event.type, at, fields)
-        elif life.cancel is None:  # what a task does while it is cancelled is part of that
+        elif life.cancel is None:  # phases during a cancel belong to the cancel
             self._phase(life, at, _IN_STATE.get(event.type) or str(fields["phase"]), fields)
 
     def _phase(self, life: _Life, at: datetime, name: str, fields: Mapping[str, Any]) -> None:
@@ -114,7 +114,7 @@ class Spans:
         life.phase = _Open(name, at, _plain(fields, "detail", "pid"))
 
     def _cancel(self, life: _Life, type_: str, detected: datetime, fields: Mapping[str, Any]) -> None:
-        """Times are the guardian's, from detection: more exact than when its reports were read."""
+        """Process a step of a cancel. The guardian's own times are more exact than the arrival of its reports."""
         if type_ == "cancel.requested":
             self._close(life, life.phase, detected)
             life.phase = None
@@ -162,7 +162,7 @@ def _about(job: Job) -> Attributes:
 
 
 def _plain(fields: Mapping[str, Any], *names: str) -> Attributes:
-    """Those of the fields that are there, texts shortened."""
+    """Return the named fields that are present, with long texts shortened."""
     found = {name: fields[name] for name in names if fields.get(name) is not None}
     return _named({name: value[:MAX_TEXT] if isinstance(value, str) else value for name, value in found.items()})
 

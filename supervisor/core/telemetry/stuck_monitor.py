@@ -1,4 +1,4 @@
-"""Looks at every unfinished job a few times a second and says what is stuck: in the job, its events and the log."""
+"""Check all unfinished jobs a few times a second, and report stuck ones: in the job, its events and the log."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from supervisor.faults import Faults
 
 TICK_S = 0.25
 MAX_AT_ONCE = 4
-"""So many jobs are looked at together: the threads for stacks and process tables are shared."""
+"""How many jobs are diagnosed at once, because the threads for stacks and process tables are shared."""
 DIAGNOSE_BOUND_S = 5.0
 MAX_STACK_CHARS = 16_000
-"""What an event has room for."""
+"""Limit for a stack in an event."""
 
 log = structlog.get_logger()
 
 
 def limits_of(settings: Settings) -> StuckLimits:
-    """The server's own limits, for jobs that bring none."""
+    """Return the server's limits, for jobs that have none of their own."""
     return StuckLimits(
         settings.stuck_after_s, settings.stuck_no_event_s, StuckAction(settings.stuck_action), settings.import_s
     )
 
 
 class StuckMonitor:
-    """Belongs to the supervisor's task group. `owners` are those of the unfinished jobs."""
+    """Only for use on the event loop. `owners` are the controllers of the unfinished jobs."""
 
     def __init__(
         self, owners: Callable[[], Iterable[JobController]], defaults: StuckLimits, faults: Faults, clock: AwakeClock
@@ -52,7 +52,7 @@ class StuckMonitor:
         self._turns = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def run(self) -> None:
-        """Never returns."""
+        """Check periodically, for ever."""
         try:
             while True:
                 await asyncio.sleep(TICK_S)
@@ -62,18 +62,18 @@ class StuckMonitor:
                 report.cancel()
 
     def stuck(self) -> list[LiveJob]:
-        """The jobs that are stuck now."""
+        """Return the jobs that are stuck now."""
         return [owner.record for owner in self._owners() if owner.record.stuck is not None]
 
     @property
     def detail(self) -> str:
-        """The same in one line, without ids: those who may not know of the jobs read it too."""
+        """The stuck jobs in one line, without IDs, because clients that may not see the jobs read it, too."""
         rules = Counter(record.stuck.rule for record in self.stuck() if record.stuck is not None)
         return ", ".join(f"{count} {rule}" for rule, count in rules.items()) or "no job is stuck"
 
     async def diagnose(self, caller: Caller = SERVER) -> list[Diagnosis]:
-        """Every stuck job of the caller's with what an operator needs to see of it, within DIAGNOSE_BOUND_S: jobs whose
-        turn has not come by then are told as they were found."""
+        """Diagnose the caller's stuck jobs within DIAGNOSE_BOUND_S. For jobs whose turn does not come by then, return
+        the finding alone."""
         deadline = asyncio.get_running_loop().time() + DIAGNOSE_BOUND_S
 
         async def one(owner: JobController, stuck: Stuck) -> Diagnosis:
@@ -87,16 +87,16 @@ class StuckMonitor:
         return await asyncio.gather(*(one(owner, stuck) for owner, stuck in found if stuck is not None))
 
     def look(self, now: float) -> None:
-        """Look at all of them once. `now` is on the awake clock."""
+        """Check all jobs once. `now` is on the awake clock."""
         for owner in list(self._owners()):
             try:
                 self._look_at(owner, judge(owner.record, self.limits(owner), now), now)
             except Exception as exc:
-                # The others are looked at all the same.
+                # The other jobs are checked all the same.
                 self._faults.note("stuck monitor", exc, job_id=owner.record.job.id)
 
     def limits(self, owner: JobController) -> StuckLimits:
-        """The server's, where the job brings none of its own. 0 is off."""
+        """Return the job's own limits, or else the server's. 0 means off."""
         request, defaults = owner.record.job.request, self._defaults
         return StuckLimits(
             after_s=(defaults.after_s if request.stuck_after_s is None else request.stuck_after_s) or None,
@@ -128,7 +128,7 @@ class StuckMonitor:
             self._faults.note("stuck monitor", error)
 
     async def _report(self, owner: JobController, finding: Finding, words: str) -> None:
-        """Tell it with the stack, which is taken before anything is done about the job."""
+        """Report the finding with the stack, which is taken before any action."""
         record = owner.record
         log.warning("job_stuck", job_id=record.job.id, rule=str(finding.rule), words=words)
         stack = await take_stack(owner)
@@ -143,7 +143,7 @@ class StuckMonitor:
 
 
 def describe(owner: JobController, finding: Finding, now: float) -> str:
-    """What is wrong, in words."""
+    """Return the finding in words."""
     age = f"{now - finding.since:.0f} s"
     match finding.rule:
         case Rule.NO_HEARTBEAT:

@@ -1,12 +1,12 @@
-"""Which jobs are stuck, by which rule, since when. Pure; the caller brings the time.
+"""The rules that decide whether a job is stuck, and since when. They have no side effects.
 
-    no_heartbeat      the runner's own heartbeat is silent: C code holds the interpreter lock, or it is stopped
-    no_event          the task says nothing, although its runner is well; off unless asked for
-    starting_late     a slot, but no running task; or an import that takes too long
-    cancelling_late   past the budget, and no verdict
-    survivors         processes that would not go, named
+    no_heartbeat      the runner sends no heartbeat: C code holds the interpreter lock, or the runner is stopped
+    no_event          the task sends nothing, although its runner responds; off by default
+    starting_late     the job has a slot but its task does not run, or an import takes too long
+    cancelling_late   the budget is over, and there is no verdict
+    survivors         processes did not end; the finding names them
 
-One row a job: the gravest rule that holds.
+A job has one finding: that of the most serious rule that applies.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from supervisor.core.jobs.registry import LiveJob
 
 STARTING_LATE_S = 5.0
 SWEEPING_LATE_S = 2.5
-"""After its result a job has half a second to end by itself, and is then stopped within the server's budget."""
+"""Time to end after the result: half a second for a job to end by itself, then the server's budget."""
 VERDICT_MARGIN_S = 0.25
-"""How much longer than a budget a cancel may take to be told, before it counts as late."""
+"""How much longer than its budget a cancel may take before it counts as late."""
 
 
 @dataclass(frozen=True, slots=True)
 class StuckLimits:
-    """What counts as stuck for one job. Seconds; None is off."""
+    """The limits for one job, in seconds. None means off."""
 
     after_s: float | None
     no_event_s: float | None
     action: StuckAction
     import_s: float | None = None
-    """How long the import of the task's module may take, if it has to be imported."""
+    """Time limit for importing the task's module, if it must be imported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`since` is on the awake clock: the last sign of life, not the moment when patience ended."""
+    """`since` is the time of the last sign of life on the awake clock, not the time when the limit was exceeded."""
 
     rule: Rule
     since: float
 
 
 def judge(record: LiveJob, limits: StuckLimits, now: float) -> Finding | None:
-    """What is wrong with an unfinished job, if anything. `now` is on the awake clock."""
+    """Return the finding for an unfinished job, if any. `now` is on the awake clock."""
     pulse, job = record.pulse, record.job
     match job.state:
         case State.CANCELLING:
@@ -63,7 +63,7 @@ def judge(record: LiveJob, limits: StuckLimits, now: float) -> Finding | None:
 
 
 def _judge_start(pulse: Liveness, limits: StuckLimits, now: float) -> Finding | None:
-    """From the hand-over on the runner imports the module. Its heartbeat says nothing then: that may compute in C."""
+    """Judge a starting job. While the runner imports the module its heartbeat means nothing: C code may be running."""
     since, limit_s = pulse.admitted_at, STARTING_LATE_S
     if pulse.bound_at is not None and limits.import_s is not None:
         since, limit_s = pulse.bound_at, limits.import_s

@@ -1,4 +1,4 @@
-"""The log's part in a job's life: one line for each change of state and each step of the ladder."""
+"""Log one line for each change of a job's state and each step of the ladder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ log = structlog.get_logger()
 
 
 def born(record: LiveJob) -> None:
-    """A job was taken: the line that connects its id with its request and with the caller's trace."""
+    """Log a new job, in a line that connects its ID with its request and the caller's trace."""
     job, trace = record.job, record.job.request.trace
     marks = {} if trace is None else {"request_id": trace.request_id, "trace_id": trace.trace_id}
     log.info("job_state", job_id=job.id, state=str(job.state), from_state=None, task=job.request.task, **marks)
 
 
 def tell(record: LiveJob, before: Job, fact: Input) -> None:
-    """A job took a fact; `before` is the job as it was."""
+    """Log an input that a job has accepted. `before` is the job as it was."""
     job = record.job
     line = log.bind(job_id=job.id, phase=job.phase, elapsed_ms=_elapsed_ms(record))
     if job.cancellation is not None:
@@ -59,5 +59,5 @@ def _change(job: Job, before: Job) -> dict[str, object]:
 
 
 def _elapsed_ms(record: LiveJob) -> float:
-    """Since the job was created."""
+    """Return the time since the job was created."""
     return round((record.pulse.now() - record.pulse.born_at) * 1000, 1)
