@@ -1,4 +1,4 @@
-"""Reading /proc: an unreadable process does not count as gone, and a table held open can be read without a new one."""
+"""Reading /proc: an unreadable process does not count as gone, and open folders need no new descriptor."""
 
 from __future__ import annotations
 
