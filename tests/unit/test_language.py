@@ -16,12 +16,7 @@ PACKAGES = (
     "bench",
     "deadstop",
     "runner",
-    "supervisor/api",
-    "supervisor/cli",
-    "supervisor/core",
-    "supervisor/engine",
-    "supervisor/guardian",
-    "supervisor/node",
+    "supervisor",
     "tests",
 )
 PEOPLE = re.compile(r"\b(nobody|somebody|everybody|anybody|whoever|whom|told|said)\b", re.IGNORECASE)

@@ -117,7 +117,7 @@ class Catalog:
         return [entry.description for _, entry in sorted(self._entries.items())]
 
     def check(self, task: str, values: dict[str, Json], *, allowance_s: float | None = None) -> str:
-        """Return the module of `task` if `values` fit it. Raise InvalidRequest, or NotReady if it may still be described.
+        """Return the module of `task` if `values` fit it. Raise InvalidRequest, or NotReady if it may yet be described.
 
         Raise TooCostly if the check takes more CPU time than the allowance. Without one it is rejected after AT_MOST_S.
         """
