@@ -39,7 +39,7 @@ TARGETS = (
     Target("guardian/limits.py", ("tests/unit/test_limit_watch.py",)),
     Target("core/running/queue.py", ("tests/unit/test_admission.py",)),
     Target("supervisor/tokens.py", ("tests/unit/test_tokens.py",)),
-    Target("runner/codec.py", ("tests/unit/test_protocol.py",)),
+    Target("runner/codec.py", ("tests/unit/test_protocol.py", "tests/unit/test_reading.py")),
     Target("guardian/protocol.py", ("tests/unit/test_protocol.py",)),
     Target("journal/batch.py", ("tests/unit/test_journal.py", "tests/unit/test_journal_disk.py"), light=False),
     Target("journal/tables.py", ("tests/unit/test_journal.py", "tests/unit/test_journal_disk.py"), light=False),
