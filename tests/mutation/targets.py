@@ -36,7 +36,7 @@ TARGETS = (
     Target("guardian/ladder.py", ("tests/unit/test_ladder.py", "tests/unit/test_ladder_values.py")),
     Target("guardian/sweep_pacing.py", ("tests/unit/test_rounds.py",)),
     Target("node/levels/enforcement.py", ("tests/unit/test_limit_watch.py",)),
-    Target("guardian/limits.py", ("tests/unit/test_limit_watch.py",)),
+    Target("guardian/limits.py", ("tests/unit/test_limit_values.py", "tests/unit/test_limit_watch.py")),
     Target("core/running/queue.py", ("tests/unit/test_admission.py",)),
     Target("supervisor/tokens.py", ("tests/unit/test_tokens.py",)),
     Target("runner/codec.py", ("tests/unit/test_protocol.py", "tests/unit/test_reading.py")),
@@ -68,5 +68,10 @@ LEAVE_OUT = (
 """Operators of cosmic-ray that are not used."""
 EXPLAINED: dict[str, str] = {
     "supervisor/core/jobs/machine.py: assert_never(state) -> pass (LeaveOut)": "it is for mypy: no state is left there",
+    "supervisor/core/running/queue.py: if self._free > 0 and token not in self._queues and not self._closed and "
+    "self._may_run(token): -> if self._free != 0 and token not in self._queues and not self._closed and "
+    "self._may_run(token): (ReplaceComparisonOperator_Gt_NotEq)": "there are never fewer than no free slots",
+    "supervisor/core/running/queue.py: return limit is None or self._running[token] < limit -> return limit is None "
+    "or self._running[token] != limit (ReplaceComparisonOperator_Lt_NotEq)": "more than the limit never run",
 }
 """Module and changed line, as the run prints them → why no test can notice, or none should."""

@@ -63,3 +63,75 @@ def test_a_token_has_its_own_queue_bound_within_the_servers() -> None:
         assert admitted(admission.enter("none")) == [True]
 
     on_a_loop(body)
+
+
+def test_a_closed_queue_admits_no_job_and_keeps_those_that_wait() -> None:
+    def body() -> None:
+        admission = Queue(2, 10)
+        first, second, third = (admission.enter() for _ in range(3))
+        admission.close()
+        admission.leave(first)
+        late = admission.enter("other")
+        assert admitted(second, third, late) == [True, False, False]
+        assert admission.waiting == 2
+
+    on_a_loop(body)
+
+
+def test_a_job_that_was_admitted_before_waits_in_a_full_queue() -> None:
+    def body() -> None:
+        admission = Queue(1, 0)
+        first = admission.enter()
+        with pytest.raises(QueueFull) as refusal:
+            admission.enter()
+        assert refusal.value.retry_after_s == 1
+        with admission.enter(again=True) as again:
+            assert (admitted(again), admission.waiting) == ([False], 1)
+            admission.leave(first)
+            assert (admitted(again), admission.waiting) == ([True], 0)
+        assert admitted(admission.enter()) == [True]
+
+    on_a_loop(body)
+
+
+def test_the_bounds_are_exact_and_the_oldest_place_is_next() -> None:
+    def body() -> None:
+        admission = Queue(2, 3, {"a": TokenLimits(max_running=2, max_queued=2), "b": TokenLimits(max_running=1)})
+        first, second = admission.enter("a"), admission.enter("b")
+        b, a, last = admission.enter("b"), admission.enter("a"), admission.enter("a")
+        assert admitted(first, second, b, a, last) == [True, True, False, False, False]
+        with pytest.raises(QueueFull, match="3 jobs already wait"):
+            admission.enter("c")
+        admission.leave(first)
+        assert admitted(b, a, last) == [False, True, False]
+        admission.leave(second)
+        assert admitted(b, last) == [True, False]
+        admission.leave(b)
+        assert admitted(last) == [True]
+        admission.leave(a)
+        admission.leave(last)
+        assert admitted(admission.enter("b"), admission.enter("b")) == [True, False]
+
+    on_a_loop(body)
+
+
+@pytest.mark.parametrize("limits", [TokenLimits(), TokenLimits(max_queued=1)])
+def test_a_queue_above_its_bound_takes_no_other_job(limits: TokenLimits) -> None:
+    def body() -> None:
+        admission = Queue(0, 1 if limits.max_queued is None else 10, {"a": limits})
+        for _ in range(2):
+            admission.enter("a", again=True)
+        with pytest.raises(QueueFull):
+            admission.enter("a")
+
+    on_a_loop(body)
+
+
+def test_a_bound_above_the_small_numbers_is_exact() -> None:
+    def body() -> None:
+        admission = Queue(1000, 0, {"a": TokenLimits(max_running=300)})
+        assert all(admitted(*(admission.enter("a") for _ in range(300))))
+        with pytest.raises(QueueFull):
+            admission.enter("a")
+
+    on_a_loop(body)

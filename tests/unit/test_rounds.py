@@ -33,3 +33,8 @@ def test_those_that_are_only_ending_are_looked_at_less_and_less_but_always_again
         160,
         20,
     ]
+
+
+def test_a_misspelt_field_is_refused() -> None:
+    """A new attribute would leave the pause that was meant as it is."""
+    assert "__slots__" in vars(SweepPacing)
