@@ -73,5 +73,13 @@ EXPLAINED: dict[str, str] = {
     "self._may_run(token): (ReplaceComparisonOperator_Gt_NotEq)": "there are never fewer than no free slots",
     "supervisor/core/running/queue.py: return limit is None or self._running[token] < limit -> return limit is None "
     "or self._running[token] != limit (ReplaceComparisonOperator_Lt_NotEq)": "more than the limit never run",
+    "supervisor/tokens.py: problem = exc.errors(include_url=False, include_input=False)[0] -> problem = "
+    "exc.errors(include_url=False, include_input=True)[0] (ReplaceFalseWithTrue)": "only loc and msg are read",
+    "supervisor/tokens.py: problem = exc.errors(include_url=False, include_input=False)[0] -> problem = "
+    "exc.errors(include_url=True, include_input=False)[0] (ReplaceFalseWithTrue)": "only loc and msg are read",
+    "runner/codec.py: problem = exc.errors(include_url=False, include_input=False)[0] -> problem = "
+    "exc.errors(include_url=False, include_input=True)[0] (ReplaceFalseWithTrue)": "only loc and msg are read",
+    "runner/codec.py: problem = exc.errors(include_url=False, include_input=False)[0] -> problem = "
+    "exc.errors(include_url=True, include_input=False)[0] (ReplaceFalseWithTrue)": "only loc and msg are read",
 }
 """Module and changed line, as the run prints them → why no test can notice, or none should."""

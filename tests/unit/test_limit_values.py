@@ -25,13 +25,16 @@ class Tree:
         self.shares: dict[int, Share | None] = {}
         self.memfd = 0
         monkeypatch.setattr(limits, "try_read_stat", self._stat)
-        monkeypatch.setattr(limits, "share_of", lambda pid: self.shares.get(pid))
+        monkeypatch.setattr(limits, "share_of", self._share)
         monkeypatch.setattr(limits, "memfds_of", lambda _: {MEMFD: self.memfd} if self.memfd else {})
 
     def _stat(self, pid: int) -> Stat | None:
         if pid not in self.threads:
             return None
         return Stat(pid, "x", "S", 1, pid, pid, 0, self.threads[pid], 1, self.rss.get(pid, 0))
+
+    def _share(self, pid: int) -> Share | None:
+        return self.shares.get(pid)
 
     def seen(self, limit: Limit) -> LimitReached | None:
         watch = LimitWatch(None)
@@ -96,7 +99,8 @@ def test_the_first_limit_that_is_reached_stays_and_memory_comes_first(tree: Tree
     assert watch.reached == LimitReached("memory", 10, 120)
     tree.rss = {1: 1000, 2: 1000}
     watch.check([1, 2], 9.0)
-    assert (watch.reached, watch.next_due) == (LimitReached("memory", 10, 120), pytest.approx(1.4))
+    assert watch.reached == LimitReached("memory", 10, 120)
+    assert watch.next_due == pytest.approx(1.4)
 
 
 def test_what_a_counter_shows_goes_before_a_measurement(tree: Tree, tmp_path: Path) -> None:

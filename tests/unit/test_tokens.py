@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from supervisor.api.guard.auth import SESSION_S, Auth
 from supervisor.config import load_settings
@@ -30,6 +32,21 @@ def test_the_table_has_limits(as_text: bool) -> None:
     table = {"ci": {"token": SECRET, "scopes": ["admin"], "max_running": 2, "max_requests_per_s": 0.5}}
     (ci,) = parse_tokens(json.dumps(table) if as_text else table)
     assert ci.limits == TokenLimits(max_running=2, max_requests_per_s=0.5)
+
+
+def test_the_bounds_of_the_limits_belong_to_them() -> None:
+    least = {"max_running": 1, "max_queued": 0, "max_streams": 0, "max_requests_per_s": 1e6}
+    (zoo,) = parse_tokens({"zoo": {"token": SECRET, "scopes": ["read"], **least}})
+    assert zoo.limits == TokenLimits(1, 0, 0, 1e6)
+
+
+def test_a_token_and_its_limits_cannot_be_changed() -> None:
+    (ci,) = parse_tokens(f"ci:read:{SECRET}")
+    with pytest.raises(ValidationError):
+        setattr(ci, "scopes", frozenset(Scope))  # noqa: B010 - mypy would reject the plain assignment
+    with pytest.raises(FrozenInstanceError):
+        setattr(ci.limits, "max_running", 2)  # noqa: B010
+    assert "__slots__" in vars(TokenLimits)
 
 
 def test_a_file_and_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +79,13 @@ def test_a_file_and_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ({"ci": {"token": SECRET, "scopes": ["read"], "max_runing": 1}}, "ci: unknown max_runing"),
         ({"ci": {"token": SECRET, "scopes": ["read"], "max_running": 0}}, "ci: max_running: "),
         ({"ci": {"token": [SECRET], "scopes": ["read"]}}, "ci: token: "),
+        ({"ci": {"token": SECRET, "scopes": "read"}}, "ci: scopes: give a list"),
+        ({"ci": {"token": SECRET, "scopes": []}}, "ci: scopes: give a list"),
+        ({"ci": {"token": SECRET, "scopes": ["read"], "max_queued": -1}}, "ci: max_queued: "),
+        ({"ci": {"token": SECRET, "scopes": ["read"], "max_streams": -1}}, "ci: max_streams: "),
+        ({"ci": {"token": SECRET, "scopes": ["read"], "max_requests_per_s": 0}}, "ci: max_requests_per_s: "),
+        ({"ci": {"token": SECRET, "scopes": ["read"], "max_requests_per_s": 1e6 + 0.5}}, "ci: max_requests_per_s: "),
+        ({"ci": {"token": SECRET, "scopes": ["read"], "max_running": 0, "max_queued": -1}}, "ci: max_running: "),
         (7, "write NAME:SCOPE"),
     ],
 )
