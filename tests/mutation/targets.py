@@ -77,6 +77,17 @@ EXPLAINED: dict[str, str] = {
     "exc.errors(include_url=False, include_input=True)[0] (ReplaceFalseWithTrue)": "only loc and msg are read",
     "supervisor/tokens.py: problem = exc.errors(include_url=False, include_input=False)[0] -> problem = "
     "exc.errors(include_url=True, include_input=False)[0] (ReplaceFalseWithTrue)": "only loc and msg are read",
+    'supervisor/guardian/limits.py: elif self._is_counted("pids") and self._leaf.refused_forks() > 0: -> elif '
+    'self._is_counted("pids") and self._leaf.refused_forks() != 0: (ReplaceComparisonOperator_Gt_NotEq)': (
+        "no count is negative"
+    ),
+    'supervisor/guardian/limits.py: if self._is_counted("memory") and self._leaf.oom_kills() > 0: -> if '
+    'self._is_counted("memory") and self._leaf.oom_kills() != 0: (ReplaceComparisonOperator_Gt_NotEq)': (
+        "no count is negative"
+    ),
+    'supervisor/guardian/limits.py: limit = self._limit.memory_bytes if controller == "memory" else '
+    'self._limit.processes -> limit = self._limit.memory_bytes if controller <= "memory" else self._limit.processes '
+    "(ReplaceComparisonOperator_Eq_LtE)": "it is called with two names, and the other one comes later in the alphabet",
     "runner/codec.py: problem = exc.errors(include_url=False, include_input=False)[0] -> problem = "
     "exc.errors(include_url=False, include_input=True)[0] (ReplaceFalseWithTrue)": "only loc and msg are read",
     "runner/codec.py: problem = exc.errors(include_url=False, include_input=False)[0] -> problem = "

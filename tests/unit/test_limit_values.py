@@ -24,6 +24,7 @@ class Tree:
         self.rss: dict[int, int] = {}
         self.shares: dict[int, Share | None] = {}
         self.memfd = 0
+        self.measured: list[int] = []
         monkeypatch.setattr(limits, "try_read_stat", self._stat)
         monkeypatch.setattr(limits, "share_of", self._share)
         monkeypatch.setattr(limits, "memfds_of", lambda _: {MEMFD: self.memfd} if self.memfd else {})
@@ -34,6 +35,7 @@ class Tree:
         return Stat(pid, "x", "S", 1, pid, pid, 0, self.threads[pid], 1, self.rss.get(pid, 0))
 
     def _share(self, pid: int) -> Share | None:
+        self.measured.append(pid)
         return self.shares.get(pid)
 
     def seen(self, limit: Limit) -> LimitReached | None:
@@ -55,6 +57,7 @@ def test_the_kernels_and_our_own_figures() -> None:
 
 def test_threads_count_without_those_of_our_runner(tree: Tree) -> None:
     tree.threads = {1: 10, 2: 0}
+    assert tree.seen(Limit(processes=4)) is None
     assert tree.seen(Limit(processes=3)) is None
     assert tree.seen(Limit(processes=2)) == LimitReached("processes", 2, 3)
     tree.threads = {1: 1, 2: 1}
@@ -68,7 +71,9 @@ def test_threads_count_without_those_of_our_runner(tree: Tree) -> None:
 
 def test_a_shared_page_counts_once_and_only_what_is_above_the_limit_ends_a_job(tree: Tree) -> None:
     tree.threads, tree.rss = {1: 1, 2: 1}, {1: 60, 2: 60}
+    assert tree.seen(Limit(memory_bytes=121)) is None
     assert tree.seen(Limit(memory_bytes=120)) is None
+    assert not tree.measured, "an exact sum costs too much while the simple one is within the limit"
     assert tree.seen(Limit(memory_bytes=119)) == LimitReached("memory", 119, 120), "a share that cannot be read"
     tree.shares = {1: Share(pss_bytes=40, shmem_bytes=0), 2: Share(pss_bytes=45, shmem_bytes=0)}
     assert tree.seen(Limit(memory_bytes=85)) is None
@@ -118,6 +123,19 @@ def test_what_a_counter_shows_goes_before_a_measurement(tree: Tree, tmp_path: Pa
     watch.set(Limit(processes=1, memory_bytes=10, controllers=["memory", "pids"]), 0.0)
     watch.check_counters()
     assert watch.reached == LimitReached("processes", 1, None), "the first one stays"
+
+
+@pytest.mark.parametrize(("controller", "kind"), [("memory", "memory"), ("pids", "processes")])
+def test_a_limit_of_zero_is_named_as_it_was_given(tmp_path: Path, controller: str, kind: str) -> None:
+    for name in ("pids.max", "memory.max", "memory.oom.group"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "pids.events").write_text("max 1\n")
+    (tmp_path / "memory.events").write_text("oom 1\noom_kill 1\n")
+    watch = LimitWatch(AttemptCgroup(str(tmp_path)))
+    watch.set(Limit(processes=0, memory_bytes=0, controllers=[controller]), 0.0)
+    watch.check_counters()
+    assert watch.reached is not None
+    assert (watch.reached.kind, watch.reached.limit) == (kind, 0)
 
 
 @pytest.mark.parametrize(("cpus", "text"), [(0.001, "1000 100000"), (0.02, "2000 100000"), (2.0, "200000 100000")])
