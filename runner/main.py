@@ -25,6 +25,7 @@ from runner.context import Context
 from runner.describe import describe
 from runner.errors import JobCancelled, TaskFailed
 from runner.event_loop import TaskLoop
+from runner.forks import ForkHooks
 from runner.heartbeat import HeartbeatThread
 from runner.identity import become, give_workspace
 from runner.import_path import with_import_path
@@ -113,8 +114,7 @@ def _run_work(
     sys.unraisablehook = UnraisableHook(cancellation, sys.unraisablehook)
     cancellation.install()
     runner_pid = os.getpid()
-    os.register_at_fork(after_in_child=cancellation.reset_after_fork)
-    os.register_at_fork(after_in_child=reporter.reset_after_fork)
+    ForkHooks(cancellation, reporter).install()
     for thread in threads:
         thread.start()
     loop = TaskLoop()
