@@ -96,7 +96,7 @@ def test_the_defaults_ask_for_nothing_more() -> None:
         "type": "input",
     }
     stop: Any = guardian_protocol.Stop(t0=1.0, budget_s=2.0)
-    assert not any((stop.force, stop.vanished))
+    assert not any((stop.force, stop.vanished, stop.after_result))
 
 
 @pytest.mark.parametrize("frame", [*frames_of(protocol), *frames_of(guardian_protocol)], ids=lambda one: one.__name__)
