@@ -39,6 +39,7 @@ def test_as_many_lists_and_objects_as_the_bound_and_none_more() -> None:
     padding = '"' + "x" * MAX_SHORT_BYTES + '"'
     room = MAX_CONTAINERS - 2  # the frame itself and the outer list
     read_frame(result_line("[" + padding + ",[]" * room + "]"))
+    read_frame(result_line("[" + padding.replace("x", "[", 1) + ",[]" * room + "]"))
     with pytest.raises(ProtocolError, match=f"more than {MAX_CONTAINERS} lists and objects"):
         read_frame(result_line("[" + padding + ",[]" * room + ",{}]"))
 
@@ -99,8 +100,10 @@ def test_the_collector_pauses_while_a_line_is_read(on: bool, monkeypatch: pytest
     (gc.enable if on else gc.disable)()
     try:
         read_frame(result_line("1"))
+        assert gc.isenabled() is on
         with pytest.raises(ProtocolError):
             read_frame(b"{}\n")
-        assert (during, gc.isenabled()) == ([False, False], on)
+        assert gc.isenabled() is on
+        assert during == [False, False]
     finally:
         (gc.enable if was_on else gc.disable)()
