@@ -44,7 +44,7 @@ TARGETS = (
         ("tests/unit/test_protocol.py", "tests/unit/test_codec_values.py", "tests/unit/test_reading.py"),
     ),
     Target("guardian/protocol.py", ("tests/unit/test_protocol.py",)),
-    Target("journal/batch.py", ("tests/unit/test_journal.py", "tests/unit/test_journal_disk.py"), light=False),
+    Target("journal/batch.py", ("tests/unit/test_batch.py",)),
     Target("journal/tables.py", ("tests/unit/test_journal.py", "tests/unit/test_journal_disk.py"), light=False),
     Target(
         "journal/writer.py",
