@@ -78,14 +78,14 @@ def make_sweep(plan: Plan, launched: Launched, leave_out: frozenset[int]) -> Swe
             os.getpid(),
             plan.leaf,
             leave_out=leave_out,
-            use_children_files=plan.means.children_files,
+            use_children_files=plan.features.children_files,
             init_pid=launched.init_pid,
         )
     return TableSweep(
         os.getpid(),
         leave_out=leave_out,
         known_processes=KnownProcesses(os.getpid(), Identity.of(launched.runner_pid), leave_out=leave_out),
-        use_pidfd=plan.means.pidfd,
+        use_pidfd=plan.features.pidfd,
     )
 
 

@@ -30,7 +30,7 @@ class Plan:
 
     mechanism: Mechanism
     leaf: AttemptCgroup | None = None
-    means: KernelFeatures = AVAILABLE
+    features: KernelFeatures = AVAILABLE
     records: str | None = None
     """The folder of the attempts' records, where a guardian that has lost its server writes its proof."""
 

@@ -109,7 +109,7 @@ class Node:
         return Starter(
             self._launch_settings.environment,
             cgroups=self._containment.cgroups,
-            means=self._features,
+            features=self._features,
             records=str(self.state_dir.records.folder.path),
             open_files=become_server(has_tasks=bool(self._settings.tasks)),
         )

@@ -28,11 +28,13 @@ def test_this_machine_has_what_is_taken_away_here() -> None:
     assert KernelFeatures(pidfd=True, children_files=True) == AVAILABLE
 
 
-@pytest.mark.parametrize("means", LESS)
+@pytest.mark.parametrize("features", LESS)
 @pytest.mark.parametrize("sent", [None, signal.SIGKILL, signal.SIGSTOP])
-def test_a_tree_is_gone_within_the_budget(tmp_path: Path, means: KernelFeatures, sent: signal.Signals | None) -> None:
+def test_a_tree_is_gone_within_the_budget(
+    tmp_path: Path, features: KernelFeatures, sent: signal.Signals | None
+) -> None:
     async def body() -> None:
-        async with running(tmp_path, means=means, containment=Level.SUBREAPER) as supervisor:
+        async with running(tmp_path, features=features, containment=Level.SUBREAPER) as supervisor:
             record = submit(supervisor, "shell", command=f"trap '' TERM; {TREE}")
             await says(record, "READY")
             await until(lambda: len(named(record, "sleep")) == DAEMONS)
@@ -54,10 +56,10 @@ def test_a_tree_is_gone_within_the_budget(tmp_path: Path, means: KernelFeatures,
     scenario(body)
 
 
-@pytest.mark.parametrize("means", LESS)
-def test_a_guardian_that_dies_is_noticed(tmp_path: Path, means: KernelFeatures) -> None:
+@pytest.mark.parametrize("features", LESS)
+def test_a_guardian_that_dies_is_noticed(tmp_path: Path, features: KernelFeatures) -> None:
     async def body() -> None:
-        async with running(tmp_path, means=means, containment=Level.SUBREAPER) as supervisor:
+        async with running(tmp_path, features=features, containment=Level.SUBREAPER) as supervisor:
             record = submit(supervisor, "shell", command=TREE)
             await says(record, "READY")
             tree = a_tree(record)

@@ -28,10 +28,12 @@ PARTS_OF_REQUEST = ("id", "timeout_s", "labels", "containment", "limits", "trace
 
 
 @asynccontextmanager
-async def running(state_dir: Path, *, means: KernelFeatures = AVAILABLE, **settings: Any) -> AsyncIterator[Supervisor]:
+async def running(
+    state_dir: Path, *, features: KernelFeatures = AVAILABLE, **settings: Any
+) -> AsyncIterator[Supervisor]:
     """A supervisor whose tasks are described and whose self-test has passed."""
     loaded, faults = load_settings(state_dir=state_dir, **settings), Faults()
-    async with Supervisor(loaded, Node(loaded, means, faults), faults) as supervisor:
+    async with Supervisor(loaded, Node(loaded, features, faults), faults) as supervisor:
         running_here.append(supervisor)
         try:
             await until(lambda: all(check.ok for check in supervisor.checks().values()))

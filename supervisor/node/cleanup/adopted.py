@@ -52,10 +52,10 @@ class AdoptedOrphans:
     Neither they nor the `host` program's own children are orphans.
     """
 
-    def __init__(self, guardians: Collection[Identity], host: HostChildren, means: KernelFeatures) -> None:
+    def __init__(self, guardians: Collection[Identity], host: HostChildren, features: KernelFeatures) -> None:
         self._guardians = guardians
         self._host = host
-        self._own = OwnProcess(use_children_files=means.children_files)
+        self._own = OwnProcess(use_children_files=features.children_files)
         self._sid = os.getsid(0)
 
     def of(self, attempts: Sequence[Guarded], errors: RoundErrors) -> list[Orphan]:

@@ -45,11 +45,11 @@ class Backstop:
     descriptors exist from then on.
     """
 
-    def __init__(self, guardians: Mapping[Identity, Handle], means: KernelFeatures = AVAILABLE) -> None:
-        self.host_children = HostChildren(means)
+    def __init__(self, guardians: Mapping[Identity, Handle], features: KernelFeatures = AVAILABLE) -> None:
+        self.host_children = HostChildren(features)
         self._guardians = guardians
-        self._adopted = AdoptedOrphans(guardians, self.host_children, means)
-        self._killing = KillRound(self._adopted, means)
+        self._adopted = AdoptedOrphans(guardians, self.host_children, features)
+        self._killing = KillRound(self._adopted, features)
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._reserve = posix.DescriptorReserve(RESERVED)
         self._failed: dict[str, str] = {}

@@ -26,8 +26,8 @@ guardian.
 class HostChildren:
     """Belongs to the event loop; other threads may ask for membership."""
 
-    def __init__(self, means: KernelFeatures) -> None:
-        self._means = means
+    def __init__(self, features: KernelFeatures) -> None:
+        self._features = features
         self._sid = os.getsid(0)
         self._known: frozenset[Identity] = frozenset()
 
@@ -40,7 +40,7 @@ class HostChildren:
 
     def look(self, guardians: Iterable[Handle]) -> None:
         """Register the children that are here now, unless a guardian has ended. Raise Unreadable."""
-        pids = children(os.getpid(), use_children_files=self._means.children_files)
+        pids = children(os.getpid(), use_children_files=self._features.children_files)
         stats = [stat for pid in pids if (stat := try_read_stat(pid)) is not None]
         # The guardians come second: if all are alive now, none of the children above was one's orphan.
         handles = list(guardians)

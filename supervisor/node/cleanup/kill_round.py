@@ -56,9 +56,9 @@ class Round:
 class KillRound:
     """Blocks for as long as it takes to read /proc: call it from a thread."""
 
-    def __init__(self, adopted: AdoptedOrphans, means: KernelFeatures) -> None:
+    def __init__(self, adopted: AdoptedOrphans, features: KernelFeatures) -> None:
         self._adopted = adopted
-        self._means = means
+        self._features = features
 
     def run(self, attempts: Sequence[SweepTarget], errors: RoundErrors) -> list[Round]:
         """Kill and reap once, and return what is left of each attempt."""
@@ -73,7 +73,7 @@ class KillRound:
                 ignore_missing(os.kill, pid, signal.SIGKILL)
         for one in {one for found in sighted for one in found}:
             with errors.guard("signal"):
-                one.send(signal.SIGKILL, use_pidfd=self._means.pidfd)
+                one.send(signal.SIGKILL, use_pidfd=self._features.pidfd)
         for guardian in guardians:
             # The guardian comes last: when it ends, its descendants are reparented and could not be listed below it.
             with errors.guard("guardian"):
@@ -133,7 +133,7 @@ class KillRound:
 
     def _below(self, pid: int, errors: RoundErrors) -> list[int]:
         with errors.guard("tree"):
-            return descendants(pid, use_children_files=self._means.children_files, on_error=errors.recorder("tree"))
+            return descendants(pid, use_children_files=self._features.children_files, on_error=errors.recorder("tree"))
         return []
 
     def _below_guardian(self, guardian: Handle, errors: RoundErrors) -> list[int]:

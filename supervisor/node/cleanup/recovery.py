@@ -64,7 +64,7 @@ class Recovered:
         return sum(len(pids) for pids in self.ended.values())
 
 
-def recover(earlier: Iterable[tuple[Path, Note]], means: KernelFeatures = AVAILABLE) -> Recovered:
+def recover(earlier: Iterable[tuple[Path, Note]], features: KernelFeatures = AVAILABLE) -> Recovered:
     """End what is left of the servers that wrote these records, and remove the records. Block for TIMEOUT_S at most.
 
     Records stay if their server still runs, or if its processes do not end.
@@ -75,7 +75,7 @@ def recover(earlier: Iterable[tuple[Path, Note]], means: KernelFeatures = AVAILA
     alive = {record.cookie for record in servers if any(map(_is_there, record.processes))}
     dead = [(path, record) for path, record in notes if record.cookie not in alive]
     recovered = Recovered()
-    search = Search.of([record for _, record in dead if record.boot_id == this_boot], means)
+    search = Search.of([record for _, record in dead if record.boot_id == this_boot], features)
     if search is not None:
         _wait_for_guardians(search, time.monotonic() + GUARDIAN_TIMEOUT_S)
         recovered.left = _end_all(search, recovered, time.monotonic() + TIMEOUT_S)
@@ -102,17 +102,17 @@ class Search:
     guardians: frozenset[Identity]
     jobs: dict[Identity, str]
     spared: frozenset[int]
-    means: KernelFeatures
+    features: KernelFeatures
 
     @classmethod
-    def of(cls, notes: list[Note], means: KernelFeatures) -> Search | None:
+    def of(cls, notes: list[Note], features: KernelFeatures) -> Search | None:
         """Return None if there is nothing to search for."""
         if not notes:
             return None
         jobs = {process: record.job_id for record in notes if record.job_id is not None for process in record.processes}
         guardians = frozenset(record.processes[0] for record in notes if record.job_id is not None and record.processes)
         return cls(
-            frozenset(record.cookie.encode() for record in notes), guardians, jobs, frozenset(_ancestors()), means
+            frozenset(record.cookie.encode() for record in notes), guardians, jobs, frozenset(_ancestors()), features
         )
 
     def run(self, errors: RoundErrors) -> dict[Identity, str]:
@@ -134,7 +134,7 @@ class Search:
         return found
 
     def _below(self, pid: int, on_error: OnError) -> Iterator[Identity]:
-        use_children_files = self.means.children_files
+        use_children_files = self.features.children_files
         for below in descendants(pid, leave_out=self.spared, use_children_files=use_children_files, on_error=on_error):
             try:
                 stat = read_stat(below)
@@ -168,7 +168,7 @@ def _end_all(search: Search, recovered: Recovered, deadline: float) -> frozenset
             if _is_tracker(process.pid) and now < trackers_until:
                 continue  # it has to remove semaphores and shared memory, and ends after its users
             with errors.guard("signal"):
-                if process.send(signal.SIGKILL, use_pidfd=search.means.pidfd):
+                if process.send(signal.SIGKILL, use_pidfd=search.features.pidfd):
                     recovered.ended[job_id].add(process.pid)
         errors.clear()  # errors of signals: the next search finds the processes that they did not reach
         time.sleep(ROUND_S)

@@ -28,10 +28,10 @@ class Strangers:
     """
 
     def __init__(
-        self, is_ours: Callable[[int], bool], means: KernelFeatures = AVAILABLE, *, is_init: bool | None = None
+        self, is_ours: Callable[[int], bool], features: KernelFeatures = AVAILABLE, *, is_init: bool | None = None
     ) -> None:
         self._is_ours = is_ours
-        self._means = means
+        self._features = features
         self._is_init = os.getpid() == 1 if is_init is None else is_init
         self._session = os.getsid(0)
         self._seen: dict[tuple[int, int], int] = {}
@@ -42,7 +42,7 @@ class Strangers:
         if not _any_zombie():
             self._seen.clear()
             return 0
-        stats = [read_stat(pid) for pid in children(os.getpid(), use_children_files=self._means.children_files)]
+        stats = [read_stat(pid) for pid in children(os.getpid(), use_children_files=self._features.children_files)]
         zombies = [stat for stat in stats if stat is not None and stat.ended and not self._is_ours(stat.pid)]
         self._seen = {
             (stat.pid, stat.start_ticks): self._seen.get((stat.pid, stat.start_ticks), 0) + 1

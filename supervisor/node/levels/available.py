@@ -26,12 +26,12 @@ class Containment:
     """The number of processes that an earlier server had left in its cgroups."""
 
     @classmethod
-    def choose(cls, settings: Settings, ruled_out: dict[Level, str], means: KernelFeatures) -> Containment:
+    def choose(cls, settings: Settings, ruled_out: dict[Level, str], features: KernelFeatures) -> Containment:
         """`ruled_out` are levels that other settings exclude, and why. Block for some milliseconds.
 
         Raise StartupError if the level of CONTAINMENT is unavailable.
         """
-        probed = probe(settings.state_dir, setting=settings.containment, means=means)
+        probed = probe(settings.state_dir, setting=settings.containment, features=features)
         try:
             levels = Levels.choose(settings.containment, probed.why_not | ruled_out)
         except LevelUnavailable as exc:

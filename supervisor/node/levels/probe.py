@@ -47,7 +47,9 @@ class Probed:
     left_over: int = 0
 
 
-def probe(state_dir: Path, *, setting: str, means: KernelFeatures = AVAILABLE, mountinfo: Path = MOUNTINFO) -> Probed:
+def probe(
+    state_dir: Path, *, setting: str, features: KernelFeatures = AVAILABLE, mountinfo: Path = MOUNTINFO
+) -> Probed:
     """Try every level. Block for some milliseconds: call it from a thread, before there is a child.
 
     `setting` is CONTAINMENT: a server is a subreaper or it is not, so level pgroup and the others exclude each other.
@@ -55,7 +57,7 @@ def probe(state_dir: Path, *, setting: str, means: KernelFeatures = AVAILABLE, m
     """
     took_ms: dict[Level, float] = {}
     with _timed(took_ms, Level.SUBREAPER):
-        why_no_subreaper = _AT_PGROUP if setting == Level.PGROUP else probe_subreaper(means)
+        why_no_subreaper = _AT_PGROUP if setting == Level.PGROUP else probe_subreaper(features)
     if why_no_subreaper is not None:
         # The other levels need it: without it, no process would reap what leaves a cgroup or loses its init.
         without: dict[Level, str] = {level: why_no_subreaper for level in Level if level is not Level.PGROUP}
@@ -92,10 +94,10 @@ def _timed(took_ms: dict[Level, float], level: Level) -> Iterator[None]:
     took_ms[level] = round((time.monotonic() - began) * 1000, 1)
 
 
-def probe_subreaper(means: KernelFeatures = AVAILABLE) -> str | None:
+def probe_subreaper(features: KernelFeatures = AVAILABLE) -> str | None:
     """Become a subreaper, and orphan a canary. Return None if it is reparented to this process, else the reason."""
     try:
-        if not means.subreaper or not posix.become_subreaper():
+        if not features.subreaper or not posix.become_subreaper():
             return _NO_SUBREAPER
     except OSError as exc:
         return f"{_NO_SUBREAPER}: {exc.strerror}"

@@ -41,7 +41,7 @@ class StateDir:
         self._late = ""
         self.losses: dict[str, Loss] = {}
 
-    async def open(self, means: KernelFeatures, *, for_other_users: bool) -> int:
+    async def open(self, features: KernelFeatures, *, for_other_users: bool) -> int:
         """End the processes that an earlier server left, then remove its workspaces. Return the number of processes;
         `losses` then has what is known of its jobs, by ID.
 
@@ -52,7 +52,7 @@ class StateDir:
         try:
             # Processes first, so that none writes to a workspace any more when it is removed.
             earlier = self.records.open()
-            found = await asyncio.to_thread(recover, earlier, means)
+            found = await asyncio.to_thread(recover, earlier, features)
             self.trash.open()
             self.workspaces.open(for_other_users=for_other_users)
             self.files.open()

@@ -66,7 +66,7 @@ class Starter:
         child_environment: dict[str, str],
         start_timeout_s: float = START_TIMEOUT_S,
         cgroups: CgroupTree | None = None,
-        means: KernelFeatures = AVAILABLE,
+        features: KernelFeatures = AVAILABLE,
         open_files: posix.Limit | None = None,
         records: str | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class Starter:
         self._records = records
         """The folder of the attempts' records."""
         self._cgroups = cgroups
-        self._means = means
+        self._features = features
         self._start_timeout_s = start_timeout_s
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
@@ -182,7 +182,7 @@ class Starter:
         try:
             if leaf is not None:
                 leaf.hold()  # now, because a job could take its files away later
-            plan = Plan(MECHANISMS[level], leaf, self._means, self._records)
+            plan = Plan(MECHANISMS[level], leaf, self._features, self._records)
             return spawn(self._context, level, plan, self._environment, self._open_files)
         except BaseException:
             if leaf is not None:

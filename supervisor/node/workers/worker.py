@@ -111,7 +111,7 @@ def _hello(line: bytes | None, level: Level) -> Hello:
 
 def _open_handles(started: SpawnedWorker, hello: Hello) -> tuple[Handle, Handle]:
     """Return the handles of guardian and runner. Raise OSError, and then keep neither open."""
-    use_pidfd = started.plan.means.pidfd
+    use_pidfd = started.plan.features.pidfd
     guardian = Handle.open(hello.guardian_pid, use_pidfd=use_pidfd)
     try:
         return guardian, Handle.open(hello.runner_pid, use_pidfd=use_pidfd)
