@@ -1,4 +1,4 @@
-"""What the runner changes in processes that the task forks: they are ordinary programs, and not runners."""
+"""Changes in processes that the task forks: they are ordinary programs, and not runners."""
 
 from __future__ import annotations
 
