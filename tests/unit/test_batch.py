@@ -1,4 +1,4 @@
-"""What the event loop hands to the journal's writer: which batches are written as one, and what each job becomes."""
+"""Batches that the event loop hands to the journal's writer: which batches are written as one, and what each job becomes."""
 
 from __future__ import annotations
 
