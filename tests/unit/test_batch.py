@@ -1,4 +1,4 @@
-"""Batches that the event loop hands to the journal's writer: which batches are written as one, and what each job becomes."""
+"""Batches for the journal's writer: which of them are written as one, and what each job becomes."""
 
 from __future__ import annotations
 
