@@ -14,7 +14,8 @@ from supervisor.node.inspect import stacks
 
 DRIPS = 200
 """Ten times as long as a stack may take."""
-MANY = 4 * stacks.MAX_BYTES
+MANY = 4 * (stacks.DRAIN_READS * 65536 + stacks.MAX_BYTES)
+"""Bytes: four times as many as are thrown away before an answer and read of one."""
 
 
 @contextmanager
