@@ -52,7 +52,7 @@ if [[ $# -eq 0 ]]; then
   check "ruff check" "$bin/ruff" check .
   check "mypy" "$bin/mypy" -p supervisor -p runner -p deadstop -p tests
   check "shellcheck" shellcheck run_*.sh scripts/* tests/unit/*.sh .ci/run
-  pytest=(--numprocesses 2 --dist loadfile) # most tests wait for the ladder most of the time
+  pytest=(--numprocesses 3 --dist loadfile) # most tests wait for the ladder most of the time
 else
   pytest=("$@")
 fi
