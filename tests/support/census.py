@@ -57,7 +57,7 @@ class Census:
         return {name: int(value) for name, value in asdict(self).items() if name != "rss_mib"}
 
 
-def settled(server: RunningServer, wanted: Callable[[Census], bool], looks: int = 200) -> Census:
+def settled(server: RunningServer, wanted: Callable[[Census], bool], looks: int = 500) -> Census:
     """The census once `wanted` holds, because things are put away a little later; the last one if it never does."""
     for _ in range(looks):
         try:
