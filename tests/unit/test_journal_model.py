@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from supervisor.core.jobs.inputs import Began, Bound, CancelRequested, Gone, Reported, ServerDied
+from supervisor.core.jobs.inputs import Bound, CancelRequested, Reported, ServerDied
 from supervisor.core.jobs.model import Cause, Reason, State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.engine.containment import Proof
-from supervisor.engine.report import JobError
+from supervisor.engine.report import Began, Ended, JobError
 from supervisor.errors import StorageFull
 from tests.support.journal_model import Expected, Servers
 
@@ -118,7 +118,7 @@ class Kept(Servers):
         if job is not None:
             if job.record.job.state is State.RUNNING:
                 self._apply(job, Reported(result=result))
-            self._apply(job, Gone(Proof.ECHILD, UNTOLD, gone_ms=1.0))
+            self._apply(job, Ended(Proof.ECHILD, UNTOLD, gone_ms=1.0))
             self._settle()
             assert job.record.finished.is_set()
 

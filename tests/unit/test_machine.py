@@ -10,30 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.core.jobs.inputs import (
-    Acknowledged,
-    Began,
     Bound,
     CancelRequested,
     Effect,
     Emit,
     Finish,
-    Gone,
     Input,
     Reported,
-    Signalled,
     StartRefused,
     StartTimeout,
     StopAttempt,
-    Unproven,
 )
 from supervisor.core.jobs.machine import Life, RefusedTransition, step
 from supervisor.core.jobs.model import Cause, Job, JobRequest, Method, Reason, State
 from supervisor.engine.containment import Level, Proof, Survivor
-from supervisor.engine.report import JobError
+from supervisor.engine.report import Acknowledged, Began, Ended, JobError, Signalled, Unproven
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BROKEN = JobError("signalled", "ended by SIGKILL", signal="SIGKILL")
-GONE = Gone(Proof.ECHILD, BROKEN, processes_seen=3, gone_ms=40.0, workspace_removed=True)
+GONE = Ended(Proof.ECHILD, BROKEN, processes_seen=3, gone_ms=40.0, workspace_removed=True)
 
 
 def a_life(timeout_s: float | None = None) -> Life:

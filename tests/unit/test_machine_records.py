@@ -10,23 +10,12 @@ import pytest
 
 from supervisor.core.jobs import inputs as facts
 from supervisor.core.jobs import machine
-from supervisor.core.jobs.inputs import (
-    Acknowledged,
-    Began,
-    Bound,
-    Gone,
-    Input,
-    Reported,
-    ServerDied,
-    Signalled,
-    StartRefused,
-    StopAttempt,
-    Unproven,
-)
+from supervisor.core.jobs.inputs import Bound, Input, Reported, ServerDied, StartRefused, StopAttempt
 from supervisor.core.jobs.machine import Life, RefusedTransition, step
 from supervisor.core.jobs.model import Cancellation, State
+from supervisor.engine import report as reports
 from supervisor.engine.containment import Proof, Survivor
-from supervisor.engine.report import JobError
+from supervisor.engine.report import Acknowledged, Began, Ended, JobError, Signalled, Unproven
 from tests.unit.test_machine import BROKEN, GONE, NOW, a_life, cancel, play
 
 LIMIT = JobError("memory", "it used more memory than it may")
@@ -136,9 +125,12 @@ def test_the_story_is_the_last_fifty_facts() -> None:
 
 def test_what_happens_and_what_is_known_are_values() -> None:
     kinds: list[Any] = [
-        one for one in vars(facts).values() if isinstance(one, type) and one.__module__ == facts.__name__
+        one
+        for module in (facts, reports)
+        for one in vars(module).values()
+        if isinstance(one, type) and one.__module__ == module.__name__
     ]
-    assert Gone in kinds
+    assert Ended in kinds
     for kind in (*kinds, machine.Life):
         assert kind.__dataclass_params__.frozen, kind
         assert "__slots__" in vars(kind), kind

@@ -6,16 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from supervisor.core.jobs import machine
-from supervisor.core.jobs.inputs import Bound, CancelRequested, Gone, Input, Unproven
+from supervisor.core.jobs.inputs import Bound, CancelRequested, Input
 from supervisor.core.jobs.model import Cause, Job, JobRequest, Reason
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.telemetry.metrics import Metrics, gauges_of_jobs
 from supervisor.engine.containment import Level, Proof, Survivor
-from supervisor.engine.report import JobError
+from supervisor.engine.report import Ended, JobError, Unproven
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CANCEL = CancelRequested(Cause(Reason.TIMEOUT, 0.0, NOW), 2.0)
-GONE = Gone(Proof.ECHILD, JobError("guardian", "-"), killed_ms=1200.0, gone_ms=1300.0)
+GONE = Ended(Proof.ECHILD, JobError("guardian", "-"), killed_ms=1200.0, gone_ms=1300.0)
 LEFT = Unproven((Survivor(7, "stuck", "disk-sleep"), Survivor(8, "stuck", "disk-sleep")))
 
 

@@ -1,4 +1,4 @@
-"""The inputs and effects of a job's state machine."""
+"""The inputs and effects of a job's state machine. An engine's reports that change the job are inputs as they are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from supervisor.core.jobs.model import Cause, Json, Stuck
-from supervisor.engine.containment import Proof, Survivor
-from supervisor.engine.report import JobError
+from supervisor.engine.report import (
+    Acknowledged,
+    Began,
+    Ended,
+    JobError,
+    PhaseReport,
+    ResourceReport,
+    Signalled,
+    Unproven,
+)
 
 # --- inputs
 
@@ -25,30 +33,6 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
-class Began:
-    """The runner is about to call the task. `fields` describe its process, for people."""
-
-    fields: Mapping[str, Json]
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseChanged:
-    """The task has entered another phase."""
-
-    phase: str
-    detail: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceChanged:
-    """The job has acquired or released a resource, or it was removed. `action` is acquired, released or removed."""
-
-    action: str
-    kind: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class StuckChanged:
     """The job counts as stuck, or no longer does. `fields` are those of the event. None means that no event is due."""
 
@@ -62,43 +46,6 @@ class Reported:
 
     result: Json = None
     error: JobError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Signalled:
-    signal: str
-    fields: Mapping[str, Json]
-    ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Unproven:
-    survivors: tuple[Survivor, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """No process of the attempt is left, and `proof` says how that is known. Milliseconds are as in Cancellation.
-
-    `error` explains the end of a job that reported nothing and was not stopped. `limit` is set if the job had reached a
-    limit, and explains a failure that follows from it.
-    """
-
-    proof: Proof
-    error: JobError
-    limit: JobError | None = None
-    leftovers: int = 0
-    processes_seen: int = 0
-    acknowledged_ms: float | None = None
-    terminated_ms: float | None = None
-    killed_ms: float | None = None
-    gone_ms: float | None = None
-    workspace_removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +69,13 @@ Input = (
     | Bound
     | Began
     | Reported
-    | PhaseChanged
-    | ResourceChanged
+    | PhaseReport
+    | ResourceReport
     | StuckChanged
     | Acknowledged
     | Signalled
     | Unproven
-    | Gone
+    | Ended
     | StartRefused
     | ServerDied
 )

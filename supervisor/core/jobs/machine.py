@@ -9,19 +9,19 @@
     starting,   CancelRequested          cancelling  stop the attempt
     running     CancelRequested, after   same        sweep at once, within the budget; the result stands
                 the result was reported
-    starting,   Gone                     succeeded / failed, by what was reported
+    starting,   Ended                    succeeded / failed, by what was reported
     running
     cancelling  CancelRequested(force)   cancelling  bring the ladder's steps forward
     cancelling  Acknowledged, Signalled  cancelling  events
     cancelling  Unproven                 cancelling  survivors are named, the sweep goes on
-    cancelling  Gone                     cancelled / timed_out
+    cancelling  Ended                    cancelled / timed_out
     queued,     StartRefused             failed
     starting
     starting,   ServerDied               lost        by the next server
     running,
     cancelling
-    not ended   PhaseChanged,            same        event; not after the result was reported
-                ResourceChanged,         same        event
+    not ended   PhaseReport,             same        event; not after the result was reported
+                ResourceReport,          same        event
                 StuckChanged             same        event
     any end     CancelRequested          same        nothing
 
@@ -37,30 +37,32 @@ from typing import assert_never
 
 from supervisor.core.jobs import resources
 from supervisor.core.jobs.inputs import (
-    Acknowledged,
-    Began,
     Bound,
     CancelRequested,
     Effect,
     Emit,
     Finish,
-    Gone,
     Input,
-    PhaseChanged,
     Reported,
-    ResourceChanged,
     ServerDied,
-    Signalled,
     StartRefused,
     StartTimeout,
     StopAttempt,
     StuckChanged,
-    Unproven,
 )
 from supervisor.core.jobs.json import cancellation_fields, error_fields, survivor_fields
 from supervisor.core.jobs.model import Cancellation, Cause, Job, Json, Method, Reason, State, Stuck
 from supervisor.engine.containment import Proof
-from supervisor.engine.report import JobError
+from supervisor.engine.report import (
+    Acknowledged,
+    Began,
+    Ended,
+    JobError,
+    PhaseReport,
+    ResourceReport,
+    Signalled,
+    Unproven,
+)
 
 
 class RefusedTransition(Exception):
@@ -83,14 +85,14 @@ class Life:
 def step(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     """Apply one input. `now` is wall-clock time in UTC. Raise RefusedTransition if the state does not allow it."""
     after, effects = _dispatch(life, fact, now)
-    if after is not life and not isinstance(fact, PhaseChanged | ResourceChanged | StuckChanged):
+    if after is not life and not isinstance(fact, PhaseReport | ResourceReport | StuckChanged):
         after = replace(after, story=(*life.story, f"{type(fact).__name__}: {after.job.state}")[-50:])
     return after, effects
 
 
 def _dispatch(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
     state = life.job.state
-    if isinstance(fact, PhaseChanged | ResourceChanged | StuckChanged):
+    if isinstance(fact, PhaseReport | ResourceReport | StuckChanged):
         return (life, []) if state.terminal else _observed(life, fact, now)
     match state:
         case State.QUEUED:
@@ -107,16 +109,16 @@ def _dispatch(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect
 
 
 def _observed(
-    life: Life, fact: PhaseChanged | ResourceChanged | StuckChanged, now: datetime
+    life: Life, fact: PhaseReport | ResourceReport | StuckChanged, now: datetime
 ) -> tuple[Life, list[Effect]]:
     """Apply an observation, which leaves the job in its state."""
     job = life.job
     match fact:
-        case PhaseChanged(phase, detail):
+        case PhaseReport(phase, detail):
             if life.reported is not None:
                 return life, []  # the phase stays cleanup
             return replace(life, job=replace(job, phase=phase)), [Emit("job.phase", {"phase": phase, "detail": detail})]
-        case ResourceChanged(action, kind, name):
+        case ResourceReport(action, kind, name):
             changed = resources.changed(job.resources, action, kind, name, now)
             fields: dict[str, Json] = {"action": action, "kind": kind, "name": name}
             return replace(life, job=replace(job, resources=changed)), [Emit("job.resource", fields)]
@@ -169,7 +171,7 @@ def _alive(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effect]]:
             return after, [_requested(record), StopAttempt(cause, budget_s)]
         case CancelRequested(cause, budget_s):
             return life, [StopAttempt(cause, budget_s)]
-        case Gone():
+        case Ended():
             job = replace(job, leftovers=fact.leftovers)
             said = life.reported or Reported(error=fact.error)
             if said.error is not None and fact.limit is not None:
@@ -208,7 +210,7 @@ def _cancelling(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effe
             known = replace(record, survivors=survivors, within_budget=False)
             fields = {"survivors": [survivor_fields(survivor) for survivor in survivors]}
             return replace(life, job=replace(job, cancellation=known)), [Emit("cancel.unproven", fields)]
-        case Gone():
+        case Ended():
             return _finish_cancelled(replace(life, job=_proven(job, record, fact)), now)
         case ServerDied(error, gone_at):
             return _finish(life, State.LOST, gone_at or now, error=error)
@@ -218,7 +220,7 @@ def _cancelling(life: Life, fact: Input, now: datetime) -> tuple[Life, list[Effe
             raise RefusedTransition(job.state, fact, life.story)
 
 
-def _proven(job: Job, record: Cancellation, gone: Gone) -> Job:
+def _proven(job: Job, record: Cancellation, gone: Ended) -> Job:
     terminated = gone.terminated_ms if gone.terminated_ms is not None else record.terminated_ms
     killed = gone.killed_ms if gone.killed_ms is not None else record.killed_ms
     known = replace(

@@ -14,7 +14,7 @@ from typing import Any
 
 from supervisor.core.jobs.trace import Trace
 from supervisor.engine.containment import NO_LIMITS, Level, Limits, Proof, Survivor
-from supervisor.engine.report import JobError
+from supervisor.engine.report import JobError, ResourceKind
 
 Json = Any
 """A JSON value: dict, list, str, int, float, bool or None."""
@@ -143,7 +143,7 @@ class Resource:
     `released_at` is when the job released it; `removed_at` is when the server removed it after the job's end instead.
     """
 
-    kind: str
+    kind: ResourceKind
     name: str
     acquired_at: datetime
     released_at: datetime | None = None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from supervisor.core.jobs.model import Resource
+from supervisor.engine.report import ResourceKind
 
 MAX_ENTRIES = 256
 """Beyond this number the oldest entries that are not held are dropped. If all are held, new ones appear only in
@@ -17,7 +18,7 @@ Ledger = tuple[Resource, ...]
 Change = Callable[[Resource], Resource]
 
 
-def acquired(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
+def acquired(ledger: Ledger, kind: ResourceKind, name: str, now: datetime) -> Ledger:
     while len(ledger) >= MAX_ENTRIES:
         over = next((entry for entry in ledger if not entry.held), None)
         if over is None:
@@ -26,12 +27,12 @@ def acquired(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
     return (*ledger, Resource(kind, name[:MAX_NAME], now))
 
 
-def released(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
+def released(ledger: Ledger, kind: ResourceKind, name: str, now: datetime) -> Ledger:
     """Mark the first held resource of this name as released by the job. Do nothing if there is none."""
     return _change(ledger, kind, name, lambda entry: replace(entry, released_at=now))
 
 
-def removed(ledger: Ledger, kind: str, name: str, now: datetime) -> Ledger:
+def removed(ledger: Ledger, kind: ResourceKind, name: str, now: datetime) -> Ledger:
     """Mark a resource as removed after the end of its job."""
     return _change(ledger, kind, name, lambda entry: replace(entry, removed_at=now))
 
@@ -40,7 +41,7 @@ def held(ledger: Ledger) -> list[Resource]:
     return [entry for entry in ledger if entry.held]
 
 
-def _change(ledger: Ledger, kind: str, name: str, change: Change) -> Ledger:
+def _change(ledger: Ledger, kind: ResourceKind, name: str, change: Change) -> Ledger:
     entries = list(ledger)
     for index, entry in enumerate(entries):
         if entry.held and (entry.kind, entry.name) == (kind, name[:MAX_NAME]):
@@ -49,6 +50,6 @@ def _change(ledger: Ledger, kind: str, name: str, change: Change) -> Ledger:
     return ledger
 
 
-def changed(ledger: Ledger, action: str, kind: str, name: str, now: datetime) -> Ledger:
+def changed(ledger: Ledger, action: str, kind: ResourceKind, name: str, now: datetime) -> Ledger:
     """Return the ledger after a change. `action` is acquired, released or removed."""
     return {"acquired": acquired, "released": released, "removed": removed}[action](ledger, kind, name, now)

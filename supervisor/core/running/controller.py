@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -22,7 +23,6 @@ from supervisor.core.jobs.inputs import (
     Emit,
     Finish,
     Input,
-    ResourceChanged,
     StartRefused,
     StartTimeout,
     StopAttempt,
@@ -32,13 +32,13 @@ from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.loop.waiting import wait_unless
 from supervisor.core.running.held_report import HeldReport
 from supervisor.core.running.messages import AttemptMessages
+from supervisor.core.running.orders import needs_of, order_of
 from supervisor.core.running.queue import Slot
 from supervisor.core.running.services import Services
-from supervisor.core.running.translation import gone_of, needs_of, order_of
 from supervisor.core.telemetry import transition_log
 from supervisor.engine import engine
 from supervisor.engine.order import Order, StdinChunk
-from supervisor.engine.report import Ended, JobError
+from supervisor.engine.report import Ended, JobError, ResourceReport
 from supervisor.engine.stop import Stop, budget
 from supervisor.errors import InvalidRequest, StorageFull
 
@@ -202,8 +202,10 @@ class JobController:
             self.record.log.append("job.log", {"level": "error", "message": problem, "fields": {}})
         for entry in resources.held(self.record.job.resources):
             if ended.workspace_removed or entry.name != ended.workspace:
-                self.apply(ResourceChanged("removed", entry.kind, entry.name))
-        self.apply(gone_of(ended, cancelled=self.record.job.cancellation is not None))
+                self.apply(ResourceReport("removed", entry.kind, entry.name))
+        if self.record.job.cancellation is not None and ended.gone_ms is None:
+            ended = replace(ended, gone_ms=0.0)  # the cause came only after the proof, so its end took no time
+        self.apply(ended)
 
     def _write_input(self, typed: StdinChunk) -> int:
         return 0 if self.attempt is None else self.attempt.write(typed)

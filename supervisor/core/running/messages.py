@@ -9,16 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from supervisor.core.jobs import machine
-from supervisor.core.jobs.inputs import (
-    Acknowledged,
-    Began,
-    Input,
-    PhaseChanged,
-    Reported,
-    ResourceChanged,
-    Signalled,
-    Unproven,
-)
+from supervisor.core.jobs.inputs import Input, Reported
 from supervisor.core.jobs.model import Json
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.journal.journal import Journal
@@ -53,22 +44,20 @@ class AttemptMessages:
     def report(self, report: Report) -> None:
         """Apply one report."""
         if isinstance(report, reports.Acknowledged | reports.Signalled | reports.Unproven):
-            self._apply(_of_the_engine(report))
+            self._apply(report)
             return
         self._record.pulse.beat()
         if isinstance(report, reports.Heartbeat):
             return
         self._record.pulse.task_spoke()
         match report:
-            case reports.Began(fields):
+            case reports.Began():
                 self._record.input.connect(self._write)
-                self._try(Began(fields))
+                self._try(report)
             case reports.TaskReported():
                 self._try(Reported(report.result, report.error), by_stop_signal=report.by_stop_signal)
-            case reports.PhaseReport(phase, detail):
-                self._apply(PhaseChanged(phase, detail))
-            case reports.ResourceReport(action, kind, name):
-                self._apply(ResourceChanged(action, kind, name))
+            case reports.PhaseReport() | reports.ResourceReport():
+                self._apply(report)
             case reports.StdinTaken(cost):
                 self._record.input.taken(cost)
             case reports.StdinClosed():
@@ -81,7 +70,7 @@ class AttemptMessages:
             case reports.LogReport(level, message, more):
                 self._say("job.log", {"level": level, "message": message, "fields": more})
 
-    def _try(self, fact: Began | Reported, *, by_stop_signal: bool = False) -> None:
+    def _try(self, fact: reports.Began | Reported, *, by_stop_signal: bool = False) -> None:
         try:
             self._held.take(fact, by_stop_signal=by_stop_signal)
         except machine.RefusedTransition as exc:
@@ -99,13 +88,3 @@ class AttemptMessages:
             message = f"{dropped} events were left out: they came faster than they could be written"
             self._record.log.append("job.log", {"level": "warning", "message": message, "fields": {"dropped": dropped}})
         self._record.log.append(type_, fields)
-
-
-def _of_the_engine(report: reports.Acknowledged | reports.Signalled | reports.Unproven) -> Input:
-    match report:
-        case reports.Acknowledged(ms):
-            return Acknowledged(ms)
-        case reports.Signalled(name, fields, ms):
-            return Signalled(name, fields, ms)
-        case reports.Unproven(survivors):
-            return Unproven(survivors)

@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from supervisor.core.jobs.inputs import Began, Bound, CancelRequested, Gone, Input, Unproven
+from supervisor.core.jobs.inputs import Bound, CancelRequested, Input
 from supervisor.core.jobs.model import Job, Rule, State
 from supervisor.core.jobs.registry import LiveJob, Registry
 from supervisor.engine.containment import Proof
-from supervisor.engine.report import ResourceKind
+from supervisor.engine.report import Began, Ended, ResourceKind, Unproven
 
 START_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WAIT_BUCKETS_S = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
@@ -86,7 +86,7 @@ class Metrics:
                 self._requests.labels(cause.reason, before.phase or before.state).inc()
             case Unproven() if before.cancellation is not None and before.cancellation.within_budget is None:
                 self._cancellations.labels("sigkill", "survivors").inc()
-            case Gone(proof=proof, leftovers=leftovers, processes_seen=seen):
+            case Ended(proof=proof, leftovers=leftovers, processes_seen=seen):
                 self._orphans.inc(leftovers + (seen if proof is Proof.ADOPTED_REAPED else 0))
             case _:
                 pass

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import structlog
 
-from supervisor.core.jobs.inputs import Acknowledged, CancelRequested, Input, Signalled
+from supervisor.core.jobs.inputs import CancelRequested, Input
 from supervisor.core.jobs.model import Job
 from supervisor.core.jobs.registry import LiveJob
+from supervisor.engine.report import Acknowledged, Signalled
 
 MAX_SHOWN = 50
 
