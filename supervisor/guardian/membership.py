@@ -18,7 +18,16 @@ from collections.abc import Iterable
 from runner.protocol import Describe, RunTask
 from supervisor.guardian.environment import COOKIE, JOB_ID
 from supervisor.guardian.handle import Identity
-from supervisor.guardian.proc import OnError, Stat, descendants, environment_of, process_table, read_stat, reraise
+from supervisor.guardian.proc import (
+    OnError,
+    Stat,
+    descendants,
+    environment_of,
+    process_table,
+    read_stat,
+    read_stats,
+    reraise,
+)
 from supervisor.guardian.procfs import Unreadable
 
 MANY_SESSIONS = 256
@@ -57,14 +66,8 @@ class KnownProcesses:
             self.search(on_error=on_error)
             self._search_at = max(MANY_SESSIONS, 2 * len(self._sessions))
         for root in [self._root, *(one.pid for one in self._alive())]:
-            for pid in descendants(root, leave_out=frozenset(self._not_ours), on_error=on_error):
-                try:
-                    stat = read_stat(pid)
-                except Unreadable as exc:
-                    on_error(exc)
-                    continue
-                if stat is not None:
-                    self._remember(stat)
+            for stat in read_stats(descendants(root, leave_out=frozenset(self._not_ours), on_error=on_error), on_error):
+                self._remember(stat)
 
     def known(self) -> list[Identity]:
         """Return the known processes that have not ended, without a search."""

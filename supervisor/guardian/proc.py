@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -116,6 +116,18 @@ def parse_stat(raw: bytes) -> Stat:
     )
 
 
+def read_stats(pids: Iterable[int], on_error: OnError) -> Iterator[Stat]:
+    """Yield the status of each of these processes that has not been reaped. Pass `on_error` what cannot be read."""
+    for pid in pids:
+        try:
+            stat = read_stat(pid)
+        except Unreadable as exc:
+            on_error(exc)
+            continue
+        if stat is not None:
+            yield stat
+
+
 def process_ids() -> list[int]:
     """Return every process that /proc shows. Raise Unreadable."""
     return [int(name) for name in procfs.names() or () if name.isdigit()]
@@ -123,15 +135,7 @@ def process_ids() -> list[int]:
 
 def process_table(on_error: OnError = reraise) -> dict[int, Stat]:
     """Return all of them by pid. This takes some ten microseconds for each process of the machine."""
-    table: dict[int, Stat] = {}
-    for pid in process_ids():
-        try:
-            stat = read_stat(pid)
-        except Unreadable as exc:
-            on_error(exc)
-            continue
-        if stat is not None:
-            table[pid] = stat
+    table = {stat.pid: stat for stat in read_stats(process_ids(), on_error)}
     if os.getpid() not in table:
         on_error(Unreadable(errno.ENOENT, "it does not show this process", "/proc"))
     return table

@@ -13,8 +13,12 @@ import ctypes
 import errno
 import fcntl
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from runner.posix import LIBC
+
+Answer = TypeVar("Answer")
 
 # The same on every architecture of ours.
 _NR_OPEN_TREE, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT, _NR_OPENAT2, _NR_MOUNT_SETATTR = 428, 430, 431, 432, 437, 442
@@ -162,10 +166,14 @@ def open_file(path: str, flags: int = os.O_RDONLY) -> int:
 
 def read(path: str) -> bytes | None:
     """Return the text of /proc/`path`, or None if it does not exist any more. Raise Unreadable."""
+    return _opened(path, os.O_RDONLY, _read_all)
+
+
+def _opened(path: str, flags: int, use: Callable[[int], Answer]) -> Answer | None:
     try:
-        fd = open_file(path)
+        fd = open_file(path, flags)
         try:
-            return _read_all(fd)
+            return use(fd)
         finally:
             os.close(fd)
     except OSError as exc:
@@ -184,16 +192,7 @@ def read_again(fd: int) -> bytes:
 
 def names(path: str = ".") -> list[str] | None:
     """Return the names in the folder /proc/`path`, or None if it does not exist any more. Raise Unreadable."""
-    try:
-        fd = open_file(path, _FOLDER)
-        try:
-            return os.listdir(fd)
-        finally:
-            os.close(fd)
-    except OSError as exc:
-        if exc.errno in _GONE:
-            return None
-        raise Unreadable(exc.errno, exc.strerror, f"/proc/{path}") from exc
+    return _opened(path, _FOLDER, os.listdir)
 
 
 def link(path: str) -> str:

@@ -29,7 +29,15 @@ from supervisor.guardian.environment import COOKIE, JOB_ID
 from supervisor.guardian.handle import Identity
 from supervisor.guardian.kernel_features import AVAILABLE, KernelFeatures
 from supervisor.guardian.offline_proof import SUFFIX
-from supervisor.guardian.proc import OnError, descendants, environment_of, process_table, read_stat, try_read_stat
+from supervisor.guardian.proc import (
+    OnError,
+    descendants,
+    environment_of,
+    process_table,
+    read_stat,
+    read_stats,
+    try_read_stat,
+)
 from supervisor.guardian.procfs import Unreadable
 from supervisor.guardian.round_errors import RoundErrors
 from supervisor.node.cleanup import semaphores
@@ -135,13 +143,9 @@ class Search:
 
     def _below(self, pid: int, on_error: OnError) -> Iterator[Identity]:
         use_children_files = self.features.children_files
-        for below in descendants(pid, leave_out=self.spared, use_children_files=use_children_files, on_error=on_error):
-            try:
-                stat = read_stat(below)
-            except Unreadable as exc:
-                on_error(exc)
-                continue
-            if stat is not None and not stat.ended:
+        below = descendants(pid, leave_out=self.spared, use_children_files=use_children_files, on_error=on_error)
+        for stat in read_stats(below, on_error):
+            if not stat.ended:
                 yield Identity.shown_by(stat)
 
     def _job_of(self, process: Identity) -> str | None:
