@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,19 +9,18 @@ if TYPE_CHECKING:
     from runner.errors import CommandEnded, JobCancelled, TaskFailed
     from runner.loading import task
 else:
-    _MODULES = {
-        "CommandEnded": "runner.errors",
-        "Context": "runner.context",
-        "JobCancelled": "runner.errors",
-        "TaskFailed": "runner.errors",
-        "task": "runner.loading",
-    }
+    from runner.lazy_names import lazy_names
 
-    def __getattr__(name: str) -> object:
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return value
+    __getattr__ = lazy_names(
+        globals(),
+        {
+            "CommandEnded": "runner.errors",
+            "Context": "runner.context",
+            "JobCancelled": "runner.errors",
+            "TaskFailed": "runner.errors",
+            "task": "runner.loading",
+        },
+    )
 
 
 __all__ = ["CommandEnded", "Context", "JobCancelled", "TaskFailed", "task"]
