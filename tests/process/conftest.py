@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from runner.cancellation import Cancellation
+from supervisor.node.levels.cgroup_tree import CgroupTree
+from tests.support.levels import a_tree
 
 
 @pytest.fixture
@@ -15,6 +18,15 @@ def cancellation() -> Iterator[Cancellation]:
     yield made
     os.close(made._wake_read)
     os.close(made._wake_write)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[CgroupTree]:
+    """A server's subtree of cgroups. At the end nothing of it is left."""
+    tree = a_tree(tmp_path)
+    yield tree
+    assert tree.close()
+    assert not tree.path.exists()
 
 
 @pytest.fixture(params=[True, False], ids=["terminal", "pipes"])

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,6 @@ from tests.support.level_cases import needs_cgroup
 from tests.support.levels import a_tree, tree_folder
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Iterator[CgroupTree]:
-    tree = a_tree(tmp_path)
-    yield tree
-    assert tree.close()
-    assert not tree.path.exists()
 
 
 # --- the mechanism

@@ -6,24 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from supervisor.node.levels.cgroup_tree import CgroupTree
 from tests.support.level_cases import needs_cgroup
-from tests.support.levels import a_tree
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 NOBODY = 65534
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Iterator[CgroupTree]:
-    tree = a_tree(tmp_path)
-    yield tree
-    assert tree.close()
 
 
 def run_apart(script: str, *unshare: str) -> str:

@@ -96,9 +96,7 @@ def test_a_cancelled_job_gets_its_proof_whatever_fails_around_it(
 ) -> None:
     async def body() -> None:
         async with running(tmp_path) as supervisor:
-            bystander, record = (submit(supervisor, "shell", command=STUBBORN) for _ in range(2))
-            for one in (bystander, record):
-                await says(one, "READY")
+            bystander, record = await two_ready(supervisor)
             tree, others = a_tree(record), a_tree(bystander)
             with monkeypatch.context() as patch:
                 break_it(patch)
@@ -115,9 +113,7 @@ def test_a_cancelled_job_gets_its_proof_whatever_fails_around_it(
 def test_a_backstop_that_fails_at_first_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> None:
         async with running(tmp_path) as supervisor:
-            bystander, record = (submit(supervisor, "shell", command=STUBBORN) for _ in range(2))
-            for one in (bystander, record):
-                await says(one, "READY")
+            bystander, record = await two_ready(supervisor)
             tree, others = a_tree(record), a_tree(bystander)
             with monkeypatch.context() as patch:
                 patch.setattr(Backstop, "round", failing_first(Backstop.round, NO_DESCRIPTORS, 3))
@@ -204,6 +200,14 @@ def check_cancelled(record: LiveJob) -> None:
     assert record.job.cancellation is not None
     assert record.job.cancellation.proof != "none"
     assert record.job.cancellation.survivors == ()
+
+
+async def two_ready(supervisor: Supervisor) -> tuple[LiveJob, LiveJob]:
+    """Start two jobs that do not stop by themselves, and wait until both run."""
+    first, second = (submit(supervisor, "shell", command=STUBBORN) for _ in range(2))
+    for one in (first, second):
+        await says(one, "READY")
+    return first, second
 
 
 async def goes_on(supervisor: Supervisor, bystander: LiveJob, others: set[tuple[int, int]]) -> None:

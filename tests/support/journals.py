@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from supervisor.core.jobs.event_log import Event
+from supervisor.core.jobs.event_log import Event, Gap
 from supervisor.core.jobs.model import Job, JobRequest, State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.journal.journal import Journal
@@ -19,6 +19,24 @@ from supervisor.engine.containment import Level
 from tests.support.core import until
 
 PLENTY = Limits(10_000, 7 * 24 * 3600.0, 1024**3)
+
+
+@contextmanager
+def full_disk(journal: Journal) -> Iterator[None]:
+    """Leave no room on the disk for another page."""
+    connection = journal._writer._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA max_page_count = {2**30}")
+
+
+def numbers(items: list[Event | Gap]) -> list[int]:
+    """Return the numbers of events. Raise AssertionError if there is a gap."""
+    assert all(isinstance(item, Event) for item in items)
+    return [item.id for item in items if isinstance(item, Event)]
 
 
 @dataclass
@@ -57,17 +75,6 @@ class Book:
         self.finish(record)
         await record.finished.wait()
         return record
-
-    @contextmanager
-    def full(self) -> Iterator[None]:
-        """Leave no room on the disk for another page."""
-        connection = self.journal._writer._connection
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-        try:
-            yield
-        finally:
-            connection.execute(f"PRAGMA max_page_count = {2**30}")
 
     async def settled(self) -> None:
         await until(lambda: not self.journal._unanswered)

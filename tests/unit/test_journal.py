@@ -17,14 +17,9 @@ from supervisor.core.jobs.model import State
 from supervisor.core.journal.rows import pack, unpack
 from supervisor.errors import StorageFull
 from tests.support.core import until
-from tests.support.journals import PLENTY, book, put
+from tests.support.journals import PLENTY, book, full_disk, numbers, put
 
 pytestmark = pytest.mark.anyio
-
-
-def numbers(items: list[Event | Gap]) -> list[int]:
-    assert all(isinstance(item, Event) for item in items)
-    return [item.id for item in items if isinstance(item, Event)]
 
 
 async def test_no_event_is_released_before_it_is_written(tmp_path: Path) -> None:
@@ -115,7 +110,7 @@ async def test_of_a_job_that_is_gone_nothing_stays_in_memory(tmp_path: Path) -> 
         await kept.finished("first")
         refs = [weakref.ref(await kept.finished("removed"))]
         await until(lambda: kept.removed == ["first", "removed"])
-        with kept.full():
+        with full_disk(kept.journal):
             refused = kept.new("refused", text="x" * 300_000)
             with pytest.raises(StorageFull):
                 await kept.journal.accepted(refused)

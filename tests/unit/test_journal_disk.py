@@ -15,21 +15,16 @@ from supervisor.core.journal.batch import Batch
 from supervisor.core.journal.unanswered import STALL_BOUND_S
 from supervisor.errors import StorageFull
 from tests.support.core import until
-from tests.support.journals import book, put
+from tests.support.journals import book, full_disk, numbers, put
 
 pytestmark = pytest.mark.anyio
-
-
-def numbers(items: list[Event | Gap]) -> list[int]:
-    assert all(isinstance(item, Event) for item in items)
-    return [item.id for item in items if isinstance(item, Event)]
 
 
 async def test_a_full_disk_refuses_new_jobs_and_nothing_else(tmp_path: Path) -> None:
     async with book(tmp_path) as kept:
         old = kept.new("old")
         await kept.journal.accepted(old)
-        with kept.full():
+        with full_disk(kept.journal):
             new = kept.new("new", text="x" * 300_000)
             with pytest.raises(StorageFull, match="full"):
                 await kept.journal.accepted(new)
@@ -57,7 +52,7 @@ async def test_a_slow_reader_misses_nothing_while_the_disk_is_full(tmp_path: Pat
     async with book(tmp_path) as kept:
         record = kept.new("a")
         await kept.journal.accepted(record)
-        with kept.full():
+        with full_disk(kept.journal):
             put(record, "z" * 10_000, MAX_BYTES // 10_000 + 100)
             await until(lambda: record.log.released_id == record.log.last_id)
             assert numbers(record.log.read(0, 10_000)) == list(range(1, record.log.last_id + 1))
@@ -106,7 +101,7 @@ async def test_a_disk_that_does_not_answer_is_reported(tmp_path: Path) -> None:
 
 async def test_of_a_refused_job_nothing_is_written_later(tmp_path: Path) -> None:
     async with book(tmp_path) as kept:
-        with kept.full():
+        with full_disk(kept.journal):
             refused = kept.new("refused", text="x" * 300_000)
             for _ in range(20):
                 put(refused, "more")  # handed over while the first is being tried, or before

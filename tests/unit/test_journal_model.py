@@ -18,6 +18,7 @@ from supervisor.engine.containment import Proof
 from supervisor.engine.report import Began, Ended, JobError
 from supervisor.errors import StorageFull
 from tests.support.journal_model import Expected, Servers
+from tests.support.journals import full_disk
 
 TEXT = st.text(max_size=40) | st.integers(0, 3).map(lambda n: "\n\x1b" * n) | st.just(30_000).map("x".__mul__)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -141,7 +142,7 @@ class Kept(Servers):
     @precondition(lambda self: not self.is_full)
     @rule(text=TEXT)
     def fill(self, text: str) -> None:
-        self.full.enter_context(self.book.full())
+        self.full.enter_context(full_disk(self.book.journal))
         self.is_full = True
         for job in self.jobs.values():
             if not job.record.log.closed:

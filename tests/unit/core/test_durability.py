@@ -15,7 +15,6 @@ import pytest
 from supervisor.core.jobs.model import JobRequest, Method, State
 from supervisor.core.jobs.registry import LiveJob
 from supervisor.core.journal.batch import Batch
-from supervisor.core.supervisor import Supervisor
 from supervisor.errors import NotFound, StorageFull
 from tests.support.core import (
     CALLER,
@@ -30,6 +29,7 @@ from tests.support.core import (
     until,
 )
 from tests.support.fake_engine import FakeEngine
+from tests.support.journals import full_disk
 
 pytestmark = pytest.mark.anyio
 
@@ -40,18 +40,6 @@ def unwritable(folder: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(folder / "journal.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield other
-
-
-@contextmanager
-def full(supervisor: Supervisor) -> Iterator[None]:
-    """Leave no room on the disk for another page."""
-    connection = supervisor.journal._writer._connection
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    connection.execute(f"PRAGMA max_page_count = {pages}")
-    try:
-        yield
-    finally:
-        connection.execute(f"PRAGMA max_page_count = {2**30}")
 
 
 def rows(folder: Path) -> list[str]:
@@ -92,7 +80,7 @@ async def test_what_cannot_be_written_is_refused_and_was_never_there(tmp_path: P
     engine = FakeEngine()
     async with running_on(engine, tmp_path) as supervisor:
         request = JobRequest("shell", {"command": "x" * 300_000}, id="refused")
-        with full(supervisor):
+        with full_disk(supervisor.journal):
             with pytest.raises(StorageFull, match="cannot keep the job"):
                 await supervisor.submit(request, caller=CALLER)
             with pytest.raises(NotFound):
