@@ -200,12 +200,16 @@ class JobController:
     def _end(self, ended: Ended) -> None:
         for problem in ended.problems:
             self.record.log.append("job.log", {"level": "error", "message": problem, "fields": {}})
-        for entry in resources.held(self.record.job.resources):
-            if ended.workspace_removed or entry.name != ended.workspace:
-                self.apply(ResourceReport("removed", entry.kind, entry.name))
+        self.mark_removed(left=None if ended.workspace_removed else ended.workspace)
         if self.record.job.cancellation is not None and ended.gone_ms is None:
             ended = replace(ended, gone_ms=0.0)  # the cause came only after the proof, so its end took no time
         self.apply(ended)
+
+    def mark_removed(self, *, left: str | None = None) -> None:
+        """Record that what the job still held was removed after its end, except the resource named `left`."""
+        for entry in resources.held(self.record.job.resources):
+            if entry.name != left:
+                self.apply(ResourceReport("removed", entry.kind, entry.name))
 
     def _write_input(self, typed: StdinChunk) -> int:
         return 0 if self.attempt is None else self.attempt.write(typed)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from supervisor.core.jobs import resources
 from supervisor.core.jobs.inputs import ServerDied
 from supervisor.core.jobs.model import Cause, Reason, State
 from supervisor.core.jobs.registry import LiveJob
@@ -18,7 +17,7 @@ from supervisor.core.loop.awake_clock import AwakeClock
 from supervisor.core.running.controller import JobController
 from supervisor.core.running.queue import Slot
 from supervisor.engine.containment import Proof
-from supervisor.engine.report import JobError, Loss, ResourceReport
+from supervisor.engine.report import JobError, Loss
 
 REATTACH_S = 5.0
 """How long after the start a queued job waits for its client."""
@@ -33,8 +32,7 @@ async def take_over(
     """
     record = owner.record
     if record.job.state is not State.QUEUED:
-        for entry in resources.held(record.job.resources):
-            owner.apply(ResourceReport("removed", entry.kind, entry.name))
+        owner.mark_removed()
         owner.apply(_lost(loss))
         return
     if record.held and not await _client_is_back(record, clock):
