@@ -72,7 +72,7 @@ class Browser:
     async def open(self, url: str, *, wait_for: str | None = None, timeout_s: float = NAVIGATION_TIMEOUT_S) -> Visit:
         """Load `url` in a new page, and wait until it shows an element that matches the CSS selector `wait_for`.
 
-        Raise TaskFailed if there is no such page or it does not load within `timeout_s`. An HTTP error is a page too.
+        Raise TaskFailed if there is no such page or it does not load within `timeout_s`. A page of an HTTP error loads.
         """
         from playwright.async_api import Error  # noqa: PLC0415
 

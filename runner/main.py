@@ -49,7 +49,7 @@ def run(
     stack_fd: int,
     keep_open: Iterable[int],
 ) -> NoReturn:
-    """Run the process to its end. Never return: there is no caller, only the guardian's copied stack.
+    """Run the process to its end. Never return, because what would be returned to is the copied stack of the guardian.
 
     `output_fds` become stdout and stderr; `acknowledge_fd` is a pipe to the guardian, `stack_fd` one to the supervisor;
     `keep_open` are descriptors that the standard library needs.
