@@ -163,7 +163,7 @@ for where in (f"/proc/{child.pid}", f"/proc/{me}/task", "/proc"):
     assert read_stat(child.pid) is not None, where
     assert child.pid in children(me), where
 assert os.listdir("/proc") == []  # the control: the name is what was mounted
-print(procfs._SHARED)
+print(procfs._SHARED, flush=True)  # before the next program prints
 later = '''
 from supervisor.guardian.own_process import OwnProcess
 own = OwnProcess()
